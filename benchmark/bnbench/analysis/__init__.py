@@ -1,0 +1,1 @@
+"""What the recorded runs say: frames, statistics, rankings. Reads the store only."""

@@ -1,0 +1,247 @@
+"""The networks as tables of layers: names, shapes, order (torch-free).
+
+An architecture is a function from (classes, width) to a tuple of layers; `trace` walks the table and says what
+each layer makes of its input. `bnbench.network` builds the torch module from the same table, so what
+`bnbench show` prints is what is trained.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from bnbench.errors import UserError
+from bnbench.registry import Registry
+
+Padding = Literal["same", "valid"]
+Initialiser = Literal["xavier_normal", "xavier_uniform"]
+Shape = tuple[int, ...]
+"""The shape of one image's activations: (channels, height, width), or (features,) once flattened."""
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A slot: convolution, then (where the placement says so) BatchNorm, then ReLU."""
+
+    name: str
+    channels: int
+    kernel: int
+    stride: int = 1
+    padding: Padding = "same"
+    activation: bool = True
+    initialiser: Initialiser = "xavier_normal"
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A slot: dense layer, then (where the placement says so) BatchNorm, then ReLU."""
+
+    name: str
+    features: int
+    activation: bool = True
+    initialiser: Initialiser = "xavier_uniform"
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Max pooling with 'same' padding; padding never wins against a value."""
+
+    kernel: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Dropout of single activations while training; `name` keys its random stream."""
+
+    name: str
+    rate: float
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """(channels, height, width) to (channels · height · width,)."""
+
+
+@dataclass(frozen=True)
+class GlobalMean:
+    """(channels, height, width) to (channels,): the mean over the map."""
+
+
+Slot = Conv | Dense
+Layer = Conv | Dense | MaxPool | Dropout | Flatten | GlobalMean
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network that problems can name."""
+
+    name: str
+    title: str
+    summary: str
+    source: str
+    image_size: int
+    """Height and width of the input, in pixels; data sets of another size are resized to it."""
+    layers: Callable[[int, float], tuple[Layer, ...]]
+    """(classes, width) to the layer table; width scales every hidden channel and feature count."""
+
+
+@dataclass(frozen=True)
+class TracedLayer:
+    """A layer with the shapes it maps between and what it costs."""
+
+    layer: Layer
+    input_shape: Shape
+    output_shape: Shape
+    weights: int
+    """Entries of the weight tensor, without bias and BatchNorm; 0 for layers that have none."""
+    multiply_adds: int
+    """Of one image's forward pass, convolutions and dense layers only."""
+
+
+ARCHITECTURES: Registry[Architecture] = Registry("architecture", Architecture, "bnbench.architectures")
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's 'same' padding along one axis: (before, after), the odd one out after.
+
+    The output has ⌈size / stride⌉ positions (TensorFlow, `tf.nn.convolution`, "Notes on padding").
+    """
+    total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def trace(layers: tuple[Layer, ...], input_shape: Shape) -> list[TracedLayer]:
+    """Walk the table from an input shape.
+
+    Raises:
+        UserError: a layer does not fit what comes before it (an image too small, a dense layer on a map).
+    """
+    traced = []
+    shape = input_shape
+    for layer in layers:
+        output, weights, multiply_adds = _apply(layer, shape)
+        traced.append(TracedLayer(layer, shape, output, weights, multiply_adds))
+        shape = output
+    return traced
+
+
+def slots(layers: tuple[Layer, ...]) -> list[Slot]:
+    """The layers that may carry a BatchNorm, in order; the last is the output."""
+    return [layer for layer in layers if isinstance(layer, Conv | Dense)]
+
+
+def slot_names(layers: tuple[Layer, ...]) -> list[str]:
+    """The slots' names, in order."""
+    return [slot.name for slot in slots(layers)]
+
+
+def scaled(count: int, width: float) -> int:
+    """A channel or feature count under a width factor: rounded, at least 1."""
+    return max(1, round(count * width))
+
+
+def _apply(layer: Layer, shape: Shape) -> tuple[Shape, int, int]:
+    if isinstance(layer, Dropout):
+        return shape, 0, 0
+    if isinstance(layer, Dense):
+        if len(shape) != 1:
+            raise UserError(f"dense layer '{layer.name}' needs a flattened input, not the shape {shape}")
+        weights = shape[0] * layer.features
+        return (layer.features,), weights, weights
+    if len(shape) != 3:
+        raise UserError(f"layer {layer} needs an input of shape (channels, height, width), not {shape}")
+    channels, height, width = shape
+    if isinstance(layer, Conv):
+        rows = _positions(height, layer.kernel, layer.stride, layer.padding, layer.name)
+        columns = _positions(width, layer.kernel, layer.stride, layer.padding, layer.name)
+        weights = layer.channels * channels * layer.kernel**2
+        return (layer.channels, rows, columns), weights, weights * rows * columns
+    if isinstance(layer, MaxPool):
+        return (channels, math.ceil(height / layer.stride), math.ceil(width / layer.stride)), 0, 0
+    if isinstance(layer, GlobalMean):
+        return (channels,), 0, 0
+    return (channels * height * width,), 0, 0
+
+
+def _positions(size: int, kernel: int, stride: int, padding: Padding, name: str) -> int:
+    if padding == "same":
+        return math.ceil(size / stride)
+    if size < kernel:
+        raise UserError(f"the map that reaches '{name}' is {size} pixels wide, its kernel {kernel}")
+    return (size - kernel) // stride + 1
+
+
+def _three_conv_three_dense(classes: int, width: float) -> tuple[Layer, ...]:
+    return (
+        Conv("conv1", scaled(64, width), 5, padding="valid"),
+        MaxPool(3, 2),
+        Conv("conv2", scaled(96, width), 3, padding="valid"),
+        MaxPool(3, 2),
+        Conv("conv3", scaled(128, width), 3),
+        MaxPool(3, 2),
+        Flatten(),
+        Dense("dense1", scaled(512, width)),
+        Dense("dense2", scaled(256, width)),
+        Dense("dense3", classes, activation=False),
+    )
+
+
+def _all_convolutional_c(classes: int, width: float) -> tuple[Layer, ...]:
+    narrow, wide = scaled(96, width), scaled(192, width)
+    return (
+        Dropout("dropout0", 0.2),
+        Conv("conv1", narrow, 3),
+        Conv("conv2", narrow, 3),
+        Conv("conv3", narrow, 3, stride=2),
+        Dropout("dropout3", 0.5),
+        Conv("conv4", wide, 3),
+        Conv("conv5", wide, 3),
+        Conv("conv6", wide, 3, stride=2),
+        Dropout("dropout6", 0.5),
+        Conv("conv7", wide, 3, padding="valid"),
+        Conv("conv8", wide, 1),
+        Conv("conv9", classes, 1),
+        GlobalMean(),
+    )
+
+
+def _multilayer_perceptron(classes: int, width: float) -> tuple[Layer, ...]:
+    return (
+        Flatten(),
+        Dense("dense1", scaled(1000, width)),
+        Dense("dense2", scaled(500, width)),
+        Dense("dense3", scaled(100, width)),
+        Dense("dense4", classes, activation=False),
+    )
+
+
+for _architecture in (
+    Architecture(
+        "3c3d",
+        "3C3D",
+        "three convolutions with max pooling, three dense layers",
+        "Schneider et al. 2019 (DeepOBS); Tsingunidis 2023, section 3.1",
+        image_size=32,
+        layers=_three_conv_three_dense,
+    ),
+    Architecture(
+        "allcnnc",
+        "ALL-CNN-C",
+        "nine convolutions with dropout, ReLU after every one, a global mean at the end",
+        "Springenberg et al. 2015, table 1; Schneider et al. 2019 (DeepOBS); Tsingunidis 2023, section 3.1",
+        image_size=32,
+        layers=_all_convolutional_c,
+    ),
+    Architecture(
+        "mlp",
+        "MLP",
+        "four dense layers of 1000, 500, 100 and C units",
+        "Schneider et al. 2019 (DeepOBS, mnist_mlp); weights Xavier uniform, as the dense layers of 3C3D",
+        image_size=28,
+        layers=_multilayer_perceptron,
+    ),
+):
+    ARCHITECTURES.register(_architecture.name, _architecture)

@@ -1,0 +1,1 @@
+"""Where training meets storage: one run in this process, or many side by side."""

@@ -1,0 +1,39 @@
+"""When to take a snapshot of γ and β: a plain function of the step (torch-free)."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from bnbench.errors import UserError
+
+GRAMMAR = "every:N (each N steps) or log:N (about N steps, evenly spaced on a logarithmic axis)"
+
+_EXPRESSION = re.compile(r"(every|log):([1-9][0-9]{0,8})")
+
+
+def check_schedule(expression: str) -> str:
+    """The expression itself, if it is one.
+
+    Raises:
+        UserError: it is not in the grammar.
+    """
+    if not _EXPRESSION.fullmatch(expression):
+        raise UserError(f"snapshot schedule '{expression}' is not known", hint=f"A schedule is {GRAMMAR}.")
+    return expression
+
+
+@cache
+def snapshot_steps(expression: str, total_steps: int) -> tuple[int, ...]:
+    """The steps at which to take a snapshot, ascending: step 0 and the last step always among them.
+
+    A step counts updates done, so step 0 is the initial state. `every:5` is the founding study's schedule.
+    """
+    match = _EXPRESSION.fullmatch(check_schedule(expression))
+    assert match is not None
+    family, number = match[1], int(match[2])
+    if family == "every":
+        steps = set(range(0, total_steps + 1, number))
+    else:
+        steps = {round(total_steps ** (index / number)) for index in range(1, number + 1)}
+    return tuple(sorted(steps | {0, total_steps}))

@@ -1,0 +1,155 @@
+"""The table of BatchNorm variants (torch-free).
+
+A variant is a row of one table, applied when a network is built and never toggled while it trains. The five
+rows of the founding study (Tsingunidis 2023, section 3.1) ablate the learned scale γ and shift β of
+
+    y = γ · (x - μ_B) / √(σ²_B + ε) + β        (Ioffe & Szegedy 2015, algorithm 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from bnbench.errors import UserError
+from bnbench.registry import Registry
+
+
+class Normaliser(StrEnum):
+    """What is subtracted and divided by, before the affine part."""
+
+    NONE = "none"
+    BATCH = "batch"
+
+
+class Affine(StrEnum):
+    """What becomes of a parameter of the affine part."""
+
+    ABSENT = "absent"
+    FIXED = "fixed"
+    LEARNED = "learned"
+
+
+@dataclass(frozen=True)
+class AffineRule:
+    """How one affine parameter, γ or β, is treated."""
+
+    status: Affine
+    initial: float
+    """The value every channel starts from (and keeps, where the parameter is fixed)."""
+    learning_rate_factor: float = 1.0
+    """The parameter's learning rate, as a multiple of the run's."""
+    learned_in: str | None = None
+    """A placement expression: the parameter is learned in those slots only and fixed in the others.
+    None: learned in every slot that carries a normaliser."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: what a slot's normaliser does, and which parameters the optimiser moves."""
+
+    name: str
+    symbol: str
+    """As the study writes it, with Unicode subscripts where they exist."""
+    summary: str
+    normaliser: Normaliser
+    gamma: AffineRule
+    beta: AffineRule
+    train_weights: bool = True
+    """Whether the convolution and dense weights and biases are trained (False: Frankle et al. 2020)."""
+    baseline: str | None = None
+    """"lower" or "upper" where the study uses the variant as that baseline."""
+
+    @property
+    def alters_slots(self) -> bool:
+        """Whether the variant puts anything behind a slot; if not, no placement makes a difference."""
+        absent = self.gamma.status is Affine.ABSENT and self.beta.status is Affine.ABSENT
+        return self.normaliser is not Normaliser.NONE or not absent
+
+    def row(self) -> dict[str, object]:
+        """The fields that decide the numbers, as plain JSON values: what a run's identity is made of."""
+        fields = asdict(self)
+        for prose in ("symbol", "summary", "baseline"):
+            del fields[prose]
+        return fields
+
+
+VARIANTS: Registry[Variant] = Registry("variant", Variant, "bnbench.variants")
+
+ALL = "all"
+STUDIED = ("vanilla", "bn", "bn_beta", "bn_gamma", "bn_gamma_beta")
+"""What `--variant all` means: the five of the founding study, in this order everywhere."""
+
+
+def _learned(initial: float) -> AffineRule:
+    return AffineRule(Affine.LEARNED, initial)
+
+
+def _fixed(initial: float) -> AffineRule:
+    return AffineRule(Affine.FIXED, initial)
+
+
+def _absent(initial: float) -> AffineRule:
+    return AffineRule(Affine.ABSENT, initial)
+
+
+for _row in (
+    Variant(
+        "vanilla",
+        "vanilla",
+        "no normalisation; every layer keeps its bias",
+        Normaliser.NONE,
+        gamma=_absent(1.0),
+        beta=_absent(0.0),
+        baseline="lower",
+    ),
+    Variant(
+        "bn",
+        "BN",
+        "normalisation alone: γ fixed at 1, β fixed at 0",
+        Normaliser.BATCH,
+        gamma=_fixed(1.0),
+        beta=_fixed(0.0),
+    ),
+    Variant(
+        "bn_beta",
+        "BN_β",
+        "normalisation and a learned shift: γ fixed at 1",
+        Normaliser.BATCH,
+        gamma=_fixed(1.0),
+        beta=_learned(0.0),
+    ),
+    Variant(
+        "bn_gamma",
+        "BN_γ",
+        "normalisation and a learned scale: β fixed at 0",
+        Normaliser.BATCH,
+        gamma=_learned(1.0),
+        beta=_fixed(0.0),
+    ),
+    Variant(
+        "bn_gamma_beta",
+        "BN_γ,β",
+        "full BatchNorm: γ and β learned",
+        Normaliser.BATCH,
+        gamma=_learned(1.0),
+        beta=_learned(0.0),
+        baseline="upper",
+    ),
+):
+    VARIANTS.register(_row.name, _row)
+
+
+def expand_variants(names: tuple[str, ...]) -> list[Variant]:
+    """The rows for what a user asked for: names in the given order, `all` for the five studied, no repeats.
+
+    Raises:
+        UserError: a name is unknown, or none was given.
+    """
+    if not names:
+        raise UserError("no variant given", hint=f"Known variants: {', '.join(VARIANTS)}; or '{ALL}'.")
+    wanted: dict[str, Variant] = {}
+    for name in names:
+        for each in STUDIED if name == ALL else (name,):
+            wanted[each] = VARIANTS.get(each)
+    return list(wanted.values())
