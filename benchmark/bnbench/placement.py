@@ -25,7 +25,7 @@ GRAMMAR = (
 NOWHERE = "none"
 """What a run's placement column says where no slot carries a BatchNorm."""
 
-_COUNTED = re.compile(r"(first|last|output):([0-9]+)")
+_COUNTED = re.compile(r"(first|last|output):([0-9]{1,9})")
 
 
 def parse_placement(expression: str, slots: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bnbench.architecture import ARCHITECTURES, Layer, slot_names
+from bnbench.architecture import ARCHITECTURES, Layer, Shape, slot_names
 from bnbench.errors import UserError
 from bnbench.placement import canonical_placement, parse_placement
 from bnbench.problem import Augmentation, Problem, Size, Snapshots, Training
@@ -72,6 +72,12 @@ class RunSpec:
     def layers(self) -> tuple[Layer, ...]:
         """The network's layer table."""
         return ARCHITECTURES.get(self.architecture).layers(self.data.classes, self.width)
+
+    @property
+    def input_shape(self) -> Shape:
+        """(channels, height, width) of an image as the network gets it."""
+        size = ARCHITECTURES.get(self.architecture).image_size
+        return (self.data.channels, size, size)
 
     def resolved(self) -> dict[str, Any]:
         """Every field that decides the numbers, as plain JSON values; what the ids are hashes of.
@@ -181,12 +187,13 @@ def expand_grid(
     """
     names = slot_names(ARCHITECTURES.get(problem.architecture).layers(data.classes, problem.width))
     masks = [parse_placement(each, names) for each in (tuple(placements) or problem.placements[:1])]
+    rows = list(variants)
     rates = [_scaled_rate(problem.training.learning_rate, factor) for factor in lr_factors]
     specs: dict[str, RunSpec] = {}
     for seed in problem.seeds[:1] if seeds is None else seeds:
         for rate in rates:
             for mask in masks:
-                for variant in variants:
+                for variant in rows:
                     own_mask = mask if variant.alters_slots else "0" * len(mask)
                     spec = RunSpec(
                         problem=problem.name,
@@ -219,9 +226,13 @@ def canonical_json(value: object) -> str:
 
 
 def _scaled_rate(rate: float, factor: float) -> float:
-    if not 0 < factor < float("inf"):
-        raise UserError(f"learning-rate factor {factor} is not a positive number")
-    return rate * factor
+    scaled = rate * factor
+    if not (factor > 0 and 0 < scaled < float("inf")):
+        raise UserError(
+            f"learning-rate factor {factor} makes no usable learning rate of {rate}",
+            hint="A factor is a positive number; 1 leaves the problem's learning rate as it is.",
+        )
+    return scaled
 
 
 def _digest(value: object) -> str:

@@ -9,7 +9,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+)
 
 from bnbench.architecture import ARCHITECTURES, slot_names
 from bnbench.errors import UserError, nearest, unknown
@@ -20,6 +29,8 @@ from bnbench.shipped import shipped_folder
 Size = Literal["full", "tiny"]
 Split = Literal["train_eval", "valid", "test"]
 Metric = Literal["loss", "accuracy"]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""What a column of the tables can hold: 0 to 2⁶³ - 1."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MISSING = object()
@@ -95,13 +106,26 @@ class DeepOBSSource(_Strict):
     statistic: str
 
 
+def _kind_of_source(value: object) -> str:
+    if isinstance(value, BaseModel):
+        return type(value).__name__
+    return "DeepOBSSource" if isinstance(value, dict) and "deepobs" in value else "RunsSource"
+
+
+Source = Annotated[
+    Annotated[RunsSource, Tag("RunsSource")] | Annotated[DeepOBSSource, Tag("DeepOBSSource")],
+    Discriminator(_kind_of_source),
+]
+"""Where a level comes from. The key `deepobs` tells the kinds apart, so a mistake gets the message of one of them."""
+
+
 class Target(_Strict):
     """A level that training should reach, and where the number comes from. Without a source there is no target."""
 
     metric: Metric
     split: Split
     level: float
-    source: RunsSource | DeepOBSSource
+    source: Source
 
     def reached(self, value: float) -> bool:
         """Whether a value is at the target: at least the level for accuracy, at most for loss; never for NaN."""
@@ -122,7 +146,8 @@ class Problem(_Strict):
     """Multiplies every hidden channel and feature count."""
     placements: Annotated[tuple[str, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
     """The placements it is registered with, the default first."""
-    seeds: Annotated[tuple[int, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
+    """The seeds of its runs, in the order they are taken."""
     split_seed: Annotated[int, Field(ge=0, lt=2**32)]
     training: Training
     augmentation: Augmentation = Augmentation()
@@ -154,11 +179,12 @@ class ProblemFile:
         """
         self.path = path
         self.name = _checked_name(path)
+        _refuse_given_names(path, raw)
         self._base = {key: value for key, value in raw.items() if key != "tiny"}
         self._tiny = raw.get("tiny")
-        self.problem("full", {})
+        self.problem("full")
         if self._tiny is not None:
-            self.problem("tiny", {})
+            self.problem("tiny")
 
     def problem(self, size: Size = "full", overrides: Mapping[str, Any] | None = None) -> Problem:
         """The problem at a size, with `--set` overrides applied.
@@ -173,7 +199,7 @@ class ProblemFile:
         where = str(self.path)
         raw = self._base
         if size == "tiny":
-            if not isinstance(self._tiny, dict):
+            if self._tiny is None:
                 raise UserError(
                     f"{where}: there is no [tiny] table, so the problem has no tiny size",
                     hint="Add one with what differs: data set, width, training.batch_size, training.epochs.",
@@ -268,14 +294,14 @@ def find_problems(patterns: tuple[str, ...]) -> list[ProblemFile]:
     """
     if not patterns:
         return [read_problem(path) for path in problem_files().values()]
-    found: dict[str, ProblemFile] = {}
+    found: dict[Path, ProblemFile] = {}
     for pattern in patterns:
         names = fnmatch.filter(problem_files(), pattern) if set(pattern) & set("*?[") else [pattern]
         if not names:
             raise unknown("problem", pattern, problem_files())
         for name in names:
             file = find_problem(name)
-            found[file.name] = file
+            found[file.path.resolve()] = file
     return list(found.values())
 
 
@@ -286,6 +312,20 @@ def _checked_name(path: Path) -> str:
             hint="The file's name is the problem's: lower-case letters, digits and underscores, a letter first.",
         )
     return path.stem
+
+
+def _refuse_given_names(path: Path, raw: Mapping[str, Any]) -> None:
+    """A file that names its own name or size would contradict its path or the command line."""
+    tiny = raw.get("tiny", {})
+    if not isinstance(tiny, dict):
+        raise UserError(f"{path}: tiny = {tiny!r}: should be a table, [tiny].")
+    for prefix, table in (("", raw), ("tiny.", tiny)):
+        for key in ("name", "size"):
+            if key in table:
+                raise UserError(
+                    f"{path}: unknown key '{prefix}{key}'.",
+                    hint="A problem's name is its file's; its size is full, or tiny with the [tiny] table.",
+                )
 
 
 def _validated(where: str, raw: Mapping[str, Any]) -> Problem:
@@ -309,15 +349,13 @@ def _check_references(where: str, problem: Problem) -> None:
         raise UserError(f"{where}: placements: two of {', '.join(problem.placements)} are the same placement")
     if len(set(problem.seeds)) != len(problem.seeds):
         raise UserError(f"{where}: seeds: a seed is listed twice")
-    if min(problem.seeds) < 0:
-        raise UserError(f"{where}: seeds: a seed is negative", hint="A seed is a whole number from 0 on.")
 
 
 def _explain(where: str, detail: Any) -> str:  # noqa: ANN401 -- pydantic's ErrorDetails, a TypedDict of its own
     location = [str(part) for part in detail["loc"] if not _is_union_branch(part)]
     key = ".".join(location)
     if detail["type"] == "extra_forbidden":
-        known = [name for name in _fields_at(location[:-1]) if name not in {"name", "size"}]
+        known = [name for name in _fields_at(detail["loc"][:-1]) if name not in {"name", "size"}]
         guess = nearest(location[-1], known)
         meant = f" Did you mean '{guess}'?" if guess else ""
         return f"{where}: unknown key '{key}'.{meant} Known keys here: {', '.join(known)}."
@@ -331,19 +369,19 @@ def _is_union_branch(part: object) -> bool:
     return isinstance(part, str) and part in {"RunsSource", "DeepOBSSource"}
 
 
-def _fields_at(location: list[str]) -> list[str]:
-    """The field names of the model that a dotted location leads to."""
-    sections: dict[str, type[BaseModel]] = {
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    """The field names of the model that an error's location leads to."""
+    tables: dict[int | str, type[BaseModel]] = {
         "training": Training,
         "augmentation": Augmentation,
         "snapshots": Snapshots,
         "targets": Target,
+        "RunsSource": RunsSource,
+        "DeepOBSSource": DeepOBSSource,
     }
     if not location:
         return [*Problem.model_fields, "tiny"]
-    if "source" in location:
-        return [*RunsSource.model_fields, *DeepOBSSource.model_fields]
-    return list(sections.get(location[0], Problem).model_fields)
+    return next(list(tables[part].model_fields) for part in reversed(location) if part in tables)
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -11,12 +12,14 @@ from bnbench.errors import UserError, unknown
 
 Row = TypeVar("Row")
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
+
 
 class Registry(Generic[Row]):
     """Names to rows: the ones this package registers, then those of installed third-party packages.
 
-    A third-party row is imported when it is first asked for, so a broken package breaks only its own
-    names, and listing the names imports nothing.
+    A third-party row is imported, and looked at for mistakes, when it is first asked for: a broken package breaks
+    only its own names, and listing the names imports nothing.
     """
 
     def __init__(self, kind: str, row_type: type[Row], group: str) -> None:
@@ -25,14 +28,15 @@ class Registry(Generic[Row]):
         self._row_type = row_type
         self._group = group
         self._rows: dict[str, Row] = {}
+        self._loaded: dict[str, Row] = {}
 
     def register(self, name: str, row: Row) -> Row:
-        """Add a row.
+        """Add a row of this package's own.
 
         Raises:
-            ValueError: the name is taken, by this package or by an installed one.
+            ValueError: this package has a row of that name.
         """
-        if name in self._rows or name in self._third_party:
+        if name in self._rows:
             raise ValueError(f"{self.kind} '{name}' is registered twice")
         self._rows[name] = row
         return row
@@ -51,27 +55,41 @@ class Registry(Generic[Row]):
         """The row of that name.
 
         Raises:
-            UserError: no such name, or the third-party package that offers it cannot be loaded.
+            UserError: no such name, two packages claim it, or the third-party package that offers it cannot be loaded.
         """
-        if name not in self._rows:
-            if name not in self._third_party:
-                raise unknown(self.kind, name, self.names())
-            self._rows[name] = self._load(self._third_party[name])
-        return self._rows[name]
+        offers = self._third_party.get(name, [])
+        if offers and (name in self._rows or len(offers) > 1):
+            raise self._claimed_twice(name, offers)
+        if name in self._rows:
+            return self._rows[name]
+        if not offers:
+            raise unknown(self.kind, name, self.names())
+        if name not in self._loaded:
+            self._loaded[name] = self._load(offers[0])
+        return self._loaded[name]
 
     @cached_property
-    def _third_party(self) -> dict[str, EntryPoint]:
-        found: dict[str, EntryPoint] = {}
+    def _third_party(self) -> dict[str, list[EntryPoint]]:
+        """Name to the entry points that claim it: one, unless packages are in each other's way."""
+        found: dict[str, list[EntryPoint]] = {}
         for point in entry_points(group=self._group):
-            if point.name in self._rows or point.name in found:
-                raise UserError(
-                    f"{self.kind} '{point.name}', offered by package '{_package(point)}', already exists",
-                    hint="Names must be unique: uninstall that package or ask its author for another name.",
-                )
-            found[point.name] = point
+            found.setdefault(point.name, []).append(point)
         return found
 
+    def _claimed_twice(self, name: str, offers: list[EntryPoint]) -> UserError:
+        packages = " and ".join(f"package '{_package(point)}'" for point in offers)
+        owner = "bnbench itself and " if name in self._rows else ""
+        return UserError(
+            f"{self.kind} '{name}' is offered by {owner}{packages}",
+            hint="Names must be unique: uninstall a package, or ask its author for another name.",
+        )
+
     def _load(self, point: EntryPoint) -> Row:
+        if not _NAME.fullmatch(point.name):
+            raise UserError(
+                f"{self.kind} '{point.name}' of package '{_package(point)}' cannot be used: not a plain name",
+                hint="Names become folder names: lower-case letters, digits and underscores.",
+            )
         try:
             row = point.load()
         except Exception as error:  # whatever a third-party module raises

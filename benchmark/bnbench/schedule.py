@@ -7,9 +7,9 @@ from functools import cache
 
 from bnbench.errors import UserError
 
-GRAMMAR = "every:N (each N steps) or log:N (about N steps, evenly spaced on a logarithmic axis)"
+GRAMMAR = "every:N (each N steps) or log:N (about N steps, evenly spaced on a logarithmic axis; N up to 99999)"
 
-_EXPRESSION = re.compile(r"(every|log):([1-9][0-9]{0,8})")
+_EXPRESSION = re.compile(r"(every):([1-9][0-9]{0,8})|(log):([1-9][0-9]{0,4})")
 
 
 def check_schedule(expression: str) -> str:
@@ -31,9 +31,9 @@ def snapshot_steps(expression: str, total_steps: int) -> tuple[int, ...]:
     """
     match = _EXPRESSION.fullmatch(check_schedule(expression))
     assert match is not None
-    family, number = match[1], int(match[2])
-    if family == "every":
-        steps = set(range(0, total_steps + 1, number))
+    if match[1]:
+        steps = set(range(0, total_steps + 1, int(match[2])))
     else:
+        number = int(match[4])
         steps = {round(total_steps ** (index / number)) for index in range(1, number + 1)}
     return tuple(sorted(steps | {0, total_steps}))

@@ -1,0 +1,41 @@
+# Everything a newcomer types. `make demo` and `make test` need nothing before them but Python 3.11 or later.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+SIZE   ?= full
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench reproduce-thesis clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make .venv and install bnbench into it, with the versions of constraints.txt
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "bnbench needs Python 3.11 or later; name one: make PYTHON=python3.12 setup" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,cluster,report]'
+	@touch $@
+
+demo: $(READY)  ## train five variants on real digits, rank them, draw their curves (under five minutes)
+	$(BIN)/bnbench run digits_3c3d --variant all --seeds 3 --results results/runs/demo
+
+test: $(READY) lint  ## the whole test suite, linters and type checks included
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## throughput, as ratios measured in one run (ten minutes, on a quiet machine)
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -s
+
+clean:  ## remove caches and build products; results and .venv stay
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache
+	find benchmark tests -name __pycache__ -type d -prune -exec rm -rf {} +

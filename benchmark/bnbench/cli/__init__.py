@@ -1,0 +1,66 @@
+"""The command line: parse, call, print. One file a command; heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from bnbench import __version__
+from bnbench.errors import UserError
+
+_COMMANDS = {
+    "list": "the test problems and their placements",
+    "show": "one problem: network, settings, targets, cost",
+    "run": "train a problem under one or more variants",
+    "status": "what a results folder holds",
+    "rank": "rank the variants of the recorded runs",
+    "data": "fetch, import, verify and list data sets",
+    "env": "versions, device and folders in use",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands live in modules of their own, imported when they are called.
+
+    Their one-line helps stand in the table above, so `bnbench --help` imports none of them.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"bnbench.cli.{cmd_name}_command")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 -- click's own signature
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="bnbench")
+def main() -> None:
+    """Take Batch Normalization apart, reproducibly.
+
+    A test problem (data set, architecture, BatchNorm placement) is trained under five variants of BatchNorm; each
+    run's learning curves and γ/β trajectories go to Parquet, and the variants are ranked.
+
+    \b
+    Start here:
+      bnbench list
+      bnbench run digits_3c3d --variant all
+      bnbench rank
+    """

@@ -1,0 +1,99 @@
+"""`bnbench data`: fetch, import, verify and list data sets. The one command that may use the network is `fetch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from bnbench.data.store import Manifest
+
+
+@click.group("data")
+def command() -> None:
+    """Fetch, import, verify and list data sets.
+
+    Imported data live in $BNBENCH_DATA, or else in this platform's cache folder.
+    """
+
+
+@command.command("list")
+def list_() -> None:
+    """List the data sets, and which are on this machine."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bnbench.data.inventory import list_datasets
+    from bnbench.data.store import data_home
+
+    table = Table("data set", "title", "images", "here", "canonical", "fingerprint", box=None, pad_edge=False)
+    notes = []
+    for row in list_datasets():
+        canonical = {True: "yes", False: "no", None: ""}[row.canonical]
+        here = "yes" if row.at_hand else "damaged" if row.damage else "no"
+        table.add_row(row.name, row.title, f"{row.images:,}", here, canonical, (row.fingerprint or "")[:12])
+        if row.damage:
+            notes.append(row.damage)
+        elif not row.at_hand:
+            notes.append(f"{row.name}: `bnbench data fetch {row.name}` or `bnbench data import {row.name} PATH`.")
+    Console().print(table)
+    click.echo("\n".join([f"\nImported data live in {data_home()}.", *notes]), err=True)
+
+
+@command.command("fetch")
+@click.argument("name", metavar="DATASET")
+@click.option("--replace", is_flag=True, help="Replace different data of that name.")
+def fetch(name: str, replace: bool) -> None:
+    """Download a data set's official archive, verify its checksum, import it.
+
+    \b
+    Example:
+      bnbench data fetch cifar10
+    """
+    from bnbench.data.inventory import fetch_dataset
+
+    _say(fetch_dataset(name, replace=replace))
+
+
+@command.command("import")
+@click.argument("name", metavar="DATASET")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--replace", is_flag=True, help="Replace different data of that name.")
+def import_(name: str, path: Path, replace: bool) -> None:
+    """Import a data set from files: its official archive, or a folder of Parquet files as the Hugging Face hub has it.
+
+    \b
+    Example:
+      bnbench data import cifar10 ./cifar10-parquet
+    """
+    from bnbench.data.inventory import import_dataset
+
+    _say(import_dataset(name, path, replace=replace))
+
+
+@command.command("verify")
+@click.argument("name", metavar="DATASET")
+def verify(name: str) -> None:
+    """Compute a data set's fingerprint again and compare it with the one on record.
+
+    \b
+    Example:
+      bnbench data verify cifar10
+    """
+    from bnbench.data.inventory import verify_dataset
+
+    result = verify_dataset(name)
+    if not result.intact:
+        click.echo(f"{name}: DAMAGED: fingerprint {result.found}, on record {result.expected}", err=True)
+        raise SystemExit(1)
+    click.echo(f"{name}: intact, fingerprint {result.found}")
+
+
+def _say(manifest: Manifest) -> None:
+    canonical = "the official release" if manifest.canonical else "not proven to be the official release"
+    click.echo(
+        f"{manifest.name}: {manifest.train_images:,} training and {manifest.test_images:,} test images, {canonical}"
+    )
+    click.echo(f"fingerprint {manifest.fingerprint}")

@@ -1,0 +1,175 @@
+"""How a sweep looks while it runs: bars on a terminal, plain lines anywhere else. Always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from bnbench.execution.pool import Message
+from bnbench.execution.single import Outcome
+from bnbench.plan import RunSpec
+from bnbench.training.events import EpochEvaluated
+
+QUIET_SECONDS = 10.0
+"""A run says at most this often how far it is, where every line stays."""
+
+
+def title(spec: RunSpec) -> str:
+    """A run in a few words: problem, variant, placement, learning rate, seed."""
+    where = "" if spec.placement == "none" else f" {spec.placement}"
+    rate = f"{spec.training.learning_rate:.3g}"
+    return f"{spec.problem} {spec.variant.name}{where} lr {rate} seed {spec.seed}"
+
+
+def standing(event: EpochEvaluated) -> str:
+    """Loss and accuracy on the training data, and the validation accuracy."""
+    by_split = {each.split: each for each in event.evaluations if each.statistics == "running"}
+    train, valid = by_split["train_eval"], by_split["valid"]
+    return f"loss {train.loss:.4f}, accuracy {train.accuracy:.3f} (validation {valid.accuracy:.3f})"
+
+
+def verdict(outcome: Outcome, last: EpochEvaluated | None) -> str:
+    """How a run ended, in words."""
+    if outcome.status == "failed":
+        reason = (outcome.error or "no reason known").strip().splitlines()[-1]
+        return f"FAILED: {reason}"
+    if outcome.status == "diverged":
+        return f"diverged at step {outcome.diverged_at_step}"
+    return "finished" if last is None else f"finished, {standing(last)}"
+
+
+class SweepProgress(AbstractContextManager["SweepProgress"]):
+    """Follows a sweep: a listener of the pool that keeps count, and a display that a subclass draws."""
+
+    def __init__(self, specs: Sequence[RunSpec]) -> None:
+        """A display for these runs; drawn once entered."""
+        self._runs = len(specs)
+        self._epochs = sum(spec.training.epochs for spec in specs)
+        self._ended = 0
+        self._began: dict[str, float] = {}
+        self._last: dict[str, EpochEvaluated] = {}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to put back."""
+
+    def started(self, spec: RunSpec) -> None:
+        """A run's process was started."""
+        self._began[spec.run_id] = time.monotonic()
+
+    def event(self, spec: RunSpec, event: Message) -> None:
+        """A run has come further."""
+        if isinstance(event, EpochEvaluated):
+            self._last[spec.run_id] = event
+
+    def ended(self, spec: RunSpec, outcome: Outcome) -> None:
+        """A run is over: a line that stays."""
+        self._ended += 1
+        seconds = time.monotonic() - self._began[spec.run_id]
+        end = verdict(outcome, self._last.get(spec.run_id))
+        self.say(f"[{self._ended}/{self._runs}] {title(spec)}: {end} ({seconds:.0f} s)")
+
+    @abstractmethod
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+
+
+def sweep_progress(specs: Sequence[RunSpec]) -> SweepProgress:
+    """Bars where stderr is a terminal, lines where it is not."""
+    return _Bars(specs) if sys.stderr.isatty() else _Lines(specs)
+
+
+class _Lines(SweepProgress):
+    """A line when a run ends, and now and then between."""
+
+    def __init__(self, specs: Sequence[RunSpec]) -> None:
+        super().__init__(specs)
+        self._told: dict[str, float] = {}
+
+    def event(self, spec: RunSpec, event: Message) -> None:
+        super().event(spec, event)
+        now = time.monotonic()
+        quiet_since = self._told.get(spec.run_id, self._began[spec.run_id])
+        if isinstance(event, EpochEvaluated) and event.epoch > 0 and now - quiet_since >= QUIET_SECONDS:
+            self._told[spec.run_id] = now
+            speed = event.images / event.train_s
+            epoch = f"epoch {event.epoch}/{spec.training.epochs}"
+            self.say(f"  {title(spec)}: {epoch}, {standing(event)}, {speed:,.0f} samples/s")
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 -- printing lines is what this class is for
+
+
+class _Bars(SweepProgress):
+    """An overall bar with the time left, and a bar for each run under way."""
+
+    def __init__(self, specs: Sequence[RunSpec]) -> None:
+        super().__init__(specs)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TaskProgressColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[state]}"),
+            console=Console(stderr=True, highlight=False),
+            speed_estimate_period=120,
+        )
+        self._all = self._progress.add_task("all runs", total=self._epochs, state="")
+        self._tasks: dict[str, TaskID] = {}
+        self._done: dict[str, float] = {}
+        self._speeds: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks.values():
+            self._progress.remove_task(task)
+        self._progress.stop()
+
+    def started(self, spec: RunSpec) -> None:
+        super().started(spec)
+        short = f"{spec.variant.name} seed {spec.seed}"
+        self._tasks[spec.run_id] = self._progress.add_task(f"  {short}", total=spec.training.epochs, state="starting")
+
+    def event(self, spec: RunSpec, event: Message) -> None:
+        super().event(spec, event)
+        if isinstance(event, EpochEvaluated):
+            epochs = float(event.epoch)
+            if event.epoch > 0:
+                self._speeds[spec.run_id] = event.images / event.train_s
+            state = standing(event)
+        else:
+            epochs = spec.training.epochs * event.step / event.total_steps
+            state = f"batch loss {event.batch_loss:.4f}, accuracy {event.batch_accuracy:.3f}"
+        self._done[spec.run_id] = epochs
+        self._progress.update(self._tasks[spec.run_id], completed=epochs, state=f"epoch {event.epoch}  {state}")
+        self._draw_overall()
+
+    def ended(self, spec: RunSpec, outcome: Outcome) -> None:
+        super().ended(spec, outcome)
+        self._progress.remove_task(self._tasks.pop(spec.run_id))
+        # A run that ends early, diverged or failed, has no more work in it.
+        self._done[spec.run_id] = spec.training.epochs
+        self._speeds.pop(spec.run_id, None)
+        self._draw_overall()
+
+    def say(self, line: str) -> None:
+        self._progress.console.print(line, markup=False)
+
+    def _draw_overall(self) -> None:
+        speed = f"  {sum(self._speeds.values()):,.0f} samples/s" if self._speeds else ""
+        state = f"{self._ended}/{self._runs} runs{speed}"
+        self._progress.update(self._all, completed=sum(self._done.values()), state=state)

@@ -1,0 +1,171 @@
+"""`bnbench show`: one problem, slot by slot, with its settings, targets and cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from bnbench.cli.options import size_option
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bnbench.architecture import Layer, TracedLayer
+    from bnbench.problem import Problem, Target
+    from bnbench.variant import Variant
+
+BACKWARD = 2
+"""A backward pass costs about twice a forward pass: gradients of the inputs and of the weights."""
+
+
+@click.command("show")
+@click.argument("name", metavar="PROBLEM")
+@click.option("--placement", help="Show the network under this placement; default: the problem's.")
+@click.option("--variant", default="bn_gamma_beta", show_default=True, help="Show the network of this variant.")
+@size_option
+def command(name: str, placement: str | None, variant: str, size: str) -> None:
+    """Describe a problem: data, network, settings, targets, cost.
+
+    \b
+    Examples:
+      bnbench show cifar10_3c3d
+      bnbench show cifar100_allcnnc --placement every --variant bn_beta
+    """
+    from rich.console import Console
+
+    from bnbench.architecture import ARCHITECTURES, slot_names, trace
+    from bnbench.data.dataset import DATASETS
+    from bnbench.placement import NOWHERE, canonical_placement, parse_placement
+    from bnbench.problem import find_problem
+    from bnbench.variant import VARIANTS
+
+    problem = find_problem(name).problem("tiny" if size == "tiny" else "full")
+    dataset = DATASETS.get(problem.dataset)
+    architecture = ARCHITECTURES.get(problem.architecture)
+    row = VARIANTS.get(variant)
+    layers = architecture.layers(dataset.classes, problem.width)
+    names = slot_names(layers)
+    mask = parse_placement(placement or problem.placements[0], names)
+    if not row.alters_slots:
+        mask = "0" * len(mask)
+    image = architecture.image_size
+    traced = trace(layers, (dataset.channels, image, image))
+
+    console = Console()
+    console.print(f"[bold]{problem.name}[/bold]  {problem.summary}", highlight=False)
+    console.print(_settings(problem, dataset.title, architecture.title))
+    shown = canonical_placement(mask, names)
+    where = "no BatchNorm" if shown == NOWHERE else f"placement {shown} (mask {mask})"
+    console.print(f"\n[bold]{architecture.title}[/bold] as {row.symbol}: {where}", highlight=False)
+    console.print(_network(traced, dict(zip(names, mask, strict=True)), row))
+    console.print(_cost(problem, traced), highlight=False)
+    console.print("\n[bold]Targets[/bold]", highlight=False)
+    for target in problem.targets:
+        console.print(f"  {target.split} {target.metric} {_sign(target)} {target.level:g}", highlight=False)
+        console.print(f"    {_source(target)}", highlight=False, style="dim")
+    if not problem.targets:
+        console.print("  no target: none has a source yet", highlight=False)
+
+
+def _settings(problem: Problem, data: str, network: str) -> Table:
+    from rich.table import Table
+
+    training, augmentation = problem.training, problem.augmentation
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    changes = {key: value for key, value in augmentation.model_dump().items() if value}
+    rows = {
+        "reproduces": problem.source,
+        "data": f"{data}, split seed {problem.split_seed}",
+        "network": network if problem.width == 1 else f"{network}, width ×{problem.width:g}",
+        "placements": ", ".join(problem.placements),
+        "training": f"SGD, learning rate {training.learning_rate!r}, momentum {training.momentum:g}, "
+        f"batch {training.batch_size}, {training.epochs} epochs",
+        "ℓ2": f"{training.l2:g} on convolution and dense weights",
+        "augmentation": ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in changes.items()) or "none",
+        "snapshots": problem.snapshots.schedule,
+        "seeds": ", ".join(map(str, problem.seeds)),
+    }
+    for key, value in rows.items():
+        table.add_row(key, value)
+    return table
+
+
+def _network(traced: list[TracedLayer], digits: dict[str, str], variant: Variant) -> Table:
+    from rich.table import Table
+
+    from bnbench.architecture import Conv, Dense
+
+    table = Table("layer", "operation", "output", "γ", "β", "learned", "MFLOP", box=None, padding=(0, 2, 0, 0))
+    for column in table.columns:
+        column.no_wrap = True
+    for column in table.columns[5:]:
+        column.justify = "right"
+    total = 0
+    for each in traced:
+        layer, shape = each.layer, "×".join(map(str, each.output_shape))
+        if not isinstance(layer, Conv | Dense):
+            table.add_row("", _operation(layer), shape, style="dim")
+            continue
+        normalised = digits[layer.name] == "1"
+        learned = _learned(each, variant, normalised=normalised)
+        total += learned
+        gamma, beta = (str(rule.status) if normalised else "–" for rule in (variant.gamma, variant.beta))
+        flops = f"{2 * each.multiply_adds / 1e6:,.2f}"
+        table.add_row(layer.name, _operation(layer), shape, gamma, beta, f"{learned:,}", flops)
+    flops = f"{2 * sum(each.multiply_adds for each in traced) / 1e6:,.2f}"
+    table.add_row("in all", "", "", "", "", f"{total:,}", flops, style="bold")
+    return table
+
+
+def _operation(layer: Layer) -> str:
+    """A layer in a few words."""
+    from bnbench.architecture import Conv, Dense, Dropout, Flatten, MaxPool
+
+    match layer:
+        case Conv():
+            activation = ", ReLU" if layer.activation else ""
+            return f"conv {layer.kernel}×{layer.kernel}/{layer.stride} {layer.padding}{activation}"
+        case Dense():
+            return "dense, ReLU" if layer.activation else "dense"
+        case MaxPool():
+            return f"max pool {layer.kernel}×{layer.kernel}/{layer.stride}"
+        case Dropout():
+            return f"dropout {layer.rate:g}"
+        case Flatten():
+            return "flatten"
+        case _:
+            return "mean over the map"
+
+
+def _learned(slot: TracedLayer, variant: Variant, *, normalised: bool) -> int:
+    """How many numbers the optimiser moves in a slot."""
+    from bnbench.variant import Affine, Normaliser
+
+    channels = slot.output_shape[0]
+    bias = not (normalised and variant.normaliser is not Normaliser.NONE)
+    affine = sum(rule.status is Affine.LEARNED for rule in (variant.gamma, variant.beta)) if normalised else 0
+    return (slot.weights + channels * bias) * variant.train_weights + channels * affine
+
+
+def _cost(problem: Problem, traced: list[TracedLayer]) -> str:
+    forward = 2 * sum(each.multiply_adds for each in traced)
+    step = (1 + BACKWARD) * forward * problem.training.batch_size
+    return (
+        f"  cost: {forward / 1e6:,.1f} MFLOP an image forward, {step / 1e9:,.2f} GFLOP a training step "
+        f"(convolutions and dense layers, 2 FLOP a multiply-add, backward = {BACKWARD} × forward)"
+    )
+
+
+def _sign(target: Target) -> str:
+    return "≥" if target.metric == "accuracy" else "≤"
+
+
+def _source(target: Target) -> str:
+    from bnbench.problem import DeepOBSSource
+
+    source = target.source
+    if isinstance(source, DeepOBSSource):
+        where = f"{source.problem}, {source.optimizer}, learning rate {source.learning_rate:g}, epoch {source.epoch}"
+        return f"{source.statistic}; DeepOBS {source.deepobs}: {where}, seeds {', '.join(map(str, source.seeds))}"
+    return f"{source.statistic}; commit {source.commit}, runs {', '.join(source.run_ids)}"

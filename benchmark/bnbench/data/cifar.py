@@ -1,0 +1,69 @@
+"""CIFAR-10 and CIFAR-100 from the local store: their identity and their splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bnbench.data.images import Splits
+from bnbench.data.store import data_home, read_manifest, read_stored
+from bnbench.plan import DataFacts
+
+CHANNELS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class SplitIndices:
+    """Positions in the official training file, ascending."""
+
+    train: npt.NDArray[np.int64]
+    train_eval: npt.NDArray[np.int64]
+    valid: npt.NDArray[np.int64]
+
+
+def identify(name: str, *, classes: int) -> DataFacts:
+    """The data set's identity as its manifest states it; without a fingerprint where it is not on this machine.
+
+    Raises:
+        UserError: the stored data are damaged.
+    """
+    manifest = read_manifest(data_home(), name)
+    if manifest is None:
+        return DataFacts(name, classes, CHANNELS, fingerprint=None, canonical=None)
+    return DataFacts(name, classes, CHANNELS, manifest.fingerprint, manifest.canonical)
+
+
+def load_splits(name: str, split_seed: int) -> Splits:
+    """The splits: the official test images, and the official training images in two.
+
+    Args:
+        name: the data set.
+        split_seed: decides which training images validate.
+
+    Raises:
+        MissingDataError: the data set is not on this machine.
+        UserError: the stored data are damaged.
+    """
+    stored = read_stored(data_home(), name)
+    indices = split_indices(len(stored.train), split_seed)
+    return Splits(
+        train=stored.train.take(indices.train),
+        train_eval=stored.train.take(indices.train_eval),
+        valid=stored.train.take(indices.valid),
+        test=stored.test,
+    )
+
+
+def split_indices(images: int, split_seed: int) -> SplitIndices:
+    """A fifth of the training images to validate on, the rest to train on, as many of these to evaluate training.
+
+    Drawn in one go, so that no validation image is ever trained on. NumPy promises never to change the
+    stream of `RandomState`, so that a seed means the same split for good.
+    """
+    order = np.random.RandomState(split_seed).permutation(images).astype(np.int64)
+    fifth = images // 5
+    return SplitIndices(
+        train=np.sort(order[fifth:]), train_eval=np.sort(order[fifth : 2 * fifth]), valid=np.sort(order[:fifth])
+    )

@@ -1,0 +1,170 @@
+"""Reading CIFAR from its official archive, a .tar.gz of pickles, without trusting it."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import io
+import pickle
+import tarfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from bnbench.data.cifar_source import IMAGE_SHAPE, CifarRelease, check_images
+from bnbench.data.images import LabelledImages
+from bnbench.data.store import StoredImages
+from bnbench.errors import UserError
+
+
+def read_archive(path: Path, release: CifarRelease) -> StoredImages:
+    """The images of an official archive.
+
+    The checksum is verified before anything is unpacked, and what is unpickled then may hold NumPy arrays
+    and plain containers only. Nothing is extracted to disk.
+
+    Raises:
+        UserError: the file is not the release, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, _md5).hexdigest()
+            if found != release.archive_md5:
+                raise UserError(
+                    f"{path}: its MD5 checksum is {found}, that of the official {release.archive} is "
+                    f"{release.archive_md5}",
+                    hint="The download is incomplete or damaged, or it is another file. Nothing was read from it.",
+                )
+            file.seek(0)
+            return _read_members(path, file, release)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _md5() -> hashlib._Hash:
+    # A checksum against damage, not against forgers: say so, or machines in FIPS mode refuse.
+    return hashlib.md5(usedforsecurity=False)
+
+
+def _read_members(path: Path, file: BinaryIO, release: CifarRelease) -> StoredImages:
+    try:
+        with tarfile.open(fileobj=file, mode="r:gz") as archive:
+            train = [_read_member(path, archive, name, release) for name in release.train_members]
+            test = [_read_member(path, archive, name, release) for name in release.test_members]
+    except (tarfile.TarError, zlib.error, EOFError) as error:
+        raise UserError(f"{path}: is not a readable .tar.gz archive: {error}") from error
+    stored = StoredImages(_joined(train), _joined(test))
+    check_images(f"{path}, training part", stored.train, count=release.train_images, classes=release.classes)
+    check_images(f"{path}, test part", stored.test, count=release.test_images, classes=release.classes)
+    return stored
+
+
+def _read_member(path: Path, archive: tarfile.TarFile, name: str, release: CifarRelease) -> LabelledImages:
+    where = f"{path}, member {name}"
+    try:
+        member = archive.extractfile(name)
+    except KeyError as error:
+        raise UserError(f"{where}: is missing", hint=f"Expected the layout of {release.archive}.") from error
+    if member is None:
+        raise UserError(f"{where}: is not a file")
+    content = load_restricted(where, member.read())
+    if not isinstance(content, dict) or not {"data", release.archive_labels} <= content.keys():
+        raise UserError(f"{where}: has no entries 'data' and '{release.archive_labels}'")
+    pixels = _pixels(where, content["data"])
+    labels = _labels(where, content[release.archive_labels])
+    if len(pixels) != len(labels):
+        raise UserError(f"{where}: holds {len(pixels):,} images but {len(labels):,} labels")
+    return LabelledImages(pixels, labels)
+
+
+def _pixels(where: str, data: object) -> npt.NDArray[np.uint8]:
+    height, width, channels = IMAGE_SHAPE
+    values = height * width * channels
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (values,):
+        shape = f"{data.dtype} of shape {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise UserError(f"{where}: 'data' is {shape}, not uint8 of shape (images, {values})")
+    # A row is the red plane, then green, then blue.
+    return np.ascontiguousarray(data.reshape(-1, channels, height, width).transpose(0, 2, 3, 1))
+
+
+def _labels(where: str, labels: object) -> npt.NDArray[np.int64]:
+    if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+        raise UserError(f"{where}: the labels are not a list of whole numbers")
+    try:
+        return np.array(labels, dtype=np.int64)
+    except OverflowError as error:
+        raise UserError(f"{where}: a label is no class number") from error
+
+
+def _joined(parts: list[LabelledImages]) -> LabelledImages:
+    return LabelledImages(
+        np.concatenate([part.pixels for part in parts]), np.concatenate([part.labels for part in parts])
+    )
+
+
+def load_restricted(where: str, content: bytes) -> object:
+    """Unpickle, admitting NumPy arrays and plain containers only.
+
+    Args:
+        where: names the source in error messages.
+        content: the pickle; byte strings of Python 2 are read as Latin-1, as NumPy expects its own.
+
+    Raises:
+        UserError: it asks for anything else, or is no pickle.
+    """
+    try:
+        return _RestrictedUnpickler(io.BytesIO(content), encoding="latin1").load()
+    except _ForbiddenError as error:
+        raise UserError(f"{where}: {error}", hint="It may run a program of its own when it is read.") from error
+    # A damaged pickle is a program with errors in it, and fails as any program may.
+    except (
+        pickle.UnpicklingError,
+        ArithmeticError,
+        AttributeError,
+        EOFError,
+        ImportError,
+        LookupError,
+        MemoryError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise UserError(f"{where}: is not a readable pickle: {type(error).__name__}: {error}") from error
+
+
+class _ForbiddenError(Exception):
+    pass
+
+
+def _latin1_bytes(text: str, encoding: str) -> bytes:
+    """How Python 3 pickles bytes in the protocols of Python 2. Other codecs are none of our business."""
+    if encoding != "latin1":
+        raise _ForbiddenError(f"asks for the codec {encoding!r}")
+    return codecs.latin_1_encode(text)[0]
+
+
+def _array_constructor() -> Callable[..., object]:
+    """NumPy's own function for unpickling arrays, wherever this release of NumPy keeps it."""
+    constructor: Callable[..., object] = np.empty(0).__reduce__()[0]  # type: ignore[assignment]
+    return constructor
+
+
+_ADMITTED: dict[tuple[str, str], Callable[..., object]] = {
+    ("numpy.core.multiarray", "_reconstruct"): _array_constructor(),
+    ("numpy._core.multiarray", "_reconstruct"): _array_constructor(),
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _latin1_bytes,
+}
+
+
+class _RestrictedUnpickler(pickle.Unpickler):
+    def find_class(self, module_name: str, global_name: str) -> object:
+        try:
+            return _ADMITTED[module_name, global_name]
+        except KeyError:
+            raise _ForbiddenError(f"asks for {module_name}.{global_name}, which no image file needs") from None

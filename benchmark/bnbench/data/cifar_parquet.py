@@ -1,0 +1,152 @@
+"""Reading CIFAR from the Parquet layout of the Hugging Face hub: a struct of encoded bytes, and a label."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from bnbench.data.cifar_source import IMAGE_SHAPE, CifarRelease, check_images
+from bnbench.data.images import LabelledImages
+from bnbench.data.store import StoredImages
+from bnbench.errors import UserError
+
+_IMAGE_COLUMNS = ("img", "image")
+_BATCH = 1_000
+
+
+def _parquet_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The training and the test files in a folder, by name: `train-…`, or inside a folder `train`.
+
+    Raises:
+        UserError: one of the two parts is not there.
+    """
+    files = sorted(folder.rglob("*.parquet"))
+    train = [file for file in files if _part(file, folder) == "train"]
+    test = [file for file in files if _part(file, folder) == "test"]
+    if not train or not test:
+        absent = "training" if not train else "test"
+        found = ", ".join(file.relative_to(folder).as_posix() for file in files[:10]) or "none"
+        raise UserError(
+            f"{folder}: there are no Parquet files of the {absent} part (found: {found})",
+            hint="Expected names like train-00000-of-00001.parquet and test-00000-of-00001.parquet, or "
+            "the official .tar.gz archive.",
+        )
+    return train, test
+
+
+def read_parquet(folder: Path, release: CifarRelease) -> StoredImages:
+    """The images of a Parquet copy.
+
+    Args:
+        folder: holds the files of both parts.
+        release: what they must amount to.
+
+    Raises:
+        UserError: a file is missing or unreadable, or holds something else.
+    """
+    train, test = _parquet_files(folder)
+    return StoredImages(
+        _read_part(folder, train, release, count=release.train_images),
+        _read_part(folder, test, release, count=release.test_images),
+    )
+
+
+def _part(file: Path, folder: Path) -> str | None:
+    for name in (file.name, *(parent.name for parent in file.relative_to(folder).parents)):
+        for part in ("train", "test"):
+            if name.lower().startswith(part):
+                return part
+    return None
+
+
+def _read_part(folder: Path, files: list[Path], release: CifarRelease, *, count: int) -> LabelledImages:
+    pixels: list[npt.NDArray[np.uint8]] = []
+    labels: list[int] = []
+    for file in files:
+        for encoded, label in _rows(file, release):
+            if len(labels) == count:
+                raise UserError(
+                    f"{folder}: more than {count:,} images in {', '.join(each.name for each in files)}",
+                    hint="Leave one copy of each file in the folder.",
+                )
+            pixels.append(decode_image(f"{file}, row {len(labels)}", encoded))
+            labels.append(label)
+    where = f"{folder}, {', '.join(file.name for file in files)}"
+    if not labels:
+        raise UserError(f"{where}: there are no images")
+    images = LabelledImages(np.stack(pixels), np.array(labels, dtype=np.int64))
+    check_images(where, images, count=count, classes=release.classes)
+    return images
+
+
+def _rows(path: Path, release: CifarRelease) -> Iterator[tuple[bytes | None, int]]:
+    try:
+        with pq.ParquetFile(path) as file:
+            image, label = _columns(path, file.schema_arrow, release)
+            for batch in file.iter_batches(batch_size=_BATCH, columns=[image, label]):
+                images = batch.column(image).to_pylist()
+                labels = batch.column(label).to_pylist()
+                for row, value in zip(images, labels, strict=True):
+                    if value is None:
+                        raise UserError(f"{path}: column {label} has rows without a value")
+                    yield (None if row is None else row["bytes"]), int(value)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: cannot be read as Parquet: {error}") from error
+
+
+def _columns(path: Path, schema: pa.Schema, release: CifarRelease) -> tuple[str, str]:
+    """The names of the image and the label column."""
+    image = next((name for name in _IMAGE_COLUMNS if name in schema.names), None)
+    label = next((name for name in release.parquet_labels if name in schema.names), None)
+    if image is None or label is None:
+        wanted = "/".join(_IMAGE_COLUMNS) if image is None else "/".join(release.parquet_labels)
+        raise UserError(f"{path}: has no column {wanted}", hint=f"Its columns: {', '.join(schema.names)}.")
+    kind = schema.field(image).type
+    inner = {field.name: field.type for field in kind} if pa.types.is_struct(kind) else {}
+    if inner.get("bytes") not in (pa.binary(), pa.large_binary()):
+        raise UserError(f"{path}: column {image} is {kind}, not a struct with a binary field 'bytes'")
+    if not pa.types.is_integer(schema.field(label).type):
+        raise UserError(f"{path}: column {label} is {schema.field(label).type}, not whole numbers")
+    return image, label
+
+
+def decode_image(where: str, encoded: bytes | None) -> npt.NDArray[np.uint8]:
+    """An encoded image (PNG or JPEG) as uint8 of shape (32, 32, 3).
+
+    Raises:
+        UserError: there is none, it cannot be decoded, or it is of another size or colour model.
+    """
+    if encoded is None:
+        raise UserError(f"{where}: there is no image")
+    try:
+        with warnings.catch_warnings():
+            # What Pillow warns of (a suspiciously large image, odd metadata) is refused below or harmless.
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG"))
+            height, width, _ = IMAGE_SHAPE
+            if image.size != (width, height) or image.mode != "RGB":
+                raise UserError(f"{where}: is {image.width}×{image.height} {image.mode}, not {width}×{height} RGB")
+            return np.asarray(image, dtype=np.uint8)
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        LookupError,
+        TypeError,
+        OverflowError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as error:
+        raise UserError(f"{where}: cannot be decoded: {error}") from error

@@ -1,0 +1,86 @@
+"""What the official releases of CIFAR are: archive, checksum, members, sizes, labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bnbench.data.images import LabelledImages
+from bnbench.errors import UserError
+
+IMAGE_SHAPE = (32, 32, 3)
+
+
+@dataclass(frozen=True)
+class CifarRelease:
+    """One release, as published by A. Krizhevsky; the values are those that torchvision checks against."""
+
+    name: str
+    url: str
+    archive: str
+    """The archive's file name."""
+    archive_md5: str
+    train_members: tuple[str, ...]
+    """Paths in the archive, in order."""
+    test_members: tuple[str, ...]
+    archive_labels: str
+    """The key of the labels in an archive member."""
+    parquet_labels: tuple[str, ...]
+    """The columns that may hold the labels in a Parquet copy, the preferred one first."""
+    train_images: int
+    test_images: int
+    classes: int
+
+
+RELEASES = {
+    "cifar10": CifarRelease(
+        name="cifar10",
+        url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        archive="cifar-10-python.tar.gz",
+        archive_md5="c58f30108f718f92721af3b95e74349a",
+        train_members=tuple(f"cifar-10-batches-py/data_batch_{number}" for number in range(1, 6)),
+        test_members=("cifar-10-batches-py/test_batch",),
+        archive_labels="labels",
+        parquet_labels=("label",),
+        train_images=50_000,
+        test_images=10_000,
+        classes=10,
+    ),
+    "cifar100": CifarRelease(
+        name="cifar100",
+        url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        archive="cifar-100-python.tar.gz",
+        archive_md5="eb9058c3a382ffc7106e4002c42a8d85",
+        train_members=("cifar-100-python/train",),
+        test_members=("cifar-100-python/test",),
+        archive_labels="fine_labels",
+        parquet_labels=("fine_label", "label"),
+        train_images=50_000,
+        test_images=10_000,
+        classes=100,
+    ),
+}
+
+
+def check_images(where: str, images: LabelledImages, *, count: int, classes: int) -> None:
+    """Check a split against the release: as many images, of the right shape, every class equally often.
+
+    Raises:
+        UserError: they are not the release's.
+    """
+    if images.pixels.shape[1:] != IMAGE_SHAPE:
+        raise UserError(f"{where}: images are {images.pixels.shape[1:]}, not {IMAGE_SHAPE}")
+    if len(images) != count:
+        raise UserError(f"{where}: {len(images):,} images, not {count:,}", hint="A file is missing, cut or doubled.")
+    low, high = int(images.labels.min()), int(images.labels.max())
+    if low < 0 or high >= classes:
+        wrong = low if low < 0 else high
+        raise UserError(
+            f"{where}: there is a label {wrong}, outside 0 to {classes - 1}", hint="Is it another data set?"
+        )
+    per_class = [int((images.labels == label).sum()) for label in range(classes)]
+    if set(per_class) != {count // classes}:
+        odd = next(label for label, found in enumerate(per_class) if found != count // classes)
+        raise UserError(
+            f"{where}: class {odd} has {per_class[odd]:,} images, not {count // classes:,}",
+            hint=f"The release has {classes} classes of equal size. Are these other labels, or another data set?",
+        )

@@ -1,0 +1,186 @@
+"""What data sets are on this machine: bringing them, checking them, listing them."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnbench.data import digits
+from bnbench.data.cifar_archive import read_archive
+from bnbench.data.cifar_parquet import read_parquet
+from bnbench.data.cifar_source import RELEASES, CifarRelease
+from bnbench.data.dataset import DATASETS
+from bnbench.data.fetch import Progress, download
+from bnbench.data.store import Manifest, data_home, missing, read_manifest, read_stored, write_stored
+from bnbench.errors import UserError
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """Whether a data set is still what it was."""
+
+    name: str
+    expected: str
+    """The fingerprint on record."""
+    found: str
+    """The fingerprint of the images as they are now."""
+
+    @property
+    def intact(self) -> bool:
+        """Whether the two agree."""
+        return self.expected == self.found
+
+
+@dataclass(frozen=True)
+class DatasetRow:
+    """A data set in the list."""
+
+    name: str
+    title: str
+    at_hand: bool
+    images: int
+    """Stored on this machine; where it is not at hand, those of the published data set."""
+    fingerprint: str | None
+    canonical: bool | None
+    damage: str | None
+    """Why it cannot be used although something is stored."""
+
+
+def import_dataset(name: str, path: Path, *, replace: bool = False, release: CifarRelease | None = None) -> Manifest:
+    """Import a data set from the official archive or from a folder of Parquet files.
+
+    Args:
+        name: the data set.
+        path: the archive, a folder that holds it, or a folder of Parquet files.
+        replace: whether different data of that name may be replaced.
+        release: what to check against; the official release unless said otherwise.
+
+    Raises:
+        UserError: the data set is not one that is imported, the files are not what they should be, other
+            data are already there, or the store cannot be written. Nothing has been changed then.
+    """
+    release = _release(name) if release is None else release
+    archive = _archive_at(path, release)
+    images = read_parquet(path, release) if archive is None else read_archive(archive, release)
+    return write_stored(
+        data_home(),
+        name,
+        images,
+        origin="parquet" if archive is None else "archive",
+        # Only the official bits, by their checksum, are canonical; a copy may have been encoded anew.
+        canonical=archive is not None,
+        archive_md5=None if archive is None else release.archive_md5,
+        replace=replace,
+    )
+
+
+def fetch_dataset(
+    name: str, *, replace: bool = False, progress: Progress | None = None, release: CifarRelease | None = None
+) -> Manifest:
+    """Download the official archive of a data set, verify it, import it.
+
+    Args:
+        name: the data set.
+        replace: whether different data of that name may be replaced, and canonical data downloaded again.
+        progress: told how far the download is.
+        release: what to download; the official release unless said otherwise.
+
+    Raises:
+        UserError: the data set is not one that is downloaded, there is no network, the download is damaged,
+            other data are already there, or the store cannot be written. Nothing has been changed then.
+    """
+    release = _release(name) if release is None else release
+    home = data_home()
+    present = None if replace else read_manifest(home, name)
+    if present is not None and present.canonical:
+        read_stored(home, name)
+        return present
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        # Beside the store: a download of 170 MB does not fit every temporary folder.
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=home) as folder:
+            return import_dataset(name, download(release, Path(folder), progress), replace=replace, release=release)
+    except OSError as error:
+        raise UserError(f"{home}: cannot be written: {error.strerror or error}") from error
+
+
+def verify_dataset(name: str) -> VerifyResult:
+    """Compute a data set's fingerprint anew from every image, and compare it with the one on record.
+
+    Raises:
+        MissingDataError: it is not on this machine.
+        UserError: there is no such data set, what is stored cannot even be read, or nothing is on record.
+    """
+    if name == "digits":
+        found = DATASETS.get(name).identify().fingerprint
+        return VerifyResult(name, expected=digits.FINGERPRINT, found=found or "")
+    if name not in RELEASES:
+        title = DATASETS.get(name).title
+        raise UserError(
+            f"{title} ({name}) comes with a package of its own; there is no stored copy to verify",
+            hint=f"Data sets that can be verified: {', '.join((*RELEASES, 'digits'))}.",
+        )
+    manifest = read_manifest(data_home(), name)
+    if manifest is None:
+        raise missing(name)
+    return VerifyResult(name, expected=manifest.fingerprint, found=read_stored(data_home(), name).fingerprint)
+
+
+def list_datasets() -> list[DatasetRow]:
+    """Every known data set, and whether it can be used on this machine.
+
+    A data set that cannot be read makes a row that says so; it does not hide the others.
+    """
+    return [_row(name) for name in DATASETS]
+
+
+def _row(name: str) -> DatasetRow:
+    try:
+        dataset = DATASETS.get(name)
+    except UserError as error:
+        return DatasetRow(name, name, False, 0, None, None, damage=str(error))
+    try:
+        facts = dataset.identify()
+        manifest = read_manifest(data_home(), name) if name in RELEASES else None
+        if manifest is not None:
+            read_stored(data_home(), name)
+    except UserError as error:
+        return DatasetRow(name, dataset.title, False, dataset.images, None, None, damage=str(error))
+    return DatasetRow(
+        name=name,
+        title=dataset.title,
+        at_hand=facts.fingerprint is not None,
+        images=dataset.images if manifest is None else manifest.images,
+        fingerprint=facts.fingerprint,
+        canonical=facts.canonical,
+        damage=None,
+    )
+
+
+def _release(name: str) -> CifarRelease:
+    if name not in RELEASES:
+        title = DATASETS.get(name).title
+        raise UserError(
+            f"{title} ({name}) is neither fetched nor imported: it comes with an installed package",
+            hint=f"Data sets that are fetched or imported: {', '.join(RELEASES)}.",
+        )
+    return RELEASES[name]
+
+
+def _archive_at(path: Path, release: CifarRelease) -> Path | None:
+    """The archive that a path names or holds; None for a folder without it."""
+    if path.is_dir():
+        inside = path / release.archive
+        return inside if inside.is_file() else None
+    if not path.exists():
+        raise UserError(
+            f"{path}: there is no such file or folder",
+            hint=f"Give {release.archive}, or a folder of train-….parquet and test-….parquet files.",
+        )
+    if path.suffix == ".parquet":
+        raise UserError(
+            f"{path}: is one Parquet file, which is one part of the data set",
+            hint=f"Give the folder that holds the training and the test files: {path.parent}",
+        )
+    return path

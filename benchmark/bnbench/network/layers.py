@@ -1,0 +1,129 @@
+"""The torch modules a network is made of: slots, 'same' padding, pooling, normalisers."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bnbench.architecture import Conv, Dense, MaxPool, Shape, same_padding
+from bnbench.variant import Affine, AffineRule, Normaliser, Variant
+
+EPSILON = 1e-5
+"""ε of PyTorch's BatchNorm, which the founding study uses."""
+RUNNING_MOMENTUM = 0.1
+"""Weight of the newest batch in the running statistics."""
+
+
+class ChannelAffine(nn.Module):
+    """γ · x + β per channel, without any normalisation (the affine part alone; Peerthum 2023)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale and shift (N, C, ...) per channel."""
+        shape = (1, -1) + (1,) * (x.dim() - 2)
+        return x * self.weight.view(shape) + self.bias.view(shape)
+
+
+class Slot(nn.Module):
+    """A convolution or dense layer and, where the placement says so, what normalises its output.
+
+    The ReLU is not part of it: the network applies it, so that it may come after the pooling.
+    """
+
+    def __init__(self, layer: Conv | Dense, input_shape: Shape, variant: Variant | None) -> None:
+        """A slot of the layer table.
+
+        Args:
+            layer: the row of the table.
+            input_shape: (channels, height, width) or (features,).
+            variant: what to put behind the layer; None for nothing.
+        """
+        super().__init__()
+        self.name = layer.name
+        self.activation = layer.activation
+        normalised = variant is not None and variant.normaliser is not Normaliser.NONE
+        # The normaliser subtracts the mean, so a bias in front of it would have no effect (thesis, section 3.1).
+        bias = not normalised
+        self._padding: tuple[int, int, int, int] | None = None
+        self.linear: nn.Conv2d | nn.Linear
+        if isinstance(layer, Conv):
+            channels, height, width = input_shape
+            symmetric = (0, 0)
+            if layer.padding == "same":
+                rows = same_padding(height, layer.kernel, layer.stride)
+                columns = same_padding(width, layer.kernel, layer.stride)
+                if rows[0] == rows[1] and columns[0] == columns[1]:
+                    symmetric = (rows[0], columns[0])
+                else:
+                    self._padding = (*columns, *rows)
+            self.linear = nn.Conv2d(channels, layer.channels, layer.kernel, layer.stride, symmetric, bias=bias)
+        else:
+            self.linear = nn.Linear(input_shape[0], layer.features, bias=bias)
+        self.normaliser = None if variant is None else _normaliser(layer, variant)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, ...) to the pre-activations, normalised where the slot carries a normaliser."""
+        if self._padding is not None:
+            x = functional.pad(x, self._padding)
+        x = cast(Tensor, self.linear(x))
+        return x if self.normaliser is None else cast(Tensor, self.normaliser(x))
+
+
+class SamePool(nn.Module):
+    """Max pooling with TensorFlow's 'same' padding, for inputs of one fixed size.
+
+    Padding never wins (it counts as -∞), which after a ReLU is the same as padding with zeros. Where only the end of
+    an axis is padded, `ceil_mode` lets the last window reach over the edge and nothing has to be copied.
+    """
+
+    def __init__(self, layer: MaxPool, input_shape: Shape) -> None:
+        super().__init__()
+        _, height, width = input_shape
+        rows = same_padding(height, layer.kernel, layer.stride)
+        columns = same_padding(width, layer.kernel, layer.stride)
+        self._explicit: tuple[int, int, int, int] | None = None
+        padding, ceil_mode = (0, 0), False
+        if rows[0] == rows[1] and columns[0] == columns[1]:
+            padding = (rows[0], columns[0])
+        elif all(_window_hangs_over(*axis, layer.stride) for axis in (rows, columns)):
+            ceil_mode = True
+        else:
+            self._explicit = (*columns, *rows)
+        self.pool = nn.MaxPool2d(layer.kernel, layer.stride, padding, ceil_mode=ceil_mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, ⌈H / stride⌉, ⌈W / stride⌉)."""
+        if self._explicit is not None:
+            x = functional.pad(x, self._explicit, value=float("-inf"))
+        return cast(Tensor, self.pool(x))
+
+
+def _window_hangs_over(before: int, after: int, stride: int) -> bool:
+    # ceil_mode adds at most one window, which must start inside the input: true for padding below the stride.
+    return before == 0 and after < stride
+
+
+def _normaliser(layer: Conv | Dense, variant: Variant) -> nn.Module:
+    channels = layer.channels if isinstance(layer, Conv) else layer.features
+    module: nn.BatchNorm1d | nn.BatchNorm2d | ChannelAffine
+    if variant.normaliser is Normaliser.NONE:
+        module = ChannelAffine(channels)
+    elif isinstance(layer, Conv):
+        module = nn.BatchNorm2d(channels, EPSILON, RUNNING_MOMENTUM)
+    else:
+        module = nn.BatchNorm1d(channels, EPSILON, RUNNING_MOMENTUM)
+    _start(module.weight, variant.gamma)
+    _start(module.bias, variant.beta)
+    return module
+
+
+def _start(parameter: nn.Parameter, rule: AffineRule) -> None:
+    nn.init.constant_(parameter, rule.initial)
+    parameter.requires_grad_(rule.status is Affine.LEARNED)

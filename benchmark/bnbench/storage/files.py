@@ -1,0 +1,90 @@
+"""Files that are either wholly there or not there at all: temporary file, fsync, rename."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from bnbench.errors import UserError
+
+_HINTS = {
+    errno.ENOSPC: "Free some space, or name another folder with --results.",
+    errno.EDQUOT: "Free some of your quota, or name another folder with --results.",
+    errno.EFBIG: "A limit on the size of files is in force here (`ulimit -f`): raise it.",
+    errno.EROFS: "Name a folder that can be written with --results.",
+    errno.EACCES: "Change its permissions, or name another folder with --results.",
+    errno.EPERM: "Change its permissions, or name another folder with --results.",
+    errno.ENOTDIR: "A part of that path is a file: name a folder with --results.",
+    errno.EEXIST: "A part of that path is a file: name a folder with --results.",
+}
+
+
+class StorageError(UserError):
+    """The results folder cannot be written or read: which folder, why, and what can be done."""
+
+
+@contextmanager
+def reported(folder: Path, doing: str = "written") -> Iterator[None]:
+    """Turn an OSError of the block into a StorageError that names the folder and the reason.
+
+    Args:
+        folder: the folder that was worked on.
+        doing: "written" or "read".
+
+    Raises:
+        StorageError: the block raised an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        code = error.errno
+        hint = None if code is None else _HINTS.get(code)
+        raise StorageError(f"{folder} cannot be {doing}: {reason}", hint=hint) from error
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that appears under `path` when the block ends, with its contents on disk.
+
+    A block that raises leaves what was at `path` before, and no temporary file; a process that is killed may
+    leave a temporary file, which `temporary_files` finds.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def temporary_files(folder: Path) -> list[Path]:
+    """What `atomic_file` left in a folder when its process was killed."""
+    return sorted(folder.glob(".*.tmp"))
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on disk: a rename survives a power cut only after this.
+
+    Raises:
+        OSError: the folder cannot be opened or synchronised.
+    """
+    if os.name != "posix":
+        return  # other systems cannot open a folder; there the rename itself has to do
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,217 @@
+"""Parts: the immutable pieces that a running run leaves on disk, and the flush records that vouch for them.
+
+A flush writes one part per table that has rows, then a record with their sizes and digests. Only what a record names
+counts: a flush that was cut off leaves nothing that could be taken for data. A part is compared with its digest
+before anything else reads it, because a damaged Parquet footer can end the whole process instead of raising an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bnbench.plan import RunIdentity
+from bnbench.storage.files import StorageError, atomic_file, sync_folder
+from bnbench.storage.schema import (
+    SCHEMA_VERSION,
+    TABLES,
+    TableName,
+    file_schema,
+    parquet_writer,
+    value_columns,
+    with_identity,
+)
+
+PARTS = "parts"
+"""The folder of the parts inside a run's folder; it is there from the first moment of a run to its end."""
+
+REPEAT = "Delete the run's folder to repeat the run."
+
+_RECORD = re.compile(r"flush-([0-9]{6,})\.json")
+_PART = re.compile(rf"(?:{'|'.join(TABLES)})-([0-9]{{6,}})\.parquet")
+
+
+class TableFacts(BaseModel):
+    """What a Parquet file is like on disk, so that a damaged one is noticed."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    rows: Annotated[int, Field(ge=0)]
+    bytes: Annotated[int, Field(gt=0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class FlushRecord(BaseModel):
+    """One flush: written after its parts, and what makes them count."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    schema_version: Annotated[int, Field(alias="schema", ge=1)]
+    run_id: str
+    number: Annotated[int, Field(ge=0)]
+    parts: dict[TableName, TableFacts]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part that counts: which table, by which flush (counted from 0), and what it was like when written."""
+
+    path: Path
+    table: TableName
+    number: int
+    facts: TableFacts
+
+
+def part_path(run_folder: Path, table: TableName, number: int) -> Path:
+    """Where a part lies."""
+    return run_folder / PARTS / f"{table}-{number:06}.parquet"
+
+
+def record_path(run_folder: Path, number: int) -> Path:
+    """Where a flush record lies."""
+    return run_folder / PARTS / f"flush-{number:06}.json"
+
+
+def write_flush(
+    run_folder: Path, number: int, identity: RunIdentity, groups: Mapping[TableName, Iterable[pa.Table]]
+) -> None:
+    """Write the parts of one flush, then its record.
+
+    Raises:
+        OSError: something cannot be written; without its record the flush does not count, and may be repeated.
+    """
+    facts = {
+        table: write_row_groups(part_path(run_folder, table, number), table, identity, tables)
+        for table, tables in groups.items()
+    }
+    sync_folder(run_folder / PARTS)
+    record = FlushRecord.model_validate(
+        {"schema": SCHEMA_VERSION, "run_id": identity.run_id, "number": number, "parts": facts}
+    )
+    with atomic_file(record_path(run_folder, number)) as file:
+        text = json.dumps(record.model_dump(mode="json", by_alias=True), sort_keys=True, indent=1)
+        file.write(f"{text}\n".encode())
+    sync_folder(run_folder / PARTS)
+
+
+def find_parts(run_folder: Path, identity: RunIdentity) -> list[Part]:
+    """The parts that count, by number, then table; other files are passed over.
+
+    Raises:
+        StorageError: a record is damaged, foreign or missing between others.
+        OSError: the folder cannot be read.
+    """
+    numbers = _record_numbers(run_folder)
+    if numbers != list(range(len(numbers))):
+        raise StorageError(f"{run_folder / PARTS} has a gap: it holds the flushes {numbers}", hint=REPEAT)
+    return [part for number in numbers for part in _recorded(run_folder, number, identity)]
+
+
+def drop_parts(run_folder: Path, start: int = 0) -> None:
+    """Remove the flushes from a number on, and parts that no record vouches for.
+
+    The last goes first, and its record before its parts: being cut off leaves a shorter run, never one with a gap.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    for number in reversed(_record_numbers(run_folder)):
+        if number >= start:
+            record_path(run_folder, number).unlink()
+    for path in _listed(run_folder):
+        match = _PART.fullmatch(path.name)
+        if match and not record_path(run_folder, int(match[1])).exists():
+            path.unlink()
+
+
+def write_row_groups(path: Path, table: TableName, identity: RunIdentity, groups: Iterable[pa.Table]) -> TableFacts:
+    """Write a table's file atomically, one row group per given table of measured columns.
+
+    Raises:
+        OSError: the file cannot be written; what was at `path` before is still there.
+    """
+    rows = 0
+    with atomic_file(path) as file, parquet_writer(file, table, identity) as writer:
+        for values in groups:
+            if len(values):
+                writer.write_table(with_identity(table, identity, values), row_group_size=len(values))
+                rows += len(values)
+    return TableFacts(rows=rows, bytes=path.stat().st_size, sha256=_sha256(path))
+
+
+def check_file(path: Path, facts: TableFacts) -> None:
+    """Compare a file with what is known of it, before a Parquet reader touches it.
+
+    Raises:
+        StorageError: it is missing, cannot be read, or is not what was written.
+    """
+    try:
+        if (size := path.stat().st_size) != facts.bytes:
+            raise StorageError(f"{path} is damaged: it has {size} bytes instead of {facts.bytes}", hint=REPEAT)
+        digest = _sha256(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}", hint=REPEAT) from error
+    if digest != facts.sha256:
+        raise StorageError(f"{path} is damaged: its contents are not those that were written", hint=REPEAT)
+
+
+def open_part(part: Part, identity: RunIdentity) -> pq.ParquetFile:
+    """A part that has been checked, opened for reading.
+
+    Raises:
+        StorageError: it is not a part of this run.
+        OSError: it cannot be read.
+    """
+    file = pq.ParquetFile(part.path, page_checksum_verification=True)
+    if not file.schema_arrow.equals(file_schema(part.table, identity), check_metadata=True):
+        file.close()
+        raise StorageError(f"{part.path} is not a part of the run {identity.run_id}", hint=REPEAT)
+    return file
+
+
+def read_group(part: Part, identity: RunIdentity, group: int) -> pa.Table:
+    """The measured columns of one row group of a part that has been checked.
+
+    Raises:
+        StorageError: it is not a part of this run.
+        OSError: it cannot be read.
+    """
+    with open_part(part, identity) as file:
+        return file.read_row_group(group, columns=value_columns(part.table), use_threads=False)
+
+
+def _recorded(run_folder: Path, number: int, identity: RunIdentity) -> list[Part]:
+    path = record_path(run_folder, number)
+    try:
+        record = FlushRecord.model_validate(json.loads(path.read_bytes()))
+    except (ValidationError, ValueError) as error:
+        raise StorageError(f"{path} is damaged: it is no flush record", hint=REPEAT) from error
+    if (record.schema_version, record.run_id, record.number) != (SCHEMA_VERSION, identity.run_id, number):
+        raise StorageError(f"{path} is not a flush record of the run {identity.run_id}", hint=REPEAT)
+    return [
+        Part(part_path(run_folder, table, number), table, number, facts)
+        for table, facts in sorted(record.parts.items())
+    ]
+
+
+def _record_numbers(run_folder: Path) -> list[int]:
+    return sorted(int(match[1]) for path in _listed(run_folder) if (match := _RECORD.fullmatch(path.name)))
+
+
+def _listed(run_folder: Path) -> list[Path]:
+    folder = run_folder / PARTS
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,252 @@
+"""The recorder: takes a run's rows, keeps them safe in parts, and turns them into the final tables once.
+
+The order in which things reach the disk is what makes a run atomic: parts, then the four tables, then `run.json`,
+then the parts go. A process that dies in between leaves a folder without `run.json`, which is no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from bnbench.plan import RunIdentity
+from bnbench.storage.compaction import compact
+from bnbench.storage.document import (
+    RUN_JSON,
+    ForeignVersionError,
+    RunDocument,
+    UnreadableDocumentError,
+    make_document,
+    missing_tables,
+    read_document,
+    table_path,
+    write_document,
+)
+from bnbench.storage.files import StorageError, reported, sync_folder, temporary_files
+from bnbench.storage.parts import PARTS, drop_parts, write_flush
+from bnbench.storage.provenance import without_places
+from bnbench.storage.rows import AffineBlock, CurveRow, StepBlock, TimingRow
+from bnbench.storage.schema import SCHEMA_VERSION, TABLES, Column, TableName, value_table
+
+
+class RunRecorder:
+    """Writes one run. Not to be shared between threads; one recorder a run folder."""
+
+    def __init__(self, folder: Path, identity: RunIdentity, *, next_part: int = 0) -> None:
+        """A recorder on a folder that is ready for it; `RunRecorder.open` makes it ready."""
+        self.folder = folder
+        self.identity = identity
+        self._next_part = next_part
+        self._pending: dict[TableName, list[pa.Table]] = {table: [] for table in TABLES}
+        self._trajectories: dict[tuple[str, str], list[pa.Table]] = {}
+        self._closed = False
+
+    @classmethod
+    def open(cls, store: Path, identity: RunIdentity) -> RunRecorder:
+        """Start recording a run from its first step; what an unfinished attempt left is removed.
+
+        Args:
+            store: the results folder; made if it is not there.
+            identity: the run; its `run_id` names the folder.
+
+        Raises:
+            StorageError: the folder cannot be written, or the run is there and finished.
+        """
+        folder = store / identity.run_id
+        with reported(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            _refuse_result(folder)
+            clear_run(folder)
+            (folder / PARTS).mkdir(exist_ok=True)
+            sync_folder(folder)
+            sync_folder(store)
+        return cls(folder, identity)
+
+    def add_curves(self, rows: Iterable[CurveRow]) -> None:
+        """Take evaluations, in the order in which they were made."""
+        self._require_open()
+        taken = list(rows)
+        if taken:
+            columns: dict[str, Column] = {
+                "epoch": np.array([row.epoch for row in taken], np.int64),
+                "step": np.array([row.step for row in taken], np.int64),
+                "split": [row.split for row in taken],
+                "statistics": [row.statistics for row in taken],
+                "loss": np.array([row.loss for row in taken], np.float64),
+                "accuracy": np.array([row.accuracy for row in taken], np.float64),
+            }
+            self._pending["curves"].append(value_table("curves", columns))
+
+    def add_steps(self, block: StepBlock) -> None:
+        """Take training steps, in ascending order."""
+        self._require_open()
+        columns: dict[str, Column] = {
+            "step": block.step,
+            "epoch": block.epoch,
+            "batch_loss": block.batch_loss,
+            "batch_accuracy": block.batch_accuracy,
+            "learning_rate": block.learning_rate,
+        }
+        self._pending["steps"].append(value_table("steps", columns))
+
+    def add_affine(self, block: AffineBlock) -> None:
+        """Take snapshots of one parameter of one slot, in ascending order of steps."""
+        self._require_open()
+        columns: dict[str, Column] = {
+            "step": block.step,
+            "slot": [block.slot] * len(block.step),
+            "parameter": [block.parameter] * len(block.step),
+            "values": block.values,
+        }
+        values = value_table("affine", columns)
+        self._trajectories.setdefault((block.parameter, block.slot), []).append(values)
+
+    def add_timing(self, row: TimingRow) -> None:
+        """Take the times of one epoch."""
+        self._require_open()
+        columns: dict[str, Column] = {
+            "epoch": np.array([row.epoch], np.int64),
+            "train_s": np.array([row.train_s], np.float64),
+            "eval_s": np.array([row.eval_s], np.float64),
+            "samples_per_s": np.array([row.samples_per_s], np.float64),
+        }
+        self._pending["timing"].append(value_table("timing", columns))
+
+    def flush(self) -> int:
+        """Put everything taken so far on disk, as one part per table that has rows.
+
+        Where this raises, the rows are still in memory and can be flushed again.
+
+        Returns:
+            The number the next parts will have: those below it are safe, and are what a checkpoint taken now
+            relies on.
+
+        Raises:
+            StorageError: a part cannot be written.
+        """
+        self._require_open()
+        groups = self._pending_groups()
+        if not groups:
+            return self._next_part
+        with reported(self.folder):
+            write_flush(self.folder, self._next_part, self.identity, groups)
+        self._pending = {table: [] for table in TABLES}
+        self._trajectories = {}
+        self._next_part += 1
+        return self._next_part
+
+    def finish(self, document: Mapping[str, Any]) -> RunDocument:
+        """Turn the parts into the final tables, then write `run.json`, then remove the parts.
+
+        Args:
+            document: `status` ("finished" or "diverged"), `spec`, `provenance`, and where they apply
+                `diverged_at_step` and `summary`. The schema version, the ids and the facts of the tables are added.
+
+        Raises:
+            StorageError: something cannot be written; there is no `run.json` then.
+            TypeError: a value of the document has no JSON form.
+            ValueError: the document is not valid, or the status is "failed".
+        """
+        self._require_open()
+        checked = self._document(document)
+        if not checked.is_result:
+            raise ValueError("a failed run is ended with fail(), not with finish()")
+        self.flush()
+        with reported(self.folder):
+            tables = compact(self.folder, self.identity)
+        complete = checked.model_copy(update={"tables": tables})
+        write_document(self.folder, complete)
+        self._closed = True
+        with reported(self.folder):
+            _remove_parts(self.folder)
+        return complete
+
+    def fail(self, document: Mapping[str, Any]) -> RunDocument:
+        """Write `run.json` of a run that failed. Parts that were flushed stay, anything less is removed.
+
+        Args:
+            document: `error` (the traceback; places on this machine are taken out of it), `spec`, `provenance`.
+
+        Raises:
+            StorageError: it cannot be written; there is no `run.json` then.
+            TypeError: a value of the document has no JSON form.
+            ValueError: the document is not valid.
+        """
+        self._require_open()
+        error = document.get("error")
+        told = without_places(error, self.folder.parent) if isinstance(error, str) else error
+        checked = self._document({**document, "status": "failed", "error": told})
+        with reported(self.folder):
+            _remove_half_written(self.folder)
+        write_document(self.folder, checked)
+        self._closed = True
+        return checked
+
+    def _pending_groups(self) -> dict[TableName, list[pa.Table]]:
+        groups = {
+            table: [joined]
+            for table, tables in self._pending.items()
+            if tables and len(joined := pa.concat_tables(tables))
+        }
+        trajectories = [pa.concat_tables(self._trajectories[key]) for key in sorted(self._trajectories)]
+        if any(len(trajectory) for trajectory in trajectories):
+            groups["affine"] = trajectories
+        return groups
+
+    def _document(self, document: Mapping[str, Any]) -> RunDocument:
+        own = {"schema": SCHEMA_VERSION, "run_id": self.identity.run_id, "setting_id": self.identity.setting_id}
+        for key, value in own.items():
+            if document.get(key, value) != value:
+                raise ValueError(f"{key} = {document[key]!r} in the document of the run with {key} = {value!r}")
+        return make_document({**document, **own})
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"the run {self.identity.run_id} has been ended: nothing can be recorded any more")
+
+
+def clear_run(folder: Path) -> None:
+    """Remove what the recorder writes from a run's folder, `run.json` first; files of others stay.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    # Without its run.json the run is no result, so a kill in the middle of this leaves an unfinished run.
+    (folder / RUN_JSON).unlink(missing_ok=True)
+    _remove_half_written(folder)
+    drop_parts(folder)
+
+
+def _remove_half_written(folder: Path) -> None:
+    for table in TABLES:
+        table_path(folder, table).unlink(missing_ok=True)
+    for path in (*temporary_files(folder), *temporary_files(folder / PARTS)):
+        path.unlink()
+
+
+def _remove_parts(folder: Path) -> None:
+    drop_parts(folder)
+    parts = folder / PARTS
+    for path in temporary_files(parts):
+        path.unlink()
+    if not any(parts.iterdir()):
+        parts.rmdir()
+
+
+def _refuse_result(folder: Path) -> None:
+    """A result is never lost: neither a finished run nor one that a newer version wrote is recorded over."""
+    try:
+        document = read_document(folder)
+    except UnreadableDocumentError:
+        return
+    except ForeignVersionError as error:
+        raise StorageError(
+            f"{folder} holds a run of schema version {error.version}; this bnbench writes version {SCHEMA_VERSION}",
+            hint="Name another folder with --results.",
+        ) from error
+    if document is not None and document.is_result and not missing_tables(folder, document):
+        raise StorageError(f"{folder} holds this run, {document.status}", hint="Delete the folder to repeat the run.")

@@ -1,0 +1,80 @@
+"""Evaluation on whole splits, weighted per image."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bnbench.network.build import Network
+from bnbench.plan import Precision
+from bnbench.problem import Split
+from bnbench.training.events import Evaluation, Statistics
+from bnbench.training.numerics import autocast
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+EVALUATION_BATCH = 500
+"""Images a forward pass. It decides the order of a float sum, so changing it changes the last digits of a result."""
+
+
+def evaluate(network: Network, batches: Batches, precision: Precision) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy in eval mode, each image with the same weight.
+
+    Args:
+        network: left in the mode it came in.
+        batches: (images, labels) of a whole split, the last batch possibly smaller.
+        precision: of the forward pass; sums are float64.
+
+    Returns:
+        (loss in nats, accuracy in 0 … 1).
+    """
+    was_training = network.training
+    network.eval()
+    # A Python float would force the device to catch up after every batch.
+    loss: Tensor | float = 0.0
+    correct: Tensor | int = 0
+    images = 0
+    with torch.inference_mode():
+        for inputs, labels in batches:
+            with autocast(precision, inputs.device):
+                logits = network(inputs)
+            loss = loss + functional.cross_entropy(logits.float(), labels, reduction="sum").double()
+            correct = correct + (logits.argmax(1) == labels).sum()
+            images += len(labels)
+    network.train(was_training)
+    return float(loss) / images, float(correct) / images
+
+
+def with_population_statistics(network: Network, batches: Batches, precision: Precision) -> Network:
+    """A copy whose running statistics are population statistics over the given batches.
+
+    E[x] = E_B[μ_B] and Var[x] = m/(m-1) · E_B[σ²_B], the averages taken over batches with the inference network
+    (Ioffe & Szegedy 2015, algorithm 2; thesis, equations 2.26-2.27): a cumulative average of each batch's mean
+    and unbiased variance. Dropout is left out, and batches should have one size m. The original is not touched.
+    """
+    copied = copy.deepcopy(network)
+    for module in copied.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # torch's way of asking for a cumulative average
+    copied.train()
+    with torch.no_grad():
+        for inputs, _ in batches:
+            with autocast(precision, inputs.device):
+                copied(inputs)
+    return copied
+
+
+def evaluate_splits(
+    network: Network, splits: dict[Split, Batches], statistics: Statistics, precision: Precision
+) -> tuple[Evaluation, ...]:
+    """`evaluate` on several splits, in the given order."""
+    results = []
+    for split, batches in splits.items():
+        loss, accuracy = evaluate(network, batches, precision)
+        results.append(Evaluation(split, statistics, loss, accuracy))
+    return tuple(results)

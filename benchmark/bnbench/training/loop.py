@@ -1,0 +1,164 @@
+"""The training loop: a generator of typed events. It opens no file and prints nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+
+import torch
+from torch.nn import functional
+
+from bnbench.data.augmentation import draw_parameters
+from bnbench.data.pipeline import ImagePipeline
+from bnbench.errors import UserError
+from bnbench.network.build import Network
+from bnbench.plan import RunSpec
+from bnbench.problem import Split
+from bnbench.schedule import snapshot_steps
+from bnbench.training.evaluation import EVALUATION_BATCH, Batches, evaluate_splits, with_population_statistics
+from bnbench.training.events import Diverged, EpochEvaluated, Event, Finished, Paused, StepReached
+from bnbench.training.numerics import autocast
+from bnbench.training.optimiser import build_optimiser
+from bnbench.training.probes import SnapshotBuffer, StepBuffer
+from bnbench.training.seeding import dropout_mask, generator
+
+EVALUATED_SPLITS: tuple[Split, ...] = ("train_eval", "valid", "test")
+
+
+def _never() -> bool:
+    return False
+
+
+class Trainer:
+    """One run: the network, its optimiser, and how far it has come.
+
+    Everything random is keyed by seed and epoch or step, so network, optimiser and `step` are the whole state.
+    """
+
+    def __init__(self, spec: RunSpec, pipeline: ImagePipeline, device: torch.device) -> None:
+        """Build the network and draw its initial weights.
+
+        Args:
+            spec: the resolved run.
+            pipeline: the run's data, on `device`.
+            device: where to train.
+
+        Raises:
+            UserError: the training split, or where population statistics are asked for `train_eval`, is smaller
+                than one batch.
+        """
+        self.spec = spec
+        self.step = 0
+        self._pipeline = pipeline
+        self._device = device
+        self.steps_per_epoch = pipeline.train_size // spec.training.batch_size
+        if self.steps_per_epoch == 0:
+            raise UserError(
+                f"the training split has {pipeline.train_size} images, a batch {spec.training.batch_size}",
+                hint="Use a smaller batch: --set training.batch_size=N.",
+            )
+        settling = pipeline.split_size("train_eval")
+        if spec.training.population_statistics and settling < spec.training.batch_size:
+            raise UserError(
+                f"population statistics need a whole batch: train_eval has {settling} images, a batch "
+                f"{spec.training.batch_size}",
+                hint="Use a smaller batch (--set training.batch_size=N) or --set training.population_statistics=false.",
+            )
+        self.total_steps = self.steps_per_epoch * spec.training.epochs
+        self.network = Network(spec.layers(), spec.input_shape, spec.mask, spec.variant)
+        self.network.initialise(lambda slot: generator(spec.seed, "weights", slot))
+        self.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in stubs
+        self.network.train()
+        self.optimiser = build_optimiser(self.network, spec.variant, spec.training)
+        self._vectors = self.network.affine_vectors()
+
+    def events(self, pause: Callable[[], bool] = _never) -> Iterator[Event]:
+        """Train from the current step to the end, saying what happens.
+
+        Within an epoch `StepReached` comes as training goes on, then `StepsRecorded` and `SnapshotsTaken` with the
+        epoch's rows, then `EpochEvaluated`. The last event is `Finished`, `Diverged` or `Paused`. At `EpochEvaluated`
+        and `Paused` everything recorded so far has been said, and `step` is where to go on.
+
+        Args:
+            pause: asked at each snapshot step; once it says yes, training stops there.
+        """
+        per_epoch = self.steps_per_epoch
+        if self.step == 0:
+            yield self._evaluate(epoch=0, train_s=0.0, images=0)
+        while self.step < self.total_steps:
+            epoch, start = self.step // per_epoch + 1, self.step
+            began = time.perf_counter()
+            last = yield from self._train_epoch(epoch, pause)
+            if last is not None:
+                yield last
+                return
+            self._wait_for_device()
+            train_s = time.perf_counter() - began
+            yield self._evaluate(epoch, train_s, (self.step - start) * self.spec.training.batch_size)
+        yield Finished(self.step)
+
+    def _train_epoch(self, epoch: int, pause: Callable[[], bool]) -> Generator[Event, None, Diverged | Paused | None]:
+        """The rest of an epoch, then its rows. Returns what ends the run early, if anything does."""
+        training, seed, precision = self.spec.training, self.spec.seed, self.spec.precision
+        start, stop = self.step, epoch * self.steps_per_epoch
+        schedule = snapshot_steps(self.spec.snapshots.schedule, self.total_steps)
+        due = {step for step in schedule if start <= step < stop or step == stop == self.total_steps}
+        order = torch.randperm(self._pipeline.train_size, generator=generator(seed, "order", epoch)).to(self._device)
+        parameters = draw_parameters(
+            self.spec.augmentation, self._pipeline.train_size, generator(seed, "augmentation", epoch)
+        ).to(self._device)
+        steps = StepBuffer(start, stop - start, self._device)
+        snapshots = SnapshotBuffer(self._vectors, len(due))
+        last: Diverged | Paused | None = None
+        for step in range(start, stop):
+            if step in due:
+                snapshots.take(step)
+            first = (step - (epoch - 1) * self.steps_per_epoch) * training.batch_size
+            images, labels = self._pipeline.training_batch(order[first : first + training.batch_size], parameters)
+            with autocast(precision, self._device):
+                logits = self.network(images, partial(dropout_mask, seed, step))
+                loss = functional.cross_entropy(logits, labels)
+            self.optimiser.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            self.optimiser.step()
+            self.step = step + 1
+            with torch.no_grad():
+                steps.add(loss, (logits.argmax(1) == labels).sum())
+            if step in due or self.step == stop:
+                diverged_at = steps.first_non_finite()
+                batch_loss, correct = steps.newest()
+                yield StepReached(self.step, self.total_steps, epoch, batch_loss, correct / training.batch_size)
+                if diverged_at is not None:
+                    last = Diverged(diverged_at)
+                elif self.step != stop and pause():
+                    last = Paused(self.step)
+                if last is not None:
+                    break
+        if self.step in due and last is None:
+            snapshots.take(self.step)
+        yield steps.rows(epoch, training.batch_size, training.learning_rate)
+        yield from snapshots.rows()
+        return last
+
+    def _evaluate(self, epoch: int, train_s: float, images: int) -> EpochEvaluated:
+        began = time.perf_counter()
+        precision = self.spec.precision
+        results = evaluate_splits(self.network, self._splits(), "running", precision)
+        if self.spec.training.population_statistics:
+            settled = with_population_statistics(self.network, self._whole_batches(), precision)
+            results += evaluate_splits(settled, self._splits(), "population", precision)
+        return EpochEvaluated(epoch, self.step, results, train_s, time.perf_counter() - began, images)
+
+    def _splits(self) -> dict[Split, Batches]:
+        return {split: self._pipeline.evaluation_batches(split, EVALUATION_BATCH) for split in EVALUATED_SPLITS}
+
+    def _whole_batches(self) -> Batches:
+        """Batches of `train_eval` as large as in training; an incomplete one would get another m/(m-1)."""
+        size = self.spec.training.batch_size
+        batches = self._pipeline.evaluation_batches("train_eval", size)
+        return (batch for batch in batches if len(batch[1]) == size)
+
+    def _wait_for_device(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)

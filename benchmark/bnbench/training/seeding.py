@@ -1,0 +1,86 @@
+"""Keyed random streams: each random number is a function of (seed, stream, key) alone.
+
+No stream knows problem, learning rate, variant, placement, worker or device. So the variants of a problem share
+their initial weights, batches, augmentation and dropout masks, and a resumed run needs no generator state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Stream = Literal["weights", "order", "augmentation", "dropout"]
+
+_CHUNK = 1 << 16
+"""Elements hashed at a time on a CPU: the working set stays in the cache."""
+
+
+def derive(seed: int, stream: Stream, *keys: str | int) -> int:
+    """A 64-bit number for one place in one stream: SHA-256 of seed, stream and keys."""
+    text = "/".join(["bnbench", str(seed), stream, *map(str, keys)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def generator(seed: int, stream: Stream, *keys: str | int) -> torch.Generator:
+    """A CPU generator for one place in one stream: a slot's weights, an epoch's order."""
+    return torch.Generator().manual_seed(derive(seed, stream, *keys))
+
+
+def dropout_mask(seed: int, step: int, layer: str, rate: float, like: Tensor) -> Tensor:
+    """The dropout mask of one layer at one step, the same bits on every device.
+
+    Counter-based: element i of the mask is a hash of (key, i), so nothing has to be drawn in order and a GPU computes
+    what a CPU computes. Elements are numbered in the memory order of channels_last activations.
+
+    Args:
+        seed: the run's seed.
+        step: updates done before this one.
+        layer: the dropout layer's name.
+        rate: probability of dropping an activation.
+        like: activations (N, C, H, W) or (N, C); the mask takes their shape, dtype and device.
+
+    Returns:
+        0 where dropped, 1 / (1 - rate) where kept.
+    """
+    key = derive(seed, "dropout", layer, step)
+    keep = _uniform_below(1.0 - rate, like.numel(), key, like.device)
+    mask = keep.to(like.dtype).mul_(1.0 / (1.0 - rate))
+    if like.dim() == 4:
+        batch, channels, height, width = like.shape
+        return mask.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    return mask.view(like.shape)
+
+
+def _uniform_below(probability: float, count: int, key: int, device: torch.device) -> Tensor:
+    """`count` booleans, true with the given probability (to within 2⁻³²)."""
+    low, high = _signed(key & 0xFFFFFFFF), _signed(key >> 32)
+    # Hashes are uniform over the signed 32-bit integers; this many of them lie below the threshold.
+    threshold = min(round(probability * 2**32), 2**32 - 1) - 2**31
+    if device.type != "cpu":
+        return _hash(torch.arange(count, dtype=torch.int32, device=device), low, high) < threshold
+    below = torch.empty(count, dtype=torch.bool)
+    for start in range(0, count, _CHUNK):
+        stop = min(start + _CHUNK, count)
+        hashed = _hash(torch.arange(start, stop, dtype=torch.int32), low, high)
+        torch.lt(hashed, threshold, out=below[start:stop])
+    return below
+
+
+def _hash(x: Tensor, low: int, high: int) -> Tensor:
+    """A keyed hash of 32-bit counters: the finaliser "lowbias32" (C. Wellons, hash-prospector) once per half key."""
+    for half in (low, high):
+        x += half
+        x ^= (x >> 16) & 0xFFFF
+        x *= _signed(0x7FEB352D)
+        x ^= (x >> 15) & 0x1FFFF
+        x *= _signed(0x846CA68B)
+        x ^= (x >> 16) & 0xFFFF
+    return x
+
+
+def _signed(bits: int) -> int:
+    """32 bits read as a two's-complement number: torch's int32 multiplication wraps, its Python scalars must fit."""
+    return bits - (1 << 32) if bits >= 1 << 31 else bits

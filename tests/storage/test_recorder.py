@@ -1,0 +1,353 @@
+"""Parts, compaction and `run.json`: the final files do not know how often a run was flushed or cut off."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bnbench.storage import parts
+from bnbench.storage.compaction import compact
+from bnbench.storage.document import read_document
+from bnbench.storage.files import StorageError
+from bnbench.storage.parts import drop_parts, find_parts
+from bnbench.storage.recorder import RunRecorder
+from bnbench.storage.rows import AffineBlock, StepBlock
+from bnbench.storage.schema import TABLES
+
+from .conftest import DOCUMENT, EXAMPLE
+
+CALLS = len(EXAMPLE.calls)
+FLUSHES = st.sets(st.integers(0, CALLS - 1))
+
+
+def tables(store: Path) -> dict[str, bytes]:
+    folder = store / EXAMPLE.identity.run_id
+    return {table: (folder / f"{table}.parquet").read_bytes() for table in TABLES}
+
+
+@settings(max_examples=40, deadline=None)
+@given(flush_after=FLUSHES)
+def test_the_final_files_do_not_depend_on_where_the_run_was_flushed(flush_after, uninterrupted):
+    with tempfile.TemporaryDirectory() as folder:
+        EXAMPLE.finish(Path(folder), flush_after)
+        assert tables(Path(folder)) == uninterrupted
+
+
+@settings(max_examples=20, deadline=None)
+@given(flush_after=FLUSHES, cut=st.integers(0, CALLS), finishing=st.booleans())
+def test_a_run_continued_from_its_parts_ends_in_the_same_files(flush_after, cut, finishing, uninterrupted):
+    """What the recorder owes to a resume: parts below the number that `flush` returned are all it needs."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder)
+        first = RunRecorder.open(store, EXAMPLE.identity)
+        EXAMPLE.play(first, 0, cut, flush_after)
+        number = first.flush()
+        if finishing:  # cut off in the middle of compaction
+            compact(first.folder, EXAMPLE.identity)
+        second = RunRecorder(first.folder, EXAMPLE.identity, next_part=number)
+        EXAMPLE.play(second, cut, CALLS, flush_after)
+        second.finish(DOCUMENT)
+        assert tables(store) == uninterrupted
+
+
+def test_large_tables_do_not_depend_on_where_the_run_was_flushed_either(tmp_path, example):
+    """More than one data page a column: page boundaries, too, must follow from the contents alone."""
+    rows = np.random.default_rng(1)
+    step = np.arange(60_000)
+    loss, accuracy = rows.random((2, len(step)), dtype=np.float32)
+    values = rows.random((3000, 200), dtype=np.float32)
+    found = []
+    for name, cuts in (("whole", [0, 60_000]), ("cut", [0, 1, 777, 20_000, 20_001, 60_000])):
+        recorder = RunRecorder.open(tmp_path / name, example.identity)
+        for start, stop in zip(cuts, cuts[1:], strict=False):
+            part = slice(start, stop)
+            rate = np.full(stop - start, 0.1)
+            recorder.add_steps(StepBlock(step[part], step[part] // 100, loss[part], accuracy[part], rate))
+            snapshots = slice(start, min(stop, 3000))
+            recorder.add_affine(AffineBlock(step[snapshots], "conv1", "gamma", values[snapshots]))
+            recorder.flush()
+        recorder.finish(DOCUMENT)
+        found.append(tables(tmp_path / name))
+    assert found[0] == found[1]
+    assert pq.read_metadata(tmp_path / "cut" / example.identity.run_id / "affine.parquet").num_rows == 3000
+
+
+def test_a_flush_writes_one_part_per_table_that_has_rows(example, tmp_path):
+    recorder = RunRecorder.open(tmp_path, example.identity)
+    assert recorder.flush() == 0
+    assert find_parts(recorder.folder, example.identity) == []
+    example.play(recorder, 0, 1)
+    assert recorder.flush() == 1
+    example.play(recorder, 1, CALLS)
+    assert recorder.flush() == 2
+    names = [part.path.name for part in find_parts(recorder.folder, example.identity)]
+    later = [f"{table}-000001.parquet" for table in sorted(TABLES)]
+    assert names == ["curves-000000.parquet", *later]
+    assert not (recorder.folder / "run.json").exists()
+
+
+def test_finishing_leaves_the_four_tables_and_the_document_and_nothing_else(example, tmp_path):
+    document = example.finish(tmp_path, [4, 8])
+    folder = tmp_path / example.identity.run_id
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == sorted([*(f"{table}.parquet" for table in TABLES), "run.json"])
+    assert read_document(folder) == document
+    assert {table: facts.rows for table, facts in document.tables.items()} == {
+        "curves": 15,
+        "steps": 24,
+        "affine": 72,
+        "timing": 4,
+    }
+
+
+def test_a_buffer_that_is_used_again_does_not_change_what_was_recorded(example, tmp_path):
+    recorder = RunRecorder.open(tmp_path, example.identity)
+    step, values = np.arange(2), np.ones((2, 3), np.float32)
+    recorder.add_affine(AffineBlock(step, "conv1", "gamma", values))
+    step += 2
+    values *= 5
+    recorder.add_affine(AffineBlock(step, "conv1", "gamma", values))
+    recorder.finish(DOCUMENT)
+    table = pq.read_table(recorder.folder / "affine.parquet")
+    assert table.column("step").to_pylist() == [0, 1, 2, 3]
+    assert table.column("values").to_pylist() == [[1.0] * 3] * 2 + [[5.0] * 3] * 2
+
+
+def test_parts_that_overlap_are_refused_and_no_result_is_written(example, tmp_path):
+    recorder = example.record(tmp_path, [CALLS - 1])
+    for call in example.calls[1:3]:
+        call(recorder)
+    with pytest.raises(StorageError, match="parts of steps overlap"):
+        recorder.finish(DOCUMENT)
+    assert not (recorder.folder / "run.json").exists()
+
+
+def test_a_part_of_another_run_is_refused(example, vanilla, tmp_path):
+    stranger = vanilla.record(tmp_path, [CALLS - 1])
+    recorder = example.record(tmp_path, [CALLS - 1])
+    own, foreign = (each.folder / "parts" for each in (recorder, stranger))
+    (foreign / "steps-000000.parquet").replace(own / "steps-000000.parquet")
+    with pytest.raises(StorageError, match=r"steps-000000.parquet is damaged"):
+        recorder.finish(DOCUMENT)
+    (foreign / "flush-000000.json").replace(own / "flush-000000.json")
+    with pytest.raises(StorageError, match="is not a flush record of the run"):
+        recorder.finish(DOCUMENT)
+    assert not (recorder.folder / "run.json").exists()
+
+
+def test_a_flush_that_is_missing_between_others_is_noticed(example, tmp_path):
+    recorder = example.record(tmp_path, [3, 9, 12])
+    (recorder.folder / "parts" / "flush-000001.json").unlink()
+    with pytest.raises(StorageError, match="has a gap"):
+        recorder.finish(DOCUMENT)
+
+
+def test_a_flush_without_its_record_does_not_count(example, tmp_path):
+    recorder = example.record(tmp_path, [3, 9])
+    (recorder.folder / "parts" / "flush-000001.json").unlink()
+    assert {part.number for part in find_parts(recorder.folder, example.identity)} == {0}
+
+
+def test_parts_can_be_dropped_from_a_flush_on(example, tmp_path, uninterrupted):
+    recorder = example.record(tmp_path, [3, 9, 12])
+    drop_parts(recorder.folder, 1)
+    assert {part.number for part in find_parts(recorder.folder, example.identity)} == {0}
+    assert not [path for path in (recorder.folder / "parts").iterdir() if "000000" not in path.name]
+    again = RunRecorder(recorder.folder, example.identity, next_part=1)
+    example.play(again, 4, CALLS)
+    again.finish(DOCUMENT)
+    assert tables(tmp_path) == uninterrupted
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_damaged_part_is_never_compacted(table, example, tmp_path):
+    recorder = example.record(tmp_path, [CALLS - 1])
+    path = recorder.folder / "parts" / f"{table}-000000.parquet"
+    good = path.read_bytes()
+    flipped = (
+        good[:position] + bytes([good[position] ^ 0x10]) + good[position + 1 :]
+        for position in range(0, len(good), len(good) // 50)
+    )
+    for bad in (good[:-20], good + b"\0", b"", *flipped):
+        path.write_bytes(bad)
+        with pytest.raises(StorageError, match="is damaged"):
+            compact(recorder.folder, example.identity)
+    path.unlink()
+    with pytest.raises(StorageError, match="cannot be read"):
+        compact(recorder.folder, example.identity)
+
+
+def test_compaction_holds_about_one_trajectory_at_a_time(example, tmp_path):
+    recorder = RunRecorder.open(tmp_path, example.identity)
+    one = np.zeros((500, 500), np.float32)  # 1 MB
+    for number in range(24):
+        recorder.add_affine(AffineBlock(np.arange(500), f"conv{number}", "gamma", one + number))
+        recorder.flush()
+    before = pa.total_allocated_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        highest = _watch_row_groups(patch, before)
+        recorder.finish(DOCUMENT)
+    assert len(highest) == 24
+    assert max(highest) < 5 * one.nbytes
+
+
+def _watch_row_groups(patch: pytest.MonkeyPatch, before: int) -> list[int]:
+    """The memory in use above `before`, noted each time a trajectory is given to the writer."""
+    noted: list[int] = []
+    real = parts.with_identity
+
+    def watched(table, identity, values):
+        if table == "affine":
+            noted.append(pa.total_allocated_bytes() - before)
+        return real(table, identity, values)
+
+    patch.setattr(parts, "with_identity", watched)
+    return noted
+
+
+def test_opening_clears_what_an_unfinished_run_left_and_leaves_other_files_alone(example, tmp_path, uninterrupted):
+    folder = example.record(tmp_path, [3, 9]).folder
+    (folder / "affine.parquet").write_bytes(b"half")
+    (folder / ".curves.parquet.0a1b2c3d.tmp").write_bytes(b"half")
+    (folder / "parts" / ".steps-000002.parquet.0a1b2c3d.tmp").write_bytes(b"half")
+    (folder / "notes.txt").write_text("mine")
+    RunRecorder.open(tmp_path, example.identity)
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) == ["notes.txt", "parts"]
+    example.finish(tmp_path)
+    assert tables(tmp_path) == uninterrupted
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_finished_run_is_not_recorded_over(example, tmp_path, uninterrupted):
+    example.finish(tmp_path)
+    with pytest.raises(StorageError, match="holds this run, finished"):
+        RunRecorder.open(tmp_path, example.identity)
+    assert tables(tmp_path) == uninterrupted
+
+
+def test_a_result_that_has_lost_a_table_is_recorded_anew(example, tmp_path, uninterrupted):
+    example.finish(tmp_path)
+    (tmp_path / example.identity.run_id / "steps.parquet").unlink()
+    example.finish(tmp_path)
+    assert tables(tmp_path) == uninterrupted
+
+
+def test_a_run_of_a_newer_version_is_not_recorded_over(example, tmp_path):
+    example.finish(tmp_path)
+    path = tmp_path / example.identity.run_id / "run.json"
+    path.write_text(path.read_text().replace('"schema": 1', '"schema": 2'))
+    with pytest.raises(StorageError, match="schema version 2"):
+        RunRecorder.open(tmp_path, example.identity)
+    assert path.exists()
+
+
+def test_divergence_before_the_first_update_is_a_result_with_empty_tables(example, tmp_path):
+    recorder = RunRecorder.open(tmp_path, example.identity)
+    document = recorder.finish({**DOCUMENT, "status": "diverged", "diverged_at_step": 0})
+    assert document.diverged_at_step == 0
+    for table in TABLES:
+        assert pq.read_table(recorder.folder / f"{table}.parquet").num_rows == 0
+
+
+def test_nothing_is_recorded_after_the_end(example, tmp_path):
+    recorder = example.record(tmp_path)
+    recorder.finish(DOCUMENT)
+    for call in (recorder.flush, lambda: recorder.finish(DOCUMENT), lambda: recorder.fail(DOCUMENT)):
+        with pytest.raises(ValueError, match="has been ended"):
+            call()
+    with pytest.raises(ValueError, match="has been ended"):
+        example.calls[0](recorder)
+
+
+def test_a_failed_run_keeps_its_traceback_and_its_parts_and_no_tables(example, tmp_path):
+    recorder = example.record(tmp_path, [9])
+    (recorder.folder / "affine.parquet").write_bytes(b"half")
+    (recorder.folder / ".steps.parquet.0a1b2c3d.tmp").write_bytes(b"half")
+    where = f"OSError: {tmp_path / 'x'} is gone"
+    traceback = f'Traceback\n  File "/somewhere/else/bnbench/training/loop.py", line 3, in step\n{where}'
+    recorder.fail({"error": traceback, "spec": {}, "provenance": {}})
+    document = read_document(recorder.folder)
+    assert document is not None
+    assert document.status == "failed"
+    assert document.tables == {}
+    assert document.error == 'Traceback\n  File "training/loop.py", line 3, in step\nOSError: <results>/x is gone'
+    assert sorted(path.name for path in recorder.folder.iterdir()) == ["parts", "run.json"]
+    assert [part.number for part in find_parts(recorder.folder, example.identity)] == [0] * 4
+
+
+def test_a_failed_run_can_be_repeated(example, tmp_path, uninterrupted):
+    example.record(tmp_path, [9]).fail({"error": "boom", "spec": {}, "provenance": {}})
+    example.finish(tmp_path)
+    assert tables(tmp_path) == uninterrupted
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"status": "failed", "error": "x"}, "ended with fail"),
+        ({"status": "done"}, "status"),
+        ({"status": "diverged"}, "diverged_at_step"),
+        ({"diverged_at_step": 5}, "diverged_at_step"),
+        ({"status": "diverged", "diverged_at_step": "5"}, "diverged_at_step"),
+        ({"error": "x"}, "error belongs"),
+        ({"colour": "red"}, "colour"),
+        ({"spec": None}, "spec"),
+        ({"spec": {"l2": float("nan")}}, "not JSON compliant"),
+        ({"run_id": "another"}, "run_id"),
+        ({"schema": 2}, "schema"),
+    ],
+)
+def test_a_document_that_is_not_valid_is_refused_before_anything_is_written(change, message, example, tmp_path):
+    recorder = example.record(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        recorder.finish({**DOCUMENT, **change})
+    assert sorted(path.name for path in recorder.folder.iterdir()) == ["parts"]
+
+
+def test_a_failure_needs_its_reason(example, tmp_path):
+    recorder = example.record(tmp_path)
+    with pytest.raises(ValueError, match="error belongs to the status 'failed'"):
+        recorder.fail({"spec": {}, "provenance": {}})
+    assert not (recorder.folder / "run.json").exists()
+
+
+def test_numbers_that_are_not_finite_never_reach_the_json(example, tmp_path):
+    recorder = example.record(tmp_path)
+    summary = {"loss": float("nan"), "best": [float("inf"), 1.5], "epochs": 4}
+    recorder.finish({**DOCUMENT, "summary": summary})
+    text = (recorder.folder / "run.json").read_text()
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    assert json.loads(text, parse_constant=refuse)["summary"] == {"loss": None, "best": [None, 1.5], "epochs": 4}
+
+
+def test_the_document_has_sorted_keys_one_space_and_a_newline(example, tmp_path):
+    example.finish(tmp_path)
+    text = (tmp_path / example.identity.run_id / "run.json").read_text()
+    assert text == json.dumps(json.loads(text), sort_keys=True, indent=1) + "\n"
+    parsed = json.loads(text)
+    assert parsed["schema"] == 1
+    assert parsed["run_id"] == example.identity.run_id
+    assert parsed["setting_id"] == example.identity.setting_id
+    assert parsed["error"] is None
+    assert parsed["diverged_at_step"] is None
+
+
+def test_an_identity_of_another_type_is_refused_at_the_first_flush(example, tmp_path):
+    wrong = replace(example.identity, seed=7.0)
+    recorder = RunRecorder.open(tmp_path, wrong)
+    example.play(recorder, 0, 3)
+    with pytest.raises(TypeError, match="seed"):
+        recorder.flush()
+    assert list((recorder.folder / "parts").iterdir()) == []

@@ -1,0 +1,265 @@
+"""The tables' types and their layout in the file, read back from the file's own metadata."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bnbench.plan import RunIdentity
+from bnbench.storage.parts import write_row_groups
+from bnbench.storage.rows import AffineBlock, CurveRow, StepBlock, TimingRow
+from bnbench.storage.schema import SCHEMA_VERSION, SCHEMAS, TABLES, value_table, with_identity
+
+NAME = pa.dictionary(pa.int32(), pa.string())
+IDENTITY_COLUMNS = [
+    ("run_id", NAME),
+    ("setting_id", NAME),
+    ("problem", NAME),
+    ("size", NAME),
+    ("variant", NAME),
+    ("placement", NAME),
+    ("mask", NAME),
+    ("learning_rate", pa.float64()),
+    ("seed", pa.int64()),
+]
+OWN_COLUMNS = {
+    "curves": [
+        ("epoch", pa.int64()),
+        ("step", pa.int64()),
+        ("split", pa.string()),
+        ("statistics", pa.string()),
+        ("loss", pa.float64()),
+        ("accuracy", pa.float64()),
+    ],
+    "steps": [
+        ("step", pa.int64()),
+        ("epoch", pa.int64()),
+        ("batch_loss", pa.float32()),
+        ("batch_accuracy", pa.float32()),
+    ],
+    "affine": [
+        ("step", pa.int64()),
+        ("slot", pa.string()),
+        ("parameter", pa.string()),
+        ("values", pa.list_(pa.field("element", pa.float32(), nullable=False))),
+    ],
+    "timing": [
+        ("epoch", pa.int64()),
+        ("train_s", pa.float64()),
+        ("eval_s", pa.float64()),
+        ("samples_per_s", pa.float64()),
+    ],
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_columns_and_types_of_a_written_table_are_those_of_the_design(table, example, tmp_path):
+    example.finish(tmp_path)
+    found = pq.read_schema(tmp_path / example.identity.run_id / f"{table}.parquet")
+    assert [(field.name, field.type) for field in found] == IDENTITY_COLUMNS + OWN_COLUMNS[table]
+    assert not any(field.nullable for field in found)
+    assert found.equals(SCHEMAS[table])
+
+
+def test_the_identity_columns_are_the_fields_of_the_identity_in_order():
+    assert [name for name, _ in IDENTITY_COLUMNS] == [field.name for field in fields(RunIdentity)]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_metadata_are_the_version_and_the_run_and_nothing_else(table, example, tmp_path):
+    example.finish(tmp_path)
+    path = tmp_path / example.identity.run_id / f"{table}.parquet"
+    metadata = pq.read_metadata(path).metadata
+    assert set(metadata) == {b"ARROW:schema", b"bnbench.schema", b"bnbench.run"}
+    assert metadata[b"bnbench.schema"] == str(SCHEMA_VERSION).encode() == b"1"
+    assert json.loads(metadata[b"bnbench.run"]) == asdict(example.identity)
+
+
+def test_one_row_group_is_one_trajectory_sorted_by_parameter_slot_and_step(example, tmp_path):
+    example.finish(tmp_path, flush_after=range(0, 40, 3))
+    file = pq.ParquetFile(tmp_path / example.identity.run_id / "affine.parquet")
+    seen = []
+    for index in range(file.num_row_groups):
+        group = file.read_row_group(index).to_pydict()
+        assert len(set(group["slot"])) == len(set(group["parameter"])) == 1
+        assert group["step"] == list(range(0, 24, 2))
+        seen.append((group["parameter"][0], group["slot"][0]))
+    slots = ["conv1", "conv10", "conv2"]
+    assert seen == [("beta", slot) for slot in slots] + [("gamma", slot) for slot in slots]
+
+
+def test_the_other_tables_are_one_row_group(example, tmp_path):
+    example.finish(tmp_path, flush_after=range(0, 40, 3))
+    for table in ("curves", "steps", "timing"):
+        assert pq.read_metadata(tmp_path / example.identity.run_id / f"{table}.parquet").num_row_groups == 1
+
+
+def test_the_encodings_are_in_force_in_every_column_chunk(example, tmp_path):
+    example.finish(tmp_path)
+    for table in TABLES:
+        metadata = pq.read_metadata(tmp_path / example.identity.run_id / f"{table}.parquet")
+        for group in range(metadata.num_row_groups):
+            for index in range(metadata.num_columns):
+                chunk = metadata.row_group(group).column(index)
+                assert chunk.compression == "ZSTD"
+                name = chunk.path_in_schema
+                if name == "values.list.element":
+                    assert "BYTE_STREAM_SPLIT" in chunk.encodings
+                    assert not {"PLAIN", "RLE_DICTIONARY", "PLAIN_DICTIONARY"} & set(chunk.encodings)
+                    assert chunk.statistics is None
+                if name in dict(IDENTITY_COLUMNS):
+                    assert "RLE_DICTIONARY" in chunk.encodings, name
+
+
+def test_splitting_bytes_makes_smooth_trajectories_smaller(example, tmp_path):
+    steps = np.arange(2000)
+    walk = np.random.default_rng(3).normal(size=(2000, 64)) * 1e-3
+    values = (1 + walk.cumsum(axis=0)).astype(np.float32)
+    columns = {"step": steps, "slot": ["conv1"] * 2000, "parameter": ["gamma"] * 2000, "values": values}
+    write_row_groups(tmp_path / "a.parquet", "affine", example.identity, [value_table("affine", columns)])
+    pq.write_table(pq.read_table(tmp_path / "a.parquet"), tmp_path / "default.parquet", compression="zstd")
+    split, default = ((tmp_path / name).stat().st_size for name in ("a.parquet", "default.parquet"))
+    assert split < 0.75 * default
+    assert split < 0.65 * values.nbytes
+
+
+def test_values_come_back_bit_for_bit_also_those_that_are_no_numbers(example, tmp_path):
+    strange = np.array([[np.nan, -np.nan, np.inf, -np.inf, -0.0, 1e-45]], dtype=np.float32)
+    columns = {"step": np.array([0]), "slot": ["conv1"], "parameter": ["gamma"], "values": strange}
+    path = tmp_path / "affine.parquet"
+    assert write_row_groups(path, "affine", example.identity, [value_table("affine", columns)]).rows == 1
+    back = pq.read_table(path).column("values").combine_chunks().values.to_numpy()
+    assert back.tobytes() == strange.tobytes()
+    assert pq.read_table(path).column("values").null_count == 0
+
+
+def test_a_table_without_rows_still_has_its_schema(example, tmp_path):
+    path = tmp_path / "steps.parquet"
+    assert write_row_groups(path, "steps", example.identity, []).rows == 0
+    assert pq.read_table(path).num_rows == 0
+    assert pq.read_schema(path).equals(SCHEMAS["steps"])
+
+
+CURVES = {
+    "epoch": np.array([0]),
+    "step": np.array([0]),
+    "split": ["test"],
+    "statistics": ["running"],
+    "loss": np.array([1.0]),
+    "accuracy": np.array([0.5]),
+}
+
+
+@pytest.mark.parametrize(
+    ("column", "wrong"),
+    [
+        ("epoch", np.array([0.0])),
+        ("epoch", np.array([0], np.int32)),
+        ("epoch", [0]),
+        ("epoch", np.array([True])),
+        ("loss", np.array([1.0], np.float32)),
+        ("loss", np.array([1])),
+        ("loss", np.array(["1.0"])),
+        ("split", np.array([1])),
+        ("split", [None]),
+        ("split", [b"test"]),
+    ],
+)
+def test_a_column_of_another_type_is_refused(column, wrong):
+    with pytest.raises(TypeError, match=column):
+        value_table("curves", {**CURVES, column: wrong})
+
+
+def test_missing_surplus_and_unequal_columns_are_refused():
+    short = {key: value for key, value in CURVES.items() if key != "loss"}
+    with pytest.raises(ValueError, match="has the columns"):
+        value_table("curves", short)
+    with pytest.raises(ValueError, match="has the columns"):
+        value_table("curves", {**CURVES, "extra": np.array([1])})
+    with pytest.raises(ValueError, match="differ in length"):
+        value_table("curves", {**CURVES, "loss": np.array([1.0, 2.0])})
+    with pytest.raises(ValueError, match="shape"):
+        value_table("curves", {**CURVES, "loss": np.array([[1.0]])})
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"), [("seed", 7.0), ("seed", True), ("learning_rate", 1), ("mask", 1110), ("run_id", None)]
+)
+def test_an_identity_of_another_type_is_refused(field, wrong, example):
+    with pytest.raises(TypeError, match=field):
+        with_identity("curves", replace(example.identity, **{field: wrong}), value_table("curves", CURVES))
+
+
+def test_rows_of_another_type_are_refused():
+    with pytest.raises(TypeError, match="epoch"):
+        CurveRow(1.0, 1, "test", "running", 1.0, 1.0)
+    with pytest.raises(TypeError, match="epoch"):
+        CurveRow(True, 1, "test", "running", 1.0, 1.0)
+    with pytest.raises(TypeError, match="loss"):
+        CurveRow(1, 1, "test", "running", 1, 1.0)
+    with pytest.raises(TypeError, match="loss"):
+        CurveRow(1, 1, "test", "running", np.float32(1), 1.0)
+    with pytest.raises(ValueError, match=r"split 'train' is none of train_eval, valid, test"):
+        CurveRow(1, 1, "train", "running", 1.0, 1.0)
+    with pytest.raises(ValueError, match="statistics"):
+        CurveRow(1, 1, "test", "batch", 1.0, 1.0)
+    with pytest.raises(ValueError, match="negative"):
+        CurveRow(-1, 1, "test", "running", 1.0, 1.0)
+    with pytest.raises(TypeError, match="train_s"):
+        TimingRow(1, 1, 1.0, 1.0)
+
+
+def test_blocks_of_another_type_or_shape_are_refused():
+    whole, single, double = np.arange(3), np.zeros(3, np.float32), np.zeros(3)
+    StepBlock(whole, whole, single, single, double)
+    with pytest.raises(TypeError, match="batch_loss is of float64, not of float32"):
+        StepBlock(whole, whole, double, single, double)
+    with pytest.raises(TypeError, match="step"):
+        StepBlock(whole.astype(np.int32), whole, single, single, double)
+    with pytest.raises(TypeError, match="learning_rate"):
+        StepBlock(whole, whole, single, single, [0.1, 0.1, 0.1])
+    with pytest.raises(ValueError, match="differ in length"):
+        StepBlock(whole, whole, single, single[:2], double)
+    with pytest.raises(ValueError, match="dimension"):
+        AffineBlock(whole, "conv1", "gamma", single)
+    with pytest.raises(ValueError, match="3 steps for 2 snapshots"):
+        AffineBlock(whole, "conv1", "gamma", np.zeros((2, 4), np.float32))
+    with pytest.raises(ValueError, match="parameter 'weight'"):
+        AffineBlock(whole, "conv1", "weight", np.zeros((3, 4), np.float32))
+    with pytest.raises(TypeError, match="slot"):
+        AffineBlock(whole, 1, "gamma", np.zeros((3, 4), np.float32))
+
+
+def test_the_package_is_free_of_torch():
+    names = ["schema", "rows", "parts", "compaction", "document", "recorder", "store", "provenance"]
+    code = "\n".join(
+        [f"import bnbench.storage.{name}" for name in names] + ["import sys", "print('torch' in sys.modules)"]
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_what_is_read_is_what_was_recorded(example, tmp_path):
+    example.finish(tmp_path, flush_after=[3, 9])
+    folder = Path(tmp_path / example.identity.run_id)
+    steps = pq.read_table(folder / "steps.parquet").to_pydict()
+    assert steps["step"] == list(range(24))
+    assert steps["epoch"] == [1 + step // 6 for step in range(24)]
+    assert np.array(steps["batch_loss"], np.float32).tobytes() == (np.arange(24) / 7).astype(np.float32).tobytes()
+    assert set(steps["learning_rate"]) == {0.1}
+    assert set(steps["run_id"]) == {example.identity.run_id}
+    curves = pq.read_table(folder / "curves.parquet").to_pydict()
+    assert curves["epoch"] == [epoch for epoch in range(5) for _ in range(3)]
+    assert curves["split"] == ["train_eval", "valid", "test"] * 5
+    assert curves["loss"] == [2.0 / (epoch + 1) for epoch in range(5) for _ in range(3)]
+    affine = pq.read_table(folder / "affine.parquet", filters=[("slot", "==", "conv2"), ("parameter", "==", "gamma")])
+    expected = 1 + np.arange(0, 24, 2)[:, None] * np.float32(0.01) + np.arange(5, dtype=np.float32)
+    np.testing.assert_allclose(np.array(affine.column("values").to_pylist()), expected, rtol=1e-6)

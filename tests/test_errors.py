@@ -1,0 +1,31 @@
+"""What a user reads when something is wrong."""
+
+from bnbench.errors import MissingDataError, UserError, nearest, unknown
+
+
+def test_the_message_is_the_problem_then_the_hint():
+    error = UserError("the file is empty", hint="Write something into it.")
+    assert str(error) == "the file is empty\nWrite something into it."
+    assert (error.problem, error.hint) == ("the file is empty", "Write something into it.")
+    assert str(UserError("the file is empty")) == "the file is empty"
+
+
+def test_missing_data_is_a_users_mistake():
+    assert issubclass(MissingDataError, UserError)
+
+
+def test_nearest_finds_the_mistyped_name_and_nothing_far_off():
+    assert nearest("vanila", ["bn", "vanilla"]) == "vanilla"
+    assert nearest("epoch", ["epochs", "batch_size"]) == "epochs"
+    assert nearest("zebra", ["bn", "vanilla"]) is None
+    assert nearest("bn", []) is None
+
+
+def test_unknown_names_what_was_asked_what_was_meant_and_all_there_is():
+    message = str(unknown("variant", "vanila", ["bn", "vanilla"], hint="Or 'all'."))
+    assert message == "unknown variant 'vanila'. Did you mean 'vanilla'?\nKnown variants: bn, vanilla.\nOr 'all'."
+
+
+def test_unknown_without_a_near_name_guesses_nothing():
+    assert str(unknown("variant", "zebra", ["bn"])) == "unknown variant 'zebra'.\nKnown variants: bn."
+    assert str(unknown("problem", "x", [])) == "unknown problem 'x'.\nNo problems are known."

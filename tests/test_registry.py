@@ -1,0 +1,227 @@
+"""Tables that other packages add to: real packages on a path of their own, in a process of their own."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from bnbench.errors import UserError
+from bnbench.registry import Registry
+
+
+def install(folder, package, module, entry_points):
+    """A package as pip leaves it: a module, and a .dist-info folder with its entry points."""
+    name = package.replace("-", "_")
+    (folder / f"{name}.py").write_text(textwrap.dedent(module), encoding="utf-8")
+    information = folder / f"{name}-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n", encoding="utf-8")
+    (information / "RECORD").write_text(f"{name}.py,,\n", encoding="utf-8")
+    (information / "entry_points.txt").write_text(textwrap.dedent(entry_points), encoding="utf-8")
+
+
+def ask(folder, program):
+    """What a new interpreter that sees the packages of `folder` prints, read as JSON."""
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+COLLECT = """
+    import json
+    from bnbench.errors import UserError
+    from bnbench.architecture import ARCHITECTURES
+    from bnbench.variant import VARIANTS, expand_variants
+
+    def attempt(table, name):
+        try:
+            return table.get(name).summary
+        except UserError as error:
+            return str(error)
+"""
+
+GOOD_MODULE = """
+    from bnbench.architecture import Architecture, Conv, GlobalMean
+    from bnbench.data.dataset import DATASETS, Dataset
+    from bnbench.plan import DataFacts
+    from bnbench.variant import Affine, AffineRule, Normaliser, Variant
+
+    def layers(classes, width):
+        return (Conv("stem", 4, 3), Conv("head", classes, 1, activation=False), GlobalMean())
+
+    small = Architecture("small", "Small", "two convolutions", "a test", 8, layers)
+    half = Variant("half", "H", "gamma from a half", Normaliser.BATCH,
+                   AffineRule(Affine.LEARNED, 0.5), AffineRule(Affine.FIXED, 0.0))
+
+    def identify():
+        return DataFacts("stripes", 3, 1, "5" * 64, canonical=True)
+
+    def load_splits(split_seed):
+        raise AssertionError("a plan needs no pixels")
+
+    stripes = Dataset("stripes", "Stripes", "three kinds of stripes", 30, 3, 1, 255, None, None, identify, load_splits)
+"""
+GOOD_ENTRY_POINTS = """
+    [bnbench.architectures]
+    small = good_plugin:small
+    [bnbench.datasets]
+    stripes = good_plugin:stripes
+    [bnbench.variants]
+    half = good_plugin:half
+"""
+PROBLEM = """
+summary = "stripes"
+source = "this test"
+dataset = "stripes"
+architecture = "small"
+placements = ["hidden"]
+seeds = [1]
+split_seed = 2
+
+[training]
+batch_size = 4
+epochs = 1
+learning_rate = 0.1
+"""
+
+
+def test_a_package_adds_an_architecture_a_data_set_and_a_variant(tmp_path):
+    install(tmp_path, "good-plugin", GOOD_MODULE, GOOD_ENTRY_POINTS)
+    (tmp_path / "stripes_small.toml").write_text(PROBLEM, encoding="utf-8")
+    answer = ask(
+        tmp_path,
+        """
+        import json, sys
+        from bnbench.architecture import ARCHITECTURES
+        from bnbench.data.dataset import DATASETS
+        from bnbench.plan import expand_grid
+        from bnbench.problem import find_problem
+        from bnbench.variant import VARIANTS, expand_variants
+
+        names = [list(table) for table in (ARCHITECTURES, DATASETS, VARIANTS)]
+        untouched = "good_plugin" not in sys.modules
+        problem = find_problem("stripes_small.toml").problem()
+        specs = expand_grid(problem, DATASETS.get("stripes").identify(), expand_variants(("half", "vanilla")))
+        print(json.dumps({
+            "names": names, "untouched": untouched, "ids": [spec.run_id for spec in specs],
+            "masks": [spec.mask for spec in specs], "gamma": specs[0].resolved()["variant"]["gamma"]["initial"],
+            "layers": [type(layer).__name__ for layer in specs[0].layers()],
+        }))
+        """,
+    )
+    architectures, datasets, variants = answer["names"]
+    assert architectures == ["3c3d", "allcnnc", "mlp", "small"]
+    assert datasets == ["cifar10", "cifar100", "digits", "stripes"]
+    assert variants == ["vanilla", "bn", "bn_beta", "bn_gamma", "bn_gamma_beta", "half"]
+    assert answer["untouched"], "listing names must not import the package"
+    assert answer["masks"] == ["10", "00"]
+    assert answer["ids"][0].startswith("stripes_small-half-hidden-s1-")
+    assert answer["ids"][1].startswith("stripes_small-vanilla-none-s1-")
+    assert answer["gamma"] == 0.5
+    assert answer["layers"] == ["Conv", "Conv", "GlobalMean"]
+
+
+def test_all_still_means_the_five_of_the_study(tmp_path):
+    install(tmp_path, "good-plugin", GOOD_MODULE, GOOD_ENTRY_POINTS)
+    answer = ask(tmp_path, COLLECT + "    print(json.dumps([row.name for row in expand_variants(('all',))]))")
+    assert answer == ["vanilla", "bn", "bn_beta", "bn_gamma", "bn_gamma_beta"]
+
+
+def test_a_broken_package_breaks_only_its_own_names(tmp_path):
+    install(tmp_path, "good-plugin", GOOD_MODULE, GOOD_ENTRY_POINTS)
+    install(
+        tmp_path, "broken-plugin", "raise RuntimeError('no licence')",
+        "[bnbench.variants]\nbroken = broken_plugin:row\n[bnbench.architectures]\nbent = broken_plugin:net\n",
+    )  # fmt: skip
+    answer = ask(
+        tmp_path,
+        COLLECT
+        + """
+    print(json.dumps({
+        "names": list(VARIANTS), "vanilla": attempt(VARIANTS, "vanilla"), "half": attempt(VARIANTS, "half"),
+        "broken": attempt(VARIANTS, "broken"), "bent": attempt(ARCHITECTURES, "bent"),
+        "mlp": attempt(ARCHITECTURES, "mlp"),
+    }))
+    """,
+    )
+    assert answer["names"][-2:] == ["broken", "half"]
+    assert answer["half"] == "gamma from a half"
+    assert answer["vanilla"].startswith("no normalisation")
+    assert answer["mlp"].startswith("four dense layers")
+    assert answer["broken"] == (
+        "variant 'broken' of package 'broken-plugin' cannot be loaded: RuntimeError: no licence\n"
+        "The entry point is broken_plugin:row."
+    )
+    assert "architecture 'bent' of package 'broken-plugin' cannot be loaded" in answer["bent"]
+
+
+@pytest.mark.parametrize(
+    ("point", "reason"),
+    [("odd = odd_plugin:absent", "cannot be loaded: AttributeError"),
+     ("odd = no_such_module:row", "cannot be loaded: ModuleNotFoundError"),
+     ("odd = odd_plugin:number", "is a int, not a Variant"),
+     ("odd = odd_plugin:row", "calls itself 'other'"),
+     ("../odd = odd_plugin:row", "not a plain name"),
+     ("Odd Row = odd_plugin:row", "not a plain name")],
+)  # fmt: skip
+def test_an_entry_point_that_is_no_row_is_refused_with_the_package_named(tmp_path, point, reason):
+    module = """
+        from bnbench.variant import VARIANTS
+        import dataclasses
+        number = 3
+        row = dataclasses.replace(VARIANTS.get("bn"), name="other")
+    """
+    install(tmp_path, "odd-plugin", module, f"[bnbench.variants]\n{point}\n")
+    name = point.split(" =")[0]
+    message, other = ask(
+        tmp_path, COLLECT + f"    print(json.dumps([attempt(VARIANTS, {name!r}), attempt(VARIANTS, 'bn')]))"
+    )
+    assert f"variant '{name}' of package 'odd-plugin' " in message
+    assert reason in message
+    assert other.startswith("normalisation alone")
+
+
+def test_a_name_of_this_package_cannot_be_taken_over(tmp_path):
+    install(tmp_path, "greedy-plugin", GOOD_MODULE, "[bnbench.variants]\nvanilla = greedy_plugin:half\n")
+    answer = ask(
+        tmp_path,
+        COLLECT + "    print(json.dumps([list(VARIANTS), attempt(VARIANTS, 'vanilla'), attempt(VARIANTS, 'bn')]))",
+    )
+    names, message, other = answer
+    assert names == ["vanilla", "bn", "bn_beta", "bn_gamma", "bn_gamma_beta"]
+    assert "variant 'vanilla' is offered by bnbench itself and package 'greedy-plugin'" in message
+    assert "uninstall" in message
+    assert other.startswith("normalisation alone")
+
+
+def test_two_packages_cannot_share_a_name(tmp_path):
+    install(tmp_path, "good-plugin", GOOD_MODULE, GOOD_ENTRY_POINTS)
+    install(tmp_path, "late-plugin", GOOD_MODULE, "[bnbench.variants]\nhalf = late_plugin:half\n")
+    message, other = ask(
+        tmp_path, COLLECT + "    print(json.dumps([attempt(VARIANTS, 'half'), attempt(ARCHITECTURES, 'small')]))"
+    )
+    assert message.startswith("variant 'half' is offered by package '")
+    assert "'good-plugin'" in message
+    assert "'late-plugin'" in message
+    assert other == "two convolutions"
+
+
+def test_rows_of_this_package_keep_their_order_and_are_registered_once():
+    table = Registry("colour", str, "bnbench.tests.no_such_group")
+    assert table.register("red", "#f00") == "#f00"
+    table.register("blue", "#00f")
+    with pytest.raises(ValueError, match="colour 'red' is registered twice"):
+        table.register("red", "#e00")
+    assert (table.names(), list(table)) == (["red", "blue"], ["red", "blue"])
+    assert ("red" in table, "green" in table) == (True, False)
+    assert table.get("red") == "#f00"
+    with pytest.raises(UserError, match=r"unknown colour 'read'\. Did you mean 'red'\?"):
+        table.get("read")
