@@ -141,7 +141,7 @@ def test_a_missing_part_is_named(tmp_path: Path, absent: str) -> None:
     release, _ = _written(tmp_path)
     for file in tmp_path.glob(absent):
         file.unlink()
-    with pytest.raises(UserError, match="no Parquet files of the (training|test) part"):
+    with pytest.raises(UserError, match=r"no Parquet files of the (training|test) part"):
         read_parquet(tmp_path, release)
 
 
@@ -162,7 +162,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, kept: int) -> None:
     release, _ = _written(tmp_path)
     file = tmp_path / "train-00000-of-00002.parquet"
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(UserError, match="train-00000-of-00002.parquet: cannot be read as Parquet"):
+    with pytest.raises(UserError, match=r"train-00000-of-00002.parquet: cannot be read as Parquet"):
         read_parquet(tmp_path, release)
 
 
@@ -173,7 +173,7 @@ def test_damage_in_the_middle_of_a_file_is_refused(tmp_path: Path) -> None:
     for position in range(200, len(content) - 2000, 97):
         content[position] ^= 0xFF
     file.write_bytes(content)
-    with pytest.raises(UserError, match="train-00000-of-00002.parquet"):
+    with pytest.raises(UserError, match=r"train-00000-of-00002.parquet"):
         read_parquet(tmp_path, release)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -43,8 +44,6 @@ def test_what_was_stored_is_read_back_memory_mapped_and_read_only(tmp_path: Path
 
 
 def test_the_fingerprint_is_the_hash_of_pixels_and_labels_in_order() -> None:
-    import hashlib
-
     images = _images()
     joined = b"".join(
         part.pixels.tobytes() + part.labels.astype("<i8").tobytes() for part in (images.train, images.test)
@@ -108,7 +107,7 @@ def test_a_copy_becomes_canonical_when_the_archive_holds_the_same_images_and_sta
 
 def test_different_images_are_refused_unless_replaced(tmp_path: Path) -> None:
     first = _write(tmp_path, _images())
-    with pytest.raises(UserError, match="different cifar10 images are already in .*\n.*--replace"):
+    with pytest.raises(UserError, match=r"different cifar10 images are already in .*\n.*--replace"):
         _write(tmp_path, _images(1))
     assert read_manifest(tmp_path, "cifar10") == first
     mapped = read_stored(tmp_path, "cifar10")
@@ -145,7 +144,7 @@ def _save(array: np.ndarray):
 def test_damaged_arrays_are_noticed_when_read(tmp_path: Path, file: str, damage) -> None:
     manifest = _write(tmp_path, _images())
     damage(tmp_path / "cifar10" / manifest.arrays / file)
-    with pytest.raises(UserError, match="cifar10 is damaged: .*train|test"):
+    with pytest.raises(UserError, match=r"cifar10 is damaged: .*(train|test)"):
         read_stored(tmp_path, "cifar10")
     with pytest.raises(UserError, match="is damaged"):
         _write(tmp_path, _images())
@@ -169,7 +168,7 @@ def test_a_damaged_manifest_is_noticed(tmp_path: Path, change: dict[str, object]
     _write(tmp_path, _images())
     path = tmp_path / "cifar10" / "manifest.json"
     path.write_text("{" if change is None else json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(UserError, match="is damaged: .*\nBring it again"):
+    with pytest.raises(UserError, match=r"is damaged: .*\nBring it again"):
         read_manifest(tmp_path, "cifar10")
     assert _write(tmp_path, _images(), replace=True)
     assert read_stored(tmp_path, "cifar10").fingerprint == _images().fingerprint
@@ -223,7 +222,10 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
 _STOPS_AT_FSYNC = """
 import os, sys, time
 from pathlib import Path
-from test_dataset_store import _images, _write
+import numpy as np
+from bnbench.data.images import LabelledImages
+from bnbench.data.store import StoredImages, write_stored
+images = LabelledImages(np.full((50, 32, 32, 3), 7, np.uint8), np.zeros(50, np.int64))
 calls, stop, real = 0, int(sys.argv[2]), os.fsync
 def fsync(descriptor):
     global calls
@@ -233,7 +235,10 @@ def fsync(descriptor):
         time.sleep(600)
     real(descriptor)
 os.fsync = fsync
-_write(Path(sys.argv[1]), _images(1), replace=True)
+write_stored(
+    Path(sys.argv[1]), "cifar10", StoredImages(images, images),
+    origin="parquet", canonical=False, archive_md5=None, replace=True,
+)
 print("done", flush=True)
 """
 
@@ -246,7 +251,8 @@ def _environment() -> dict[str, str]:
 @pytest.mark.parametrize("replacing", [False, True])
 def test_an_import_killed_at_any_point_leaves_nothing_half_written(tmp_path: Path, replacing: bool) -> None:
     """Real processes, killed with SIGKILL at each point where a file or folder is about to be safe on disk."""
-    new = _images(1).fingerprint
+    part = LabelledImages(np.full((50, 32, 32, 3), 7, np.uint8), np.zeros(50, np.int64))
+    images = StoredImages(part, part)
     homes = [tmp_path / str(stop) for stop in range(1, 9)]
     before = [_write(home, _images()) if replacing else None for home in homes]
     processes = [
@@ -269,15 +275,15 @@ def test_an_import_killed_at_any_point_leaves_nothing_half_written(tmp_path: Pat
         assert process.returncode == -signal.SIGKILL
         assert list((home / "cifar10").glob("arrays-*")), "it was killed while it was writing"
         manifest = read_manifest(home, "cifar10")
-        if manifest is not None and manifest.fingerprint == new:
-            assert read_stored(home, "cifar10").fingerprint == new
+        if manifest is not None and manifest.fingerprint == images.fingerprint:
+            assert read_stored(home, "cifar10").fingerprint == images.fingerprint
             outcomes.append("complete")
             continue
         assert manifest == old
         if old is not None:
             assert read_stored(home, "cifar10").fingerprint == old.fingerprint
-        again = _write(home, _images(1), replace=True)
-        assert read_stored(home, "cifar10").fingerprint == again.fingerprint == new
+        again = _write(home, images, replace=True)
+        assert read_stored(home, "cifar10").fingerprint == again.fingerprint == images.fingerprint
         outcomes.append("untouched")
     # Four arrays, their folder, the manifest; then the rename; then the folder around it; the eighth is never reached.
     assert outcomes == ["untouched"] * 6 + ["complete", "done"]

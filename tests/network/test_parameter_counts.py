@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from support.networks import FIVE, build, variant_named
 
 from bnbench.architecture import ARCHITECTURES
 from bnbench.problem import find_problem, problem_files
+from support.networks import FIVE, build, variant_named
 
 SIZES = ("full", "tiny")
 # Kernel width, then inputs and outputs: "image" and "classes" are the problem's, numbers are scaled by its width.

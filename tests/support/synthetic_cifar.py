@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copyreg
 import hashlib
 import io
 import pickle
@@ -11,6 +10,7 @@ import tarfile
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,7 @@ def small_release(name: str = "cifar10", *, train: int = 50, test: int = 20) -> 
 
 
 def synthetic_images(release: CifarRelease, seed: int = 0) -> StoredImages:
-    """Noise around a colour that depends on the class; every class once in each run of `classes` images, in shuffled order."""
+    """Noise around a colour that depends on the class; each run of `classes` images has every class once."""
     random = np.random.default_rng(seed)
     colours = random.integers(32, 224, size=(release.classes, 1, 1, 3))
 
@@ -89,7 +89,9 @@ def write_parquet(folder: Path, release: CifarRelease, images: StoredImages, *, 
     for name, part in parts.items():
         encoded = [encode_image(each) for each in part.pixels]
         label = release.parquet_labels[0]
-        pq.write_table(parquet_table(encoded, part.labels.tolist(), image=column, label=label), folder / f"{name}.parquet")
+        pq.write_table(
+            parquet_table(encoded, part.labels.tolist(), image=column, label=label), folder / f"{name}.parquet"
+        )
 
 
 def parquet_table(encoded: list[bytes | None], labels: list[int | None], *, image: str, label: str) -> pa.Table:
@@ -105,7 +107,9 @@ def encode_image(pixels: np.ndarray, form: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
-def install_synthetic(home: Path, name: str = "cifar100", *, train: int = 700, test: int = 100, seed: int = 0) -> Manifest:
+def install_synthetic(
+    home: Path, name: str = "cifar100", *, train: int = 700, test: int = 100, seed: int = 0
+) -> Manifest:
     """Put a small data set into a store (a folder that BNBENCH_DATA names), by way of a pickled archive.
 
     The default leaves 560 images to train on, 140 to validate and 140 to evaluate training: two batches of 256.
@@ -125,8 +129,7 @@ def python2_pickle(content: object) -> bytes:
 
 
 class _Python2Pickler(pickle._Pickler):
-    dispatch = dict(pickle._Pickler.dispatch)
-    dispatch_table = copyreg.dispatch_table
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def save_byte_string(self, text: str | bytes) -> None:
         content = text.encode("latin1") if isinstance(text, str) else text

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from bnbench.analysis.settings import overrides
 from bnbench.errors import UserError, unknown
 from bnbench.plan import RunIdentity, canonical_json
 from bnbench.storage.document import RunDocument, Status
@@ -103,6 +104,9 @@ class RunRecord:
     """The kind of device: "cpu", or the model of the accelerator."""
     variant_row: str
     """The variant's row of the table, as canonical JSON."""
+    overrides: tuple[str, ...] | None
+    """What differs from the problem's file, e.g. ("training.epochs = 2",): empty at the problem's own settings, None
+    where the file is not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,6 +330,7 @@ def _record(document: RunDocument, readable: bool) -> RunRecord:
         precision=spec.precision,
         device=_device(document.provenance),
         variant_row=canonical_json(document.spec["variant"]),
+        overrides=overrides(document.spec),
     )
 
 
@@ -372,7 +377,12 @@ def _to_pandas(pieces: Sequence[pa.Table]) -> pd.DataFrame:
 
 
 def _runs_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
-    own = [field.name for field in fields(RunRecord) if field.name not in {"identity", "variant_row"}]
-    rows = [asdict(record.identity) | {name: getattr(record, name) for name in own} for record in records]
-    frame = pd.DataFrame(rows, columns=[*IDENTITY, *own])
+    own = [field.name for field in fields(RunRecord) if field.name not in {"identity", "variant_row", "overrides"}]
+    rows = [
+        asdict(record.identity)
+        | {name: getattr(record, name) for name in own}
+        | {"overrides": None if record.overrides is None else ", ".join(record.overrides)}
+        for record in records
+    ]
+    frame = pd.DataFrame(rows, columns=[*IDENTITY, *own, "overrides"])
     return frame.astype({"diverged_at_step": "Int64"})

@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from bnbench.analysis.frames import IdentityFilters, Results
+from bnbench.analysis.settings import problem_targets
 from bnbench.plan import RunIdentity
-from bnbench.problem import Size, Target, find_problem, problem_files
+from bnbench.problem import Target
 
 STATISTICS = "running"
 """The statistics that BatchNorm is evaluated with wherever a measure is taken."""
@@ -71,6 +72,8 @@ class RunMeasures:
     """The kind of device it ran on."""
     fingerprint: str | None
     """Of the data it was trained on."""
+    overrides: tuple[str, ...] | None
+    """What differs from the problem's file; None where that file is not known."""
     measures: CurveMeasures
 
     @property
@@ -168,18 +171,6 @@ def _finite_extreme(values: Floats, extreme: Callable[[Floats], np.float64]) -> 
     return float(extreme(finite)) if len(finite) else None
 
 
-def problem_targets(problem: str, size: str) -> tuple[Target, ...]:
-    """The targets of a problem that ships with the package; none for any other, whose file is not known here.
-
-    Raises:
-        UserError: the problem's file is not valid.
-    """
-    if problem not in problem_files():
-        return ()
-    wanted: Size = "tiny" if size == "tiny" else "full"
-    return find_problem(problem).problem(wanted).targets
-
-
 def measure_runs(
     results: Results, *, targets: TargetLookup = problem_targets, **filters: Unpack[IdentityFilters]
 ) -> list[RunMeasures]:
@@ -210,6 +201,7 @@ def measure_runs(
             diverged_at_step=record.diverged_at_step,
             device=record.device,
             fingerprint=record.fingerprint,
+            overrides=record.overrides,
             measures=measure_curve(
                 curves.get(record.identity.run_id, frame.iloc[:0]),
                 epochs=record.epochs,

@@ -26,8 +26,8 @@ from bnbench.analysis.measures import (
     TargetLookup,
     TimeToTarget,
     measure_runs,
-    problem_targets,
 )
+from bnbench.analysis.settings import problem_targets
 from bnbench.analysis.statistics import FriedmanTest, PairedDifference, friedman_test, holm, paired_difference
 from bnbench.errors import UserError
 from bnbench.placement import NOWHERE
@@ -115,6 +115,8 @@ class RankedGroup:
     placement: str
     learning_rate: float
     epochs: int
+    overrides: tuple[str, ...] | None
+    """What differs from the problem's file; None where that file is not known."""
     targets: tuple[Target, ...]
     rows: tuple[RankedVariant, ...]
     devices: tuple[str, ...]
@@ -189,11 +191,15 @@ def rank(results: Results, *, targets: TargetLookup = problem_targets, **filters
     Raises:
         UserError: a filter is not an identity column, or a table is damaged.
     """
-    if "placement" in filters:
-        asked = filters["placement"]
+    asked = filters.get("placement")
+    if asked is not None:
         filters["placement"] = [*([asked] if isinstance(asked, str) else asked), NOWHERE]
-    failed = [r.identity.run_id for r in results.select(**filters) if r.status == "failed"]
-    return rank_measures(measure_runs(results, targets=targets, **filters), failed=failed)
+    failed = [record.identity.run_id for record in results.select(**filters) if record.status == "failed"]
+    measures = measure_runs(results, targets=targets, **filters)
+    if asked is not None and NOWHERE not in asked:
+        beside = {(each.run.setting_id, each.run.learning_rate) for each in measures if each.run.placement != NOWHERE}
+        measures = [each for each in measures if (each.run.setting_id, each.run.learning_rate) in beside]
+    return rank_measures(measures, failed=failed)
 
 
 def rank_measures(measures: Iterable[RunMeasures], *, failed: Sequence[str] = ()) -> Ranking:
@@ -257,7 +263,15 @@ def _groups(measures: Sequence[RunMeasures]) -> list[RankedGroup]:
 def _group_order(group: RankedGroup) -> tuple[object, ...]:
     familiar = ("hidden", "every")
     place = familiar.index(group.placement) if group.placement in familiar else len(familiar)
-    return (group.problems, group.sizes, group.setting_id, group.learning_rate, place, group.placement)
+    return (
+        group.problems,
+        group.sizes,
+        bool(group.overrides),
+        group.setting_id,
+        group.learning_rate,
+        place,
+        group.placement,
+    )
 
 
 def _group(placement: str, runs: Sequence[RunMeasures]) -> RankedGroup:
@@ -289,6 +303,7 @@ def _group(placement: str, runs: Sequence[RunMeasures]) -> RankedGroup:
         placement=placement,
         learning_rate=first.run.learning_rate,
         epochs=first.epochs,
+        overrides=first.overrides,
         targets=tuple(time.target for time in first.measures.times),
         rows=tuple(sorted(rows, key=lambda row: (row.rank, _catalogue_order(row.variant)))),
         devices=_distinct(each.device for each in runs),
@@ -430,6 +445,8 @@ class _Entry:
 def _overall(size: str, groups: Sequence[RankedGroup]) -> OverallRanking | None:
     notes: list[str] = []
     usable = [group for group in groups if len(group.rows) > 1]
+    notes += [f"left out, one variant only: {_title(group)}" for group in groups if group not in usable]
+    usable = _own_settings_first(usable, notes)
     compared = _compared(usable, notes)
     entries = [_Entry(group, _seed_ranks(group, compared)) for group in usable]
     for entry in entries:
@@ -438,9 +455,6 @@ def _overall(size: str, groups: Sequence[RankedGroup]) -> OverallRanking | None:
     problems = _problems([entry for entry in entries if entry.ranks])
     if len(problems) < 2 or len(compared) < 2:
         return None
-    for group in groups:
-        if group not in usable:
-            notes.append(f"left out, one variant only: {_title(group)}")
     members = [entry for problem in problems for entry in problem]
     seeds = tuple(sorted(set.intersection(*(set(entry.ranks) for entry in members))))
     mean_ranks = {variant: [_rank_in(problem, variant) for problem in problems] for variant in compared}
@@ -477,6 +491,15 @@ def _overall(size: str, groups: Sequence[RankedGroup]) -> OverallRanking | None:
         ),
         notes=tuple(notes),
     )
+
+
+def _own_settings_first(groups: Sequence[RankedGroup], notes: list[str]) -> list[RankedGroup]:
+    """Overridden runs stand for a problem only where there are none at its own settings."""
+    at_own = {name for group in groups if not group.overrides for name in group.problems}
+    kept = [group for group in groups if not group.overrides or not at_own.intersection(group.problems)]
+    dropped = dict.fromkeys((group.problems, group.overrides) for group in groups if group not in kept)
+    notes += [f"left out, overridden: {' = '.join(names)} with {', '.join(what or ())}" for names, what in dropped]
+    return kept
 
 
 def _compared(groups: Sequence[RankedGroup], notes: list[str]) -> list[str]:

@@ -20,26 +20,47 @@ from bnbench.analysis.ranking import (
     Summary,
     TargetTime,
 )
-from bnbench.analysis.statistics import Interval, PairedDifference
+from bnbench.analysis.statistics import (
+    SEEDS_FOR_BOOTSTRAP,
+    SEEDS_FOR_INTERVAL,
+    SEEDS_FOR_SIGN_FLIP,
+    Interval,
+    PairedDifference,
+    smallest_sign_flip_p,
+)
+from bnbench.placement import NOWHERE
 from bnbench.problem import Target
 
 JsonObject = dict[str, object]
 
-_WIDTH = 100
 _NOTHING = "–"
 _BASELINES = {"lower": "▼", "upper": "▲"}
 _LEGEND = "▼ lower baseline  ▲ upper baseline"
+_MEDIAN = "median over seeds of the first epoch at the target; (k/n): so many seeds got there"
 _PROFILE_AT = (1.0, 1.5, 2.0)
 
 
-def ranking_tables(ranking: Ranking) -> list[Table]:
-    """One table per group, then what holds over several problems; each at most 100 columns wide."""
+def ranking_tables(ranking: Ranking, *, details: bool = False) -> list[Table]:
+    """One table per group, then one of what holds over several problems; each at most 100 columns wide.
+
+    Args:
+        ranking: what to show.
+        details: also a table of the tests behind each difference.
+    """
     tables: list[Table] = []
     for group in ranking.groups:
         tables.append(_group_table(group))
         if len(group.targets) > 1:
             tables.append(_targets_table(group))
+        if details and any(row.difference is not None for row in group.rows):
+            tables.append(_tests_table(group))
     tables += [_overall_table(overall) for overall in ranking.overall]
+    if ranking.failed:
+        count = len(ranking.failed)
+        listing = Table(box=None, padding=0, show_header=False)
+        for run_id in ranking.failed:
+            listing.add_row(run_id)
+        tables.append(_framed(f"{count} run{'s' if count > 1 else ''} failed and so in no ranking", listing, []))
     return tables
 
 
@@ -58,76 +79,90 @@ def ranking_json(ranking: Ranking) -> JsonObject:
 # --- terminal ---------------------------------------------------------------------------------------------------
 
 
-def _table(title: str, notes: Sequence[str]) -> Table:
-    caption = Text("\n".join(notes), style="dim", justify="left")
-    return Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption=caption,
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1),
-        pad_edge=False,
-        collapse_padding=True,
-        header_style="bold",
-    )
+def _columns() -> Table:
+    return Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+
+
+def _framed(title: str, body: Table, notes: Sequence[str]) -> Table:
+    """Title, table and notes below each other: notes may be wider than the table, and a blank line ends it."""
+    frame = Table.grid()
+    frame.add_row(Text(title, style="bold"))
+    frame.add_row("")
+    frame.add_row(body)
+    for note in notes:
+        frame.add_row(Text(note, style="yellow" if note.startswith("!") else "dim"))
+    frame.add_row("")
+    return frame
 
 
 def _group_table(group: RankedGroup) -> Table:
-    lower = next((row for row in group.rows if row.baseline == "lower"), None)
-    table = _table(_group_title(group), _group_caption(group))
+    lower = _lower(group.rows)
+    table = _columns()
     table.add_column("", justify="right", no_wrap=True)
-    table.add_column("variant", no_wrap=True)
-    table.add_column("train\nloss", justify="right", no_wrap=True)
-    table.add_column("train\naccuracy", justify="right", no_wrap=True)
-    table.add_column("best", justify="right", no_wrap=True)
-    table.add_column("test\naccuracy", justify="right", no_wrap=True)
-    table.add_column("area", justify="right", no_wrap=True)
-    table.add_column(f"epochs to\n{_target_header(group)}", justify="right", no_wrap=True)
-    table.add_column("seeds", justify="right", no_wrap=True)
+    table.add_column("\nvariant", no_wrap=True)
+    table.add_column("loss\ntrain", justify="right", no_wrap=True)
+    table.add_column("accuracy\ntrain", no_wrap=True)
+    for name in ("best", "area", "test"):
+        table.add_column(f"\n{name}", justify="right", no_wrap=True)
+    if len(group.targets) == 1:
+        table.add_column("epochs\nto target", justify="right", no_wrap=True)
+    table.add_column("\nseeds", justify="right", no_wrap=True)
     if lower is not None:
         table.add_column(f"accuracy − {lower.symbol}\n[95 %]", no_wrap=True)
     for row in group.rows:
-        tied = sum(other.rank == row.rank for other in group.rows) > 1
         cells: list[str | Text] = [
-            f"{row.rank}=" if tied else str(row.rank),
+            _rank(row, group.rows),
             _name(row.symbol, row.baseline),
             _summary(row.final_train_loss, row),
-            _summary(row.final_train_accuracy, row, deviation=True),
+            _summary(row.final_train_accuracy, row, main=True),
             _summary(row.best_train_accuracy, row),
-            _summary(row.final_test_accuracy, row),
             _summary(row.area, row),
-            _only_target(row),
-            str(len(row.seeds)),
+            _summary(row.final_test_accuracy, row),
         ]
+        if len(group.targets) == 1:
+            cells.append(_time(row.targets[0], len(row.seeds)))
+        cells.append(str(len(row.seeds)))
         if lower is not None:
-            cells.append(_difference(row.difference))
+            cells.append(_unpaired(row, lower) or _difference(row.difference))
         table.add_row(*cells)
-    return table
+    return _framed(_group_title(group), table, _group_notes(group))
+
+
+def _rank(row: RankedVariant, rows: Sequence[RankedVariant]) -> str:
+    tied = sum(other.rank == row.rank for other in rows) > 1
+    return f"{row.rank}=" if tied else str(row.rank)
+
+
+def _lower(rows: Sequence[RankedVariant]) -> RankedVariant | None:
+    return next((row for row in rows if row.baseline == "lower"), None)
 
 
 def _group_title(group: RankedGroup) -> str:
     size = "" if group.sizes == ("full",) else f" ({', '.join(group.sizes)})"
-    place = "no BatchNorm" if group.placement == "none" else f"BatchNorm: {group.placement}"
+    place = "no BatchNorm" if group.placement == NOWHERE else f"BatchNorm {group.placement}"
     return f"{' = '.join(group.problems)}{size} · {place} · learning rate {group.learning_rate:g}"
 
 
-def _group_caption(group: RankedGroup) -> list[str]:
+def _group_notes(group: RankedGroup) -> list[str]:
     epochs = f"{group.epochs} epoch{'s' if group.epochs > 1 else ''}"
-    return [f"{_LEGEND}   {epochs}, {', '.join(group.devices)}", *(f"! {note}" for note in group.notes)]
-
-
-def _target_header(group: RankedGroup) -> str:
+    changed = f", with {', '.join(group.overrides)}" if group.overrides else ""
+    lines = [f"{_LEGEND}   {group.setting_id}: {epochs} on {' and '.join(group.devices)}{changed}"]
     if not group.targets:
-        return "target"
-    return _level(group.targets[0]) if len(group.targets) == 1 else "targets"
-
-
-def _only_target(row: RankedVariant) -> Text:
-    if not row.targets:
-        return Text("no target", style="dim")
-    return _time(row.targets[0], len(row.seeds)) if len(row.targets) == 1 else Text("below", style="dim")
+        lines.append("no target")
+    elif len(group.targets) == 1:
+        lines.append(f"target: {_level(group.targets[0])}; epochs: {_MEDIAN}")
+    seeds = max(
+        (
+            len(row.difference.seeds)
+            for row in group.rows
+            if row.difference is not None and row.difference.mean is not None
+        ),
+        default=0,
+    )
+    if 1 < seeds < SEEDS_FOR_SIGN_FLIP:
+        least = smallest_sign_flip_p(seeds)
+        lines.append(f"sign-flip test from {SEEDS_FOR_SIGN_FLIP} seeds: with {seeds} no p below {least:g} is possible")
+    return lines + [f"! {note}" for note in group.notes]
 
 
 def _time(time: TargetTime, seeds: int) -> Text:
@@ -139,35 +174,84 @@ def _time(time: TargetTime, seeds: int) -> Text:
 
 
 def _targets_table(group: RankedGroup) -> Table:
-    caption = ["median over seeds of the first epoch at the target; (k/n): so many seeds got there"]
-    table = _table(f"{' = '.join(group.problems)} · epochs to each target", caption)
+    table = _columns()
     table.add_column("target", no_wrap=True)
     for row in group.rows:
         table.add_column(_name(row.symbol, row.baseline), justify="right", no_wrap=True)
     for index, target in enumerate(group.targets):
         table.add_row(_level(target), *(_time(row.targets[index], len(row.seeds)) for row in group.rows))
-    return table
+    return _framed("epochs to each target", table, [_MEDIAN])
+
+
+def _tests_table(group: RankedGroup) -> Table:
+    lower = _lower(group.rows)
+    table = _columns()
+    table.add_column("\nvariant", no_wrap=True)
+    table.add_column("\ndifference", justify="right", no_wrap=True)
+    table.add_column("t interval\n95 %", no_wrap=True)
+    table.add_column("t test p\n(Holm)", no_wrap=True)
+    table.add_column("sign-flip p\n(Holm)", no_wrap=True)
+    table.add_column("bootstrap\n95 %", no_wrap=True)
+    table.add_column("effect\ng", justify="right", no_wrap=True)
+    for row in group.rows:
+        each = row.difference
+        if each is None:
+            continue
+        if each.mean is None:
+            table.add_row(row.symbol, *[_NOTHING] * 6)
+            continue
+        possible = f"≥ {each.sign_flip_smallest_p:g}" if each.sign_flip_smallest_p is not None else _NOTHING
+        table.add_row(
+            row.symbol,
+            f"{each.mean:+.3f}",
+            _interval(each.t_interval) or _NOTHING,
+            _corrected(each.t_p, row.holm_t_p) or _NOTHING,
+            _corrected(each.sign_flip_p, row.holm_sign_flip_p) or possible,
+            _interval(each.bootstrap_interval) or _NOTHING,
+            _NOTHING if each.hedges_g is None else f"{each.hedges_g:+.2f}",
+        )
+    notes = [
+        f"final training accuracy minus {lower.symbol if lower else ''}, paired by seed; g: Cohen's d_z with Hedges' "
+        "correction",
+        f"t from {SEEDS_FOR_INTERVAL} seeds, sign-flip test from {SEEDS_FOR_SIGN_FLIP} (before: its smallest possible "
+        f"p), bootstrap from {SEEDS_FOR_BOOTSTRAP}",
+    ]
+    notes += dict.fromkeys(
+        f"! {d.says}" for row in group.rows if (d := row.difference) is not None and d.says is not None
+    )
+    return _framed("tests", table, notes)
+
+
+def _interval(interval: Interval | None, digits: int = 3) -> str | None:
+    return None if interval is None else f"[{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def _corrected(p: float | None, holm: float | None) -> str | None:
+    return None if p is None or holm is None else f"{_p(p)} ({_p(holm)})"
 
 
 def _overall_table(overall: OverallRanking) -> Table:
     lower = next((row for row in overall.rows if row.baseline == "lower"), None)
-    size = "" if overall.size == "full" else f" ({overall.size})"
-    table = _table(f"Over {len(overall.problems)} problems{size}", _overall_caption(overall))
-    table.add_column("variant", no_wrap=True)
+    timed = overall.problems_with_target > 0
+    table = _columns()
+    table.add_column("\nvariant", no_wrap=True)
     table.add_column("mean\nrank", justify="right", no_wrap=True)
     if lower is not None:
         table.add_column(f"rank − {lower.symbol}\n[95 %]", no_wrap=True)
-    table.add_column("score\nB", justify="right", no_wrap=True)
-    for ratio in _PROFILE_AT:
-        table.add_column(f"within\n{ratio:g}×", justify="right", no_wrap=True)
-    table.add_column("speed\n(epochs)", justify="right", no_wrap=True)
+    if timed:
+        table.add_column("score\nB", justify="right", no_wrap=True)
+        for ratio in _PROFILE_AT:
+            table.add_column(f"within\n{ratio:g}×", justify="right", no_wrap=True)
+        table.add_column("speed\n(epochs)", justify="right", no_wrap=True)
     for row in overall.rows:
         cells: list[str | Text] = [_name(row.symbol, row.baseline), f"{row.mean_rank:.2f}"]
         if lower is not None:
             cells.append(_difference(row.rank_difference, digits=2))
-        cells += _overall_times(row)
+        if timed:
+            cells += _overall_times(row)
         table.add_row(*cells)
-    return table
+    size = "" if overall.size == "full" else f" ({overall.size})"
+    return _framed(f"over {len(overall.problems)} problems{size}", table, _overall_notes(overall))
 
 
 def _overall_times(row: OverallVariant) -> list[str]:
@@ -176,30 +260,38 @@ def _overall_times(row: OverallVariant) -> list[str]:
     return [f"{row.score:.3f}", *(f"{row.profile(ratio):.2f}" for ratio in _PROFILE_AT), f"{row.speed:.1f}"]
 
 
-def _overall_caption(overall: OverallRanking) -> list[str]:
-    names = ", ".join(" = ".join(problem) for problem in overall.problems)
-    lines = [_LEGEND, f"problems: {names}"]
+def _overall_notes(overall: OverallRanking) -> list[str]:
+    lines = [_LEGEND, f"problems: {', '.join(' = '.join(problem) for problem in overall.problems)}"]
     if overall.groups > len(overall.problems):
-        lines.append(f"{overall.groups} rankings, averaged inside their problem first")
-    lines.append("rank 1 is best; intervals are over seeds, paired, the problems taken as given")
-    if overall.friedman is None:
-        lines.append("Friedman test: needs three variants that are not all tied")
-    else:
-        test = overall.friedman
-        few = "; an approximation, rough with so few problems" if test.problems <= 10 else ""
         lines.append(
-            f"Friedman test of {test.variants} variants over {test.problems} problems: "
-            f"χ² = {test.chi_square:.2f}, p = {_p(test.p)}{few}"
+            f"{overall.groups} rankings; placements and learning rates are averaged inside their problem first"
         )
+    lines.append(_rank_note(overall))
+    if overall.friedman is not None:
+        test = overall.friedman
+        rough = " (an approximation, rough with few problems)" if test.problems <= 10 else ""
+        lines.append(
+            f"Friedman test, {test.variants} variants, {test.problems} problems: "
+            f"χ² = {test.chi_square:.2f}, p = {_p(test.p)}{rough}"
+        )
+    else:
+        lines.append("Friedman test: needs three variants that are not tied throughout")
     if overall.problems_with_target:
         lines.append(
-            f"score B, profile (within τ × the fastest's steps), speed: {overall.problems_with_target} of "
-            f"{len(overall.problems)} problems have a target; r_max = {LARGEST_RATIO:g}; a miss counts as epochs + 1 in "
-            "speed"
+            f"score B (r_max = {LARGEST_RATIO:g}); within τ×: share of problems on which it needs at most τ times the "
+            "fewest steps"
         )
-    else:
-        lines.append("score, profile and speed need a target, and no problem here has one")
+        lines.append("speed as in DeepOBS: mean first epoch at the target, a miss counts as one more than there were")
+    missing = len(overall.problems) - overall.problems_with_target
+    if missing:
+        lines.append(f"no target: {missing} of {len(overall.problems)} problems, so not in score, profile and speed")
     return lines + [f"! {note}" for note in overall.notes]
+
+
+def _rank_note(overall: OverallRanking) -> str:
+    says = next((row.rank_difference.says for row in overall.rows if row.rank_difference is not None), None)
+    reason = "intervals are over seeds, paired, the problems taken as given" if says is None else says
+    return f"rank 1 is best; {reason}"
 
 
 def _name(symbol: str, baseline: str | None) -> Text:
@@ -209,12 +301,12 @@ def _name(symbol: str, baseline: str | None) -> Text:
     return text
 
 
-def _summary(summary: Summary, row: RankedVariant, *, deviation: bool = False) -> Text:
+def _summary(summary: Summary, row: RankedVariant, *, main: bool = False) -> Text:
     if summary.mean is None:
         # The reason stands once, in the column that the ranking is about.
-        return Text(_reason(summary, row) if deviation else _NOTHING, style="red" if deviation else "dim")
+        return Text(_reason(summary, row), style="red") if main else Text(_NOTHING, style="dim")
     text = Text(f"{summary.mean:.3f}")
-    if deviation and summary.deviation is not None:
+    if main and summary.deviation is not None:
         text.append(f" ±{summary.deviation:.3f}", style="dim")
     return text
 
@@ -225,25 +317,31 @@ def _reason(summary: Summary, row: RankedVariant) -> str:
     return str(summary.absence)
 
 
+def _unpaired(row: RankedVariant, lower: RankedVariant) -> Text | None:
+    """Why there is no difference although both were run; None where there is one."""
+    if row is lower or row.difference is None or row.difference.mean is not None:
+        return None
+    if not row.difference.seeds:
+        return Text("no seed in common", style="dim")
+    return Text(f"{lower.symbol} diverged" if lower.diverged and not row.diverged else _NOTHING, style="dim")
+
+
 def _difference(difference: PairedDifference | None, *, digits: int = 3) -> Text:
     if difference is None or difference.mean is None:
         return Text(_NOTHING, style="dim")
     text = Text(f"{difference.mean:+.{digits}f}")
-    if difference.t_interval is not None:
-        low, high = difference.t_interval.low, difference.t_interval.high
-        text.append(f" [{low:+.{digits}f}, {high:+.{digits}f}]", style="dim")
-    else:
+    if difference.t_interval is None:
         text.append(" no interval", style="dim")
+    elif difference.t_interval.low == difference.t_interval.high:
+        text.append(" in every seed", style="dim")
+    else:
+        text.append(f" {_interval(difference.t_interval, digits)}", style="dim")
     return text
 
 
 def _level(target: Target) -> str:
-    split = {"train_eval": "train"}.get(target.split, target.split)
-    return f"{split} {'acc' if target.metric == 'accuracy' else 'loss'} {_sign(target)} {target.level:g}"
-
-
-def _sign(target: Target) -> str:
-    return "≥" if target.metric == "accuracy" else "≤"
+    sign = "≥" if target.metric == "accuracy" else "≤"
+    return f"{target.split} {target.metric} {sign} {target.level:g}"
 
 
 def _p(value: float) -> str:
@@ -261,6 +359,7 @@ def _group_json(group: RankedGroup) -> JsonObject:
         "placement": group.placement,
         "learning_rate": group.learning_rate,
         "epochs": group.epochs,
+        "overrides": None if group.overrides is None else list(group.overrides),
         "devices": list(group.devices),
         "fingerprints": list(group.fingerprints),
         "notes": list(group.notes),

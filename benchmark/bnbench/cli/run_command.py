@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from bnbench.cli.options import Selection
     from bnbench.execution.single import Outcome
     from bnbench.plan import RunSpec
+    from bnbench.problem import Target
     from bnbench.storage.store import ResultStore
 
 
@@ -120,3 +122,20 @@ def _print_plan(selection: Selection, missing: set[str]) -> None:
 
 def _report(selection: Selection, store: ResultStore) -> None:
     """The ranking of what was asked for, a picture of the curves, and where everything lies."""
+    from bnbench.analysis.frames import open_results
+    from bnbench.analysis.ranking import rank
+    from bnbench.cli.picture import draw_training_curves
+    from bnbench.cli.rank_command import print_ranking
+
+    results = open_results(store.path)
+    asked = [spec.run_id for spec in selection.specs]
+    if not results.select(run_id=asked):
+        return
+    targets: dict[tuple[str, str], tuple[Target, ...]] = {
+        (problem.name, problem.size): problem.targets for problem in selection.problems
+    }
+    print_ranking(rank(results, targets=lambda name, size: targets.get((name, size), ()), run_id=asked))
+    picture = draw_training_curves(results, asked)
+    click.echo(f"curves and γ/β trajectories  {store.path}{os.sep}<run>{os.sep}*.parquet", err=True)
+    if picture is not None:
+        click.echo(f"picture of the curves        {picture}", err=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import io
+import math
 import pickle
+import struct
 import tarfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,12 +83,12 @@ def _read_member(path: Path, archive: tarfile.TarFile, name: str, release: Cifar
 
 def _pixels(where: str, data: object) -> npt.NDArray[np.uint8]:
     height, width, channels = IMAGE_SHAPE
-    values = height * width * channels
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (values,):
-        shape = f"{data.dtype} of shape {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise UserError(f"{where}: 'data' is {shape}, not uint8 of shape (images, {values})")
+    rows = data.as_bytes() if isinstance(data, PickledArray) else None
+    if rows is None or rows.shape[1:] != (height * width * channels,):
+        found = type(data).__name__ if rows is None else f"of shape {rows.shape}"
+        raise UserError(f"{where}: 'data' is {found}, not uint8 of shape (images, {height * width * channels})")
     # A row is the red plane, then green, then blue.
-    return np.ascontiguousarray(data.reshape(-1, channels, height, width).transpose(0, 2, 3, 1))
+    return np.ascontiguousarray(rows.reshape(-1, channels, height, width).transpose(0, 2, 3, 1))
 
 
 def _labels(where: str, labels: object) -> npt.NDArray[np.int64]:
@@ -106,12 +106,50 @@ def _joined(parts: list[LabelledImages]) -> LabelledImages:
     )
 
 
+class PickledType:
+    """Stands in for `numpy.dtype` in a pickle."""
+
+    def __init__(self, name: object = None, *_: object) -> None:
+        self.name = name
+
+    def __setstate__(self, state: object) -> None:
+        """Byte order and alignment, which say nothing about single bytes."""
+
+
+class PickledArray:
+    """Stands in for `numpy.ndarray` in a pickle.
+
+    NumPy's own unpickling believes what it reads; a damaged or malicious file can crash the process with it.
+    """
+
+    def __init__(self, *_: object) -> None:
+        self._state: object = None
+
+    def __setstate__(self, state: object) -> None:
+        self._state = state
+
+    def as_bytes(self) -> npt.NDArray[np.uint8] | None:
+        """The array, if it is one of bytes and its shape and contents agree; else None."""
+        match self._state:
+            # Version 1 of NumPy's format; before it, the same without a version.
+            case (1, tuple(shape), PickledType(name="u1"), bool(fortran), str() | bytes() as raw):
+                pass
+            case (tuple(shape), PickledType(name="u1"), bool(fortran), str() | bytes() as raw):
+                pass
+            case _:
+                return None
+        content = raw if isinstance(raw, bytes) else raw.encode("latin1", errors="replace")
+        if not all(type(length) is int and length >= 0 for length in shape) or math.prod(shape) != len(content):
+            return None
+        return np.frombuffer(content, dtype=np.uint8).reshape(shape, order="F" if fortran else "C")
+
+
 def load_restricted(where: str, content: bytes) -> object:
-    """Unpickle, admitting NumPy arrays and plain containers only.
+    """Unpickle, admitting plain containers and NumPy arrays only; arrays come back as PickledArray.
 
     Args:
         where: names the source in error messages.
-        content: the pickle; byte strings of Python 2 are read as Latin-1, as NumPy expects its own.
+        content: the pickle; byte strings of Python 2 are read as Latin-1, which keeps every byte.
 
     Raises:
         UserError: it asks for anything else, or is no pickle.
@@ -120,18 +158,19 @@ def load_restricted(where: str, content: bytes) -> object:
         return _RestrictedUnpickler(io.BytesIO(content), encoding="latin1").load()
     except _ForbiddenError as error:
         raise UserError(f"{where}: {error}", hint="It may run a program of its own when it is read.") from error
-    # A damaged pickle is a program with errors in it, and fails as any program may.
+    # A pickle is a program; a damaged one fails as any program may.
     except (
         pickle.UnpicklingError,
         ArithmeticError,
+        AssertionError,
         AttributeError,
         EOFError,
-        ImportError,
         LookupError,
         MemoryError,
         RecursionError,
         TypeError,
         ValueError,
+        struct.error,
     ) as error:
         raise UserError(f"{where}: is not a readable pickle: {type(error).__name__}: {error}") from error
 
@@ -140,31 +179,18 @@ class _ForbiddenError(Exception):
     pass
 
 
-def _latin1_bytes(text: str, encoding: str) -> bytes:
-    """How Python 3 pickles bytes in the protocols of Python 2. Other codecs are none of our business."""
-    if encoding != "latin1":
-        raise _ForbiddenError(f"asks for the codec {encoding!r}")
-    return codecs.latin_1_encode(text)[0]
-
-
-def _array_constructor() -> Callable[..., object]:
-    """NumPy's own function for unpickling arrays, wherever this release of NumPy keeps it."""
-    constructor: Callable[..., object] = np.empty(0).__reduce__()[0]  # type: ignore[assignment]
-    return constructor
-
-
-_ADMITTED: dict[tuple[str, str], Callable[..., object]] = {
-    ("numpy.core.multiarray", "_reconstruct"): _array_constructor(),
-    ("numpy._core.multiarray", "_reconstruct"): _array_constructor(),
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _latin1_bytes,
+_ADMITTED: dict[tuple[str, str], type] = {
+    ("numpy.core.multiarray", "_reconstruct"): PickledArray,
+    ("numpy._core.multiarray", "_reconstruct"): PickledArray,
+    ("numpy", "ndarray"): PickledArray,
+    ("numpy", "dtype"): PickledType,
 }
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
-    def find_class(self, module_name: str, global_name: str) -> object:
+# The one that is written in Python: that in C can be brought to internal errors by a damaged file.
+class _RestrictedUnpickler(pickle._Unpickler):
+    def find_class(self, module: str, name: str) -> type:
         try:
-            return _ADMITTED[module_name, global_name]
+            return _ADMITTED[module, name]
         except KeyError:
-            raise _ForbiddenError(f"asks for {module_name}.{global_name}, which no image file needs") from None
+            raise _ForbiddenError(f"asks for {module}.{name}, which no image file needs") from None

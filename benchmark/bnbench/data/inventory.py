@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from bnbench.data.dataset import DATASETS
 from bnbench.data.fetch import Progress, download
 from bnbench.data.store import Manifest, data_home, missing, read_manifest, read_stored, write_stored
 from bnbench.errors import UserError
+
+_DOWNLOAD_PREFIX = ".download-"
+_ABANDONED_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,18 @@ def fetch_dataset(
     if present is not None and present.canonical:
         read_stored(home, name)
         return present
+    if present is not None:
+        # Before the download rather than after it: a copy seldom has the very same bits.
+        raise UserError(
+            f"{name} images of another origin are already in {home} (fingerprint {present.fingerprint[:12]}, "
+            "not canonical)",
+            hint="Results from different images must not be mixed. To replace the old ones, add --replace.",
+        )
     try:
         home.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned_downloads(home)
         # Beside the store: a download of 170 MB does not fit every temporary folder.
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=home) as folder:
+        with tempfile.TemporaryDirectory(prefix=_DOWNLOAD_PREFIX, dir=home) as folder:
             return import_dataset(name, download(release, Path(folder), progress), replace=replace, release=release)
     except OSError as error:
         raise UserError(f"{home}: cannot be written: {error.strerror or error}") from error
@@ -166,6 +179,13 @@ def _release(name: str) -> CifarRelease:
             hint=f"Data sets that are fetched or imported: {', '.join(RELEASES)}.",
         )
     return RELEASES[name]
+
+
+def _remove_abandoned_downloads(home: Path) -> None:
+    """Remove what killed downloads left a day ago or earlier; a younger one may be under way."""
+    for folder in home.glob(f"{_DOWNLOAD_PREFIX}*"):
+        if time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _archive_at(path: Path, release: CifarRelease) -> Path | None:

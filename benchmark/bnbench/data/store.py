@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, BinaryIO, Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bnbench.data.images import LabelledImages, fingerprint
@@ -137,8 +138,8 @@ def write_stored(
 ) -> Manifest:
     """Store a data set: all of it or, if anything goes wrong or the process is killed, nothing.
 
-    Storing what is already there changes nothing (without `replace`), except that a copy of unknown descent becomes canonical
-    when the official archive turns out to hold the same images.
+    Without `replace`, storing what is already there changes nothing, except that a copy of unknown descent
+    becomes canonical when the official archive turns out to hold the same images.
 
     Args:
         home: the folder of all data sets; made if need be.
@@ -169,7 +170,7 @@ def write_stored(
             raise UserError(
                 f"different {name} images are already in {home} (fingerprint {present.fingerprint[:12]}, "
                 f"the new ones {manifest.fingerprint[:12]})",
-                hint="Results from different images must not be mixed. To replace the old ones, import with --replace.",
+                hint="Results from different images must not be mixed. To replace the old ones, add --replace.",
             )
         if present.canonical or not canonical:
             return present
@@ -178,7 +179,7 @@ def write_stored(
         return _write(folder, manifest, images)
     except OSError as error:
         raise UserError(
-            f"{folder}: cannot be written: {error.strerror}",
+            f"{folder}: cannot be written: {error.strerror or error}",
             hint="Set BNBENCH_DATA to a folder that is writable and has about 200 MB of free space.",
         ) from error
 
@@ -225,9 +226,7 @@ def _write(folder: Path, manifest: Manifest, images: StoredImages) -> Manifest:
         for part, labelled in (("train", images.train), ("test", images.test)):
             for kind, array in (("pixels", labelled.pixels), ("labels", labelled.labels)):
                 with (arrays / f"{part}_{kind}.npy").open("xb") as file:
-                    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-                    file.flush()
-                    os.fsync(file.fileno())
+                    _save(file, np.ascontiguousarray(array))
         _sync_folder(arrays)
         written = manifest.model_copy(update={"arrays": arrays.name})
         draft = arrays / MANIFEST
@@ -250,6 +249,14 @@ def _removed_on_failure(folder: Path) -> Iterator[None]:
     finally:
         if not done:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _save(file: BinaryIO, array: npt.NDArray[np.generic]) -> None:
+    """As `np.save` does, which does not say why a write failed."""
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _named_arrays(folder: Path) -> str | None:

@@ -27,6 +27,10 @@ PROGRESS_SECONDS = 0.1
 
 Message = StepReached | EpochEvaluated
 
+_PRELOADED = ("bnbench.execution.single", "sklearn.datasets", "sklearn.model_selection", "torch._dynamo")
+"""What takes long to import and every run needs (torch's optimisers import its compiler): loaded once, by the server
+that runs are forked from. A module that another version lacks is passed over."""
+
 
 class Listener(Protocol):
     """Who wants to know how the runs are doing: a progress display, a log, nobody."""
@@ -64,7 +68,7 @@ def prepare() -> None:
     """Start the server that runs are forked from, so that it loads torch while this process does other things."""
     context = _context()
     if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(["bnbench.execution.single"])
+        context.set_forkserver_preload(list(_PRELOADED))
         forkserver.ensure_running()
 
 

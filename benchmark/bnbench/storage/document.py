@@ -90,14 +90,18 @@ def write_document(folder: Path, document: RunDocument) -> None:
     """Write `run.json`: from this moment, and not before, the run is what the document says.
 
     Raises:
-        StorageError: it cannot be written; there is no `run.json` then, or still the one of before.
+        StorageError: it cannot be written; there is no new `run.json` then.
     """
     with reported(folder):
         # What the document vouches for must be on disk before the document is.
         sync_folder(folder)
         with atomic_file(folder / RUN_JSON) as file:
             file.write(document_text(document).encode())
-        sync_folder(folder)
+        try:
+            sync_folder(folder)
+        except OSError:
+            (folder / RUN_JSON).unlink(missing_ok=True)
+            raise
 
 
 def read_document(folder: Path) -> RunDocument | None:

@@ -7,6 +7,7 @@ then the parts go. A process that dies in between leaves a folder without `run.j
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,8 @@ class RunRecorder:
         complete = checked.model_copy(update={"tables": tables})
         write_document(self.folder, complete)
         self._closed = True
-        with reported(self.folder):
+        # The run is a result now; parts that cannot be removed take up room and do no harm.
+        with suppress(OSError):
             _remove_parts(self.folder)
         return complete
 

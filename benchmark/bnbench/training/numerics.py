@@ -15,6 +15,9 @@ from bnbench.errors import UserError
 from bnbench.plan import Precision
 
 
+_ERROR = 2
+
+
 class _FillSwitch(Protocol):
     """`torch.utils.deterministic`, a module whose attribute is a property that type stubs do not show."""
 
@@ -51,8 +54,8 @@ class _Flags:
     """torch's process-wide switches that a run's numbers depend on."""
 
     threads: int
-    deterministic: bool
-    warn_only: bool
+    deterministic: int
+    """torch's debug mode: an operation without a deterministic form is allowed (0), warned of (1) or an error (2)."""
     fill_memory: bool
     """Guards against reads of uninitialised memory, which no operation here does; it costs time."""
     benchmark: bool
@@ -108,8 +111,7 @@ def numerics(precision: Precision, device: torch.device, threads: int) -> Iterat
     _apply(
         _Flags(
             threads,
-            deterministic=True,
-            warn_only=False,
+            deterministic=_ERROR,
             fill_memory=False,
             benchmark=False,
             products=(on_gpu, on_gpu, "ieee", "ieee"),
@@ -131,8 +133,7 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 def _current() -> _Flags:
     return _Flags(
         torch.get_num_threads(),
-        deterministic=torch.are_deterministic_algorithms_enabled(),
-        warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
+        deterministic=torch.get_deterministic_debug_mode(),
         fill_memory=_DETERMINISTIC.fill_uninitialized_memory,
         benchmark=torch.backends.cudnn.benchmark,
         products=tuple(each.fp32_precision for each in _PRODUCTS),
@@ -141,7 +142,8 @@ def _current() -> _Flags:
 
 def _apply(flags: _Flags) -> None:
     torch.set_num_threads(flags.threads)
-    torch.use_deterministic_algorithms(flags.deterministic, warn_only=flags.warn_only)
+    # The same switch as use_deterministic_algorithms(), which would import all of torch's compiler: three seconds.
+    torch.set_deterministic_debug_mode(flags.deterministic)
     _DETERMINISTIC.fill_uninitialized_memory = flags.fill_memory
     torch.backends.cudnn.benchmark = flags.benchmark
     for each, precision in zip(_PRODUCTS, flags.products, strict=True):

@@ -1,0 +1,73 @@
+"""`bnbench rank`: order the variants of the recorded runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bnbench.cli.options import results_option
+
+if TYPE_CHECKING:
+    from bnbench.analysis.frames import IdentityFilters
+    from bnbench.analysis.ranking import Ranking
+
+
+@click.command("rank")
+@click.argument("problems", nargs=-1, metavar="[PROBLEM]...")
+@click.option("--size", type=click.Choice(["full", "tiny"]), help="Only runs of this size.")
+@click.option("--placement", "placements", multiple=True, help="Only this placement, as recorded. Repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@results_option
+def command(
+    problems: tuple[str, ...], size: str | None, placements: tuple[str, ...], as_json: bool, results: Path
+) -> None:
+    """Rank the variants, separately for each setting, placement and learning rate.
+
+    \b
+    Examples:
+      bnbench rank
+      bnbench rank digits_3c3d --size tiny --json
+    """
+    from bnbench.analysis.frames import open_results
+    from bnbench.analysis.ranking import rank
+    from bnbench.analysis.tables import ranking_json
+    from bnbench.errors import unknown
+    from bnbench.placement import NOWHERE
+
+    opened = open_results(results)
+    filters: IdentityFilters = {}
+    recorded = sorted({record.identity.problem for record in opened.records})
+    names = [Path(name).stem if name.endswith(".toml") else name for name in problems]
+    for name in names:
+        if name not in recorded:
+            raise unknown("recorded problem", name, recorded)
+    if names:
+        filters["problem"] = names
+    if size:
+        filters["size"] = size
+    if placements:
+        # Vanilla has no placement and is the baseline of every one.
+        filters["placement"] = [*placements, NOWHERE]
+    ranking = rank(opened, **filters)
+    if as_json:
+        click.echo(json.dumps(ranking_json(ranking), indent=1, ensure_ascii=False))
+        return
+    for warning in opened.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    print_ranking(ranking)
+
+
+def print_ranking(ranking: Ranking) -> None:
+    """The tables, on stdout."""
+    from rich.console import Console
+
+    from bnbench.analysis.tables import ranking_tables
+
+    # Where there is no terminal to ask, the width the tables are made for.
+    console = Console() if sys.stdout.isatty() else Console(width=100)
+    for table in ranking_tables(ranking):
+        console.print(table)
