@@ -10,9 +10,11 @@ import pytest
 
 from bnbench.analysis.frames import open_results
 from bnbench.errors import UserError
+from bnbench.problem import find_problem
 from bnbench.storage.schema import IDENTITY, SCHEMAS
 from support.synthetic_store import SyntheticRun, build_store
 
+RATE = find_problem("digits_3c3d").problem().training.learning_rate
 SLOTS = ("conv1", "conv2", "dense1")
 
 
@@ -67,7 +69,7 @@ def test_curves_have_the_diverged_runs_rows_and_no_failed_run(results):
         ({"seed": [42, 43], "split": ["valid", "test"], "variant": "bn", "problem": "digits_3c3d"}, 18),
         ({"placement": "every", "epoch": 2}, 3),
         ({"placement": "none", "split": "test"}, 2),
-        ({"learning_rate": 0.2, "split": "test"}, 3),
+        ({"learning_rate": 10.0 * RATE, "split": "test"}, 3),
         ({"mask": "111110", "epoch": [0, 1], "split": "test"}, 4),
         ({"statistics": "population"}, 3),
         ({"variant": "bn_gamma"}, 0),

@@ -255,6 +255,22 @@ def test_rank_differences_are_paired_by_seed():
     assert overall.friedman is None
 
 
+def test_a_variant_that_diverged_once_is_last_in_every_seed():
+    measures = [
+        each
+        for name in ("s1", "s2")
+        for seed in (1, 2, 3)
+        for each in (
+            run("vanilla", seed, 0.5, setting=name, problem=name),
+            run("bn_beta", seed, 0.4, setting=name, problem=name),
+            run("bn", seed, None if (name, seed) == ("s1", 2) else 0.9, setting=name, problem=name),
+        )
+    ]
+    (overall,) = rank_measures(measures).overall
+    # s1: vanilla 1, BN_β 2, BN 3; s2: BN 1, vanilla 2, BN_β 3.
+    assert {row.variant: row.mean_rank for row in overall.rows} == {"vanilla": 1.5, "bn": 2.0, "bn_beta": 2.5}
+
+
 def test_one_setting_under_two_names_is_one_problem():
     twice = [
         *trio((0.5, 0.9, 0.7), (None,) * 3, seeds=(1, 2)),

@@ -22,8 +22,8 @@ def test_what_the_grid_varies_is_no_override():
 
 
 def test_every_other_change_is_named():
-    document = run(accuracy=[0.1, 0.2], overrides={"training.l2": 0.0, "width": 0.25}).spec().document()
-    assert overrides(document) == ("width = 0.25", "training.epochs = 1", "training.l2 = 0.0")
+    document = run(accuracy=[0.1, 0.2], overrides={"training.l2": 0.123, "width": 1.75}).spec().document()
+    assert overrides(document) == ("width = 1.75", "training.epochs = 1", "training.l2 = 0.123")
     assert overrides({**run().spec().document(), "precision": "bf16"}) == ("precision = bf16",)
     assert overrides({**run().spec().document(), "numerics": 0}) == ("numerics = 0",)
 

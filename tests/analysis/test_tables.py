@@ -14,7 +14,7 @@ from support.measured_runs import HARDER, MISSED, TARGET, golden, run, several
 
 def text(measures, *, details=False, failed=(), width=100):
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    for table in ranking_tables(rank_measures(measures, failed=failed), details=details):
+    for table in ranking_tables(rank_measures(measures, failed=failed), details=details, width=width):
         console.print(table)
     return console.file.getvalue()
 
@@ -63,6 +63,13 @@ def test_several_targets_have_their_own_table():
     assert line(output, "test accuracy ≥ 0.9")[-2:] == ["missed", "missed"]
 
 
+@pytest.mark.parametrize(
+    ("loss", "shown"), [(0.0123, "0.012"), (9.87654, "9.877"), (12.5, "12.50"), (321.0, "321.0"), (123456.0, "1.2e+05")]
+)
+def test_a_large_loss_is_shortened(loss, shown):
+    assert shown in line(text([run("bn", 1, 0.5, loss=loss)]), "1 BN")
+
+
 def test_overrides_and_mixtures_are_shown():
     output = text([run("bn", 1, 0.5, overrides=("training.epochs = 2",), device="cuda"), run("vanilla", 1, 0.4)])
     assert "with training.epochs = 2" in output
@@ -103,19 +110,22 @@ def test_the_tests_behind_a_difference(seeds):
         assert row.count("[") == 2
 
 
-def test_nothing_is_wider_than_the_terminal_or_cut_off():
+@pytest.mark.parametrize("width", [80, 86, 100, 140])
+def test_nothing_is_wider_than_the_terminal_or_cut_off(width):
     fields = {"setting": "s2", "problem": "cifar100_allcnnc"}
     wide = [
-        *golden(),
         *(run("vanilla", s, 0.9 - s / 70, steps=MISSED if s < 3 else 1234, **fields) for s in (1, 2, 3)),
         *(run("bn", s, 0.2 + s / 9, steps=MISSED, **fields) for s in (1, 2, 3)),
         *(run("bn_beta", s, 0.2 + s / 9, steps=3210, **fields) for s in (1, 2, 3)),
         *(run("bn_gamma", s, None if s < 3 else 0.5, steps=MISSED, **fields) for s in (1, 2, 3)),
         *(run("bn_gamma_beta", s, 0.1 + s / 9, loss=12.5, steps=3210, **fields) for s in (1, 2, 3)),
     ]
-    output = text(wide, details=True)
-    assert max(map(len, output.splitlines())) <= 100
+    output = text(wide, details=True, width=width)
+    assert max(map(len, output.splitlines())) <= width
     assert "…" not in output
+    # The rightmost column is whole, and each row ends with it.
+    assert line(output, "2= BN_β")[-3:] == ["-0.449", "[-0.761,", "-0.138]"]
+    assert line(output, "BN_β -0.449")[-1] == "-2.02"
 
 
 def refuse(constant):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bnbench.architecture import ARCHITECTURES, Dense, Flatten, slot_names
+from bnbench.architecture import ARCHITECTURES, Conv, Dense, Dropout, Flatten, MaxPool, slot_names
 from bnbench.errors import UserError
 from bnbench.network.build import Network
 from bnbench.network.layers import ChannelAffine
@@ -145,6 +145,35 @@ def test_the_mlp_against_a_straight_implementation():
     for slot in ("dense1", "dense2", "dense3"):
         x = functional.relu(straight.dense(x, slot))
     torch.testing.assert_close(network(images(5, (1, 28, 28))), straight.dense(x, "dense4"), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (Conv("conv1", 4, 3), MaxPool(3, 2)),
+        (Conv("conv1", 4, 3), MaxPool(2, 1), MaxPool(3, 2)),
+        (Conv("conv1", 4, 3), Dropout("dropout1", 0.5), MaxPool(3, 2)),
+        (Conv("conv1", 4, 3, activation=False), MaxPool(3, 2)),
+        (Conv("conv1", 4, 3, activation=False), Dropout("dropout1", 0.5), MaxPool(3, 2)),
+        (MaxPool(3, 2), Conv("conv1", 4, 3)),
+    ],
+)
+def test_layers_in_any_order_with_and_without_activation(layers):
+    network = initialised(build((*layers, Flatten()), IMAGE, variant_named("vanilla"), "output")).double()
+    mask = torch.linspace(0, 2, 2 * 4 * 32 * 32, dtype=torch.float64).view(2, 4, 32, 32)
+    x = images()
+    for layer in layers:
+        if isinstance(layer, Conv):
+            linear = network.slots["conv1"].linear
+            x = functional.conv2d(x, linear.weight, linear.bias, padding=1)
+            x = functional.relu(x) if layer.activation else x
+        elif isinstance(layer, Dropout):
+            x = x * mask
+        else:  # windows over the end of the map hold what they can
+            x = functional.max_pool2d(functional.pad(x, (0, 1, 0, 1), value=-math.inf), layer.kernel, layer.stride)
+    result = network(images(), lambda _layer, _rate, _like: mask)
+    torch.testing.assert_close(result, x.flatten(1), rtol=1e-12, atol=1e-12)
+    assert (result.min().item() >= 0) is all(layer.activation for layer in layers if isinstance(layer, Conv))
 
 
 def test_channels_last_reaches_through_the_convolutions():

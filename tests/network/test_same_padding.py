@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
@@ -41,6 +41,12 @@ def test_the_rule_on_sizes_of_the_study():
 
 @settings(max_examples=60, deadline=None)
 @given(height=SIDES, width=SIDES, kernel=KERNELS, stride=STRIDES, seed=st.integers(0, 999))
+@example(height=6, width=6, kernel=3, stride=2, seed=0)  # padded at the end only
+@example(height=7, width=7, kernel=3, stride=2, seed=0)  # padded alike on both sides
+@example(height=6, width=7, kernel=3, stride=2, seed=0)  # the one along rows, the other along columns
+@example(height=5, width=5, kernel=2, stride=1, seed=0)  # padded at the end by a whole stride
+@example(height=7, width=7, kernel=4, stride=2, seed=0)  # padded unequally on both sides
+@example(height=5, width=4, kernel=1, stride=3, seed=0)  # pixels between the windows
 def test_convolution_against_loops(height, width, kernel, stride, seed):
     layer = Conv("conv", 2, kernel, stride)
     slot = Slot(layer, (3, height, width), None).double()
@@ -60,6 +66,12 @@ def test_convolution_against_loops(height, width, kernel, stride, seed):
 
 @settings(max_examples=100, deadline=None)
 @given(height=SIDES, width=SIDES, kernel=KERNELS, stride=STRIDES, seed=st.integers(0, 999))
+@example(height=6, width=6, kernel=3, stride=2, seed=0)  # padded at the end only
+@example(height=7, width=7, kernel=3, stride=2, seed=0)  # padded alike on both sides
+@example(height=6, width=7, kernel=3, stride=2, seed=0)  # the one along rows, the other along columns
+@example(height=5, width=5, kernel=2, stride=1, seed=0)  # padded at the end by a whole stride
+@example(height=7, width=7, kernel=4, stride=2, seed=0)  # padded unequally on both sides
+@example(height=5, width=4, kernel=1, stride=3, seed=0)  # pixels between the windows
 def test_pool_against_loops(height, width, kernel, stride, seed):
     pool = SamePool(MaxPool(kernel, stride), (2, height, width))
     images = values(2, 2, height, width, seed=seed) - 5  # below zero: padding must not win

@@ -445,6 +445,23 @@ def test_the_first_step_that_is_not_finite_is_found_wherever_it_is(bad):
     assert not math.isfinite(reached.batch_loss)
 
 
+def test_one_infinite_loss_among_finite_ones_is_a_divergence():
+    run = trainer(run_spec("vanilla"))
+
+    def spoil(_, arguments, logits):
+        if len(arguments) == 2 and run.step == 2:
+            # Class 0 has probability 0, also for the images of it in this batch; no weight becomes infinite of it.
+            return torch.where(torch.arange(4) == 0, -math.inf, logits)
+        return None
+
+    run.network.register_forward_hook(spoil)
+    told = train(run)
+    losses = told.column("batch_loss")
+    assert np.flatnonzero(~np.isfinite(losses)).tolist() == [2]
+    assert losses[2] == math.inf
+    assert told.last == Diverged(2)
+
+
 def test_an_evaluation_that_is_not_finite_beside_a_finite_training_loss_is_no_divergence():
     run = trainer(run_spec())
     run.network.slots["conv1"].normaliser.running_mean.fill_(math.nan)  # batch statistics do not read it

@@ -141,7 +141,18 @@ def test_tf32_is_refused_on_a_cpu():
     assert "fp32 or bf16" in refused.value.hint
     check_precision("fp32", CPU)
     check_precision("bf16", CPU)
-    check_precision("tf32", torch.device("cuda"))
+
+
+@pytest.mark.parametrize(("capability", "has_it"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_tf32_is_refused_on_a_gpu_without_it(monkeypatch, capability, has_it):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "a GPU")
+    if has_it:
+        check_precision("tf32", torch.device("cuda"))
+    else:
+        with pytest.raises(UserError, match="a GPU does not have it"):
+            check_precision("tf32", torch.device("cuda"))
+    check_precision("fp32", torch.device("cuda"))
 
 
 def test_devices():

@@ -81,8 +81,7 @@ def test_seeds_differ_in_all_of_them(reference):
     assert not set(other["weights"].values()) & set(reference[0]["weights"].values())
 
 
-def test_problems_that_differ_in_training_share_the_streams_of_a_step(reference):
-    # Twice the batch: the first eight images of a step are those of two steps before, in the same order.
+def test_other_training_settings_share_them_too(reference):
     seen, _ = fed(run_spec("bn_gamma_beta", architecture="allcnnc", l2=0.0, momentum=0.9, epochs=1))
     assert seen["images"] == reference[0]["images"][:8]
     assert seen["masks"] == reference[0]["masks"][:24]

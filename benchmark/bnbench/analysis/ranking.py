@@ -3,7 +3,7 @@
 Rows are ordered by final accuracy on the training data (`train_eval`, running statistics), as the founding study
 compares. A variant of which any seed diverged ranks behind all others. Over problems there are three measures, none of
 which mixes accuracies of different problems: the mean rank; the score of AlgoPerf's performance profile, with
-optimiser steps as time (Dahl et al. 2023, section 4); and DeepOBS's speed (Schneider et al. 2019).
+optimiser steps as time (Dahl et al. 2023); and DeepOBS's speed (Schneider et al. 2019).
 
 Values only: `bnbench.analysis.tables` renders them.
 """
@@ -133,8 +133,9 @@ class OverallVariant:
     symbol: str
     baseline: str | None
     mean_rank: float
-    """Mean over problems of the rank of the final training accuracy, tied ranks averaged, each seed ranked for itself.
-    Placements and learning rates are averaged inside their problem first."""
+    """Mean over problems of the rank of the final training accuracy, tied ranks averaged, each seed ranked for itself
+    and a variant that diverged in any seed last in all of them. Placements and learning rates are averaged inside
+    their problem first."""
     rank_difference: PairedDifference | None
     """Mean rank minus the lower baseline's, paired by seed, the problems taken as given; below 0 is better. None for
     the baseline itself and where there is none."""
@@ -513,13 +514,17 @@ def _compared(groups: Sequence[RankedGroup], notes: list[str]) -> list[str]:
 
 
 def _seed_ranks(group: RankedGroup, compared: Sequence[str]) -> dict[int, dict[str, float]]:
-    """Each seed ranked for itself, so that a rank difference can be paired by seed."""
+    """Each seed ranked for itself, so that a rank difference can be paired by seed.
+
+    A variant that diverged in any seed is last in all of them, as it is in the group's own table.
+    """
     runs = {row.variant: {each.run.seed: each for each in row.runs} for row in group.rows if row.variant in compared}
+    diverged = {row.variant: _order(row.runs) for row in group.rows if row.diverged}
     if len(runs) < 2:
         return {}
     ranks: dict[int, dict[str, float]] = {}
     for seed in sorted(set.intersection(*(set(own) for own in runs.values()))):
-        keys = [_order([runs[variant][seed]]) for variant in compared]
+        keys = [diverged.get(variant) or _order([runs[variant][seed]]) for variant in compared]
         positions = [sorted(set(keys)).index(key) for key in keys]
         ranks[seed] = dict(zip(compared, map(float, stats.rankdata(positions)), strict=True))
     return ranks

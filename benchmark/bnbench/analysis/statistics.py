@@ -5,8 +5,8 @@ spread is that of the differences. What is computed depends on how many seeds th
 
 - one: the difference, and that nothing can be said about noise;
 - three or more: Student's t interval, the paired t test and an effect size;
-- six or more: the exact sign-flip permutation test (below that its smallest possible p exceeds 0.05 or nearly so, and
-  is stated instead: 2 / 2ⁿ);
+- six or more: the exact sign-flip permutation test (below that no p under 0.05 is possible; its smallest possible p,
+  2 / 2ⁿ, is stated instead);
 - ten or more: a bootstrap interval (bias-corrected and accelerated; Efron 1987).
 
 At three seeds a t interval covers 95 %, a percentile bootstrap 76 %: hence the order.
@@ -135,7 +135,7 @@ def t_test(differences: Floats) -> float | None:
 
 
 def hedges_g(differences: Floats) -> float | None:
-    """Cohen's d_z with Hedges' correction (Hedges 1981, eq. 6e); None where the differences do not vary.
+    """Cohen's d_z with Hedges' correction (Hedges 1981); None where the differences do not vary.
 
     Args:
         differences: three or more, one per seed.

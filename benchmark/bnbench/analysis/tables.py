@@ -33,27 +33,31 @@ from bnbench.problem import Target
 
 JsonObject = dict[str, object]
 
+FULL_WIDTH = 100
+"""Columns of a terminal that hold every table whole."""
+_WITHOUT_COLUMNS = 86
 _NOTHING = "–"
 _BASELINES = {"lower": "▼", "upper": "▲"}
 _LEGEND = "▼ lower baseline  ▲ upper baseline"
-_MEDIAN = "median over seeds of the first epoch at the target; (k/n): so many seeds got there"
+_MEDIAN = "epochs: median over seeds; (k/n): so many seeds got there"
 _PROFILE_AT = (1.0, 1.5, 2.0)
 
 
-def ranking_tables(ranking: Ranking, *, details: bool = False) -> list[Table]:
-    """One table per group, then one of what holds over several problems; each at most 100 columns wide.
+def ranking_tables(ranking: Ranking, *, details: bool = False, width: int = FULL_WIDTH) -> list[Table]:
+    """One table per group, then one of what holds over several problems.
 
     Args:
         ranking: what to show.
         details: also a table of the tests behind each difference.
+        width: columns of the terminal. 100 hold everything; with fewer, the least important is left out, down to 80.
     """
     tables: list[Table] = []
     for group in ranking.groups:
-        tables.append(_group_table(group))
+        tables.append(_group_table(group, width))
         if len(group.targets) > 1:
             tables.append(_targets_table(group))
         if details and any(row.difference is not None for row in group.rows):
-            tables.append(_tests_table(group))
+            tables.append(_tests_table(group, width))
     tables += [_overall_table(overall) for overall in ranking.overall]
     if ranking.failed:
         count = len(ranking.failed)
@@ -80,7 +84,7 @@ def ranking_json(ranking: Ranking) -> JsonObject:
 
 
 def _columns() -> Table:
-    return Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    return Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
 
 
 def _framed(title: str, body: Table, notes: Sequence[str]) -> Table:
@@ -95,14 +99,16 @@ def _framed(title: str, body: Table, notes: Sequence[str]) -> Table:
     return frame
 
 
-def _group_table(group: RankedGroup) -> Table:
+def _group_table(group: RankedGroup, width: int) -> Table:
     lower = _lower(group.rows)
+    whole, deviation = width >= FULL_WIDTH, width >= _WITHOUT_COLUMNS
     table = _columns()
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("\nvariant", no_wrap=True)
     table.add_column("loss\ntrain", justify="right", no_wrap=True)
-    table.add_column("accuracy\ntrain", no_wrap=True)
-    for name in ("best", "area", "test"):
+    # Where the line is too long, "3 of 3 diverged" may wrap; no number is ever cut.
+    table.add_column("accuracy\ntrain", min_width=len("0.123 ±0.123" if deviation else "accuracy"))
+    for name in ("best", "area", "test") if whole else ("test",):
         table.add_column(f"\n{name}", justify="right", no_wrap=True)
     if len(group.targets) == 1:
         table.add_column("epochs\nto target", justify="right", no_wrap=True)
@@ -114,11 +120,11 @@ def _group_table(group: RankedGroup) -> Table:
             _rank(row, group.rows),
             _name(row.symbol, row.baseline),
             _summary(row.final_train_loss, row),
-            _summary(row.final_train_accuracy, row, main=True),
-            _summary(row.best_train_accuracy, row),
-            _summary(row.area, row),
-            _summary(row.final_test_accuracy, row),
+            _summary(row.final_train_accuracy, row, main=True, deviation=deviation),
         ]
+        if whole:
+            cells += [_summary(row.best_train_accuracy, row), _summary(row.area, row)]
+        cells.append(_summary(row.final_test_accuracy, row))
         if len(group.targets) == 1:
             cells.append(_time(row.targets[0], len(row.seeds)))
         cells.append(str(len(row.seeds)))
@@ -146,19 +152,13 @@ def _group_title(group: RankedGroup) -> str:
 def _group_notes(group: RankedGroup) -> list[str]:
     epochs = f"{group.epochs} epoch{'s' if group.epochs > 1 else ''}"
     changed = f", with {', '.join(group.overrides)}" if group.overrides else ""
-    lines = [f"{_LEGEND}   {group.setting_id}: {epochs} on {' and '.join(group.devices)}{changed}"]
+    lines = [_LEGEND, f"{group.setting_id}: {epochs} on {' and '.join(group.devices)}{changed}"]
     if not group.targets:
         lines.append("no target")
     elif len(group.targets) == 1:
-        lines.append(f"target: {_level(group.targets[0])}; epochs: {_MEDIAN}")
-    seeds = max(
-        (
-            len(row.difference.seeds)
-            for row in group.rows
-            if row.difference is not None and row.difference.mean is not None
-        ),
-        default=0,
-    )
+        lines.append(f"target: {_level(group.targets[0])}; {_MEDIAN}")
+    differences = [row.difference for row in group.rows if row.difference is not None]
+    seeds = max((len(each.seeds) for each in differences if each.mean is not None), default=0)
     if 1 < seeds < SEEDS_FOR_SIGN_FLIP:
         least = smallest_sign_flip_p(seeds)
         lines.append(f"sign-flip test from {SEEDS_FOR_SIGN_FLIP} seeds: with {seeds} no p below {least:g} is possible")
@@ -183,42 +183,44 @@ def _targets_table(group: RankedGroup) -> Table:
     return _framed("epochs to each target", table, [_MEDIAN])
 
 
-def _tests_table(group: RankedGroup) -> Table:
+def _tests_table(group: RankedGroup, width: int) -> Table:
     lower = _lower(group.rows)
+    whole = width >= FULL_WIDTH
     table = _columns()
     table.add_column("\nvariant", no_wrap=True)
     table.add_column("\ndifference", justify="right", no_wrap=True)
     table.add_column("t interval\n95 %", no_wrap=True)
     table.add_column("t test p\n(Holm)", no_wrap=True)
     table.add_column("sign-flip p\n(Holm)", no_wrap=True)
-    table.add_column("bootstrap\n95 %", no_wrap=True)
+    if whole:
+        table.add_column("bootstrap\n95 %", no_wrap=True)
     table.add_column("effect\ng", justify="right", no_wrap=True)
     for row in group.rows:
         each = row.difference
         if each is None:
             continue
         if each.mean is None:
-            table.add_row(row.symbol, *[_NOTHING] * 6)
+            table.add_row(row.symbol, *[_NOTHING] * (len(table.columns) - 1))
             continue
         possible = f"≥ {each.sign_flip_smallest_p:g}" if each.sign_flip_smallest_p is not None else _NOTHING
-        table.add_row(
+        cells = [
             row.symbol,
             f"{each.mean:+.3f}",
             _interval(each.t_interval) or _NOTHING,
             _corrected(each.t_p, row.holm_t_p) or _NOTHING,
             _corrected(each.sign_flip_p, row.holm_sign_flip_p) or possible,
-            _interval(each.bootstrap_interval) or _NOTHING,
-            _NOTHING if each.hedges_g is None else f"{each.hedges_g:+.2f}",
-        )
+        ]
+        if whole:
+            cells.append(_interval(each.bootstrap_interval) or _NOTHING)
+        table.add_row(*cells, _NOTHING if each.hedges_g is None else f"{each.hedges_g:+.2f}")
     notes = [
         f"final training accuracy minus {lower.symbol if lower else ''}, paired by seed; g: Cohen's d_z with Hedges' "
         "correction",
         f"t from {SEEDS_FOR_INTERVAL} seeds, sign-flip test from {SEEDS_FOR_SIGN_FLIP} (before: its smallest possible "
         f"p), bootstrap from {SEEDS_FOR_BOOTSTRAP}",
     ]
-    notes += dict.fromkeys(
-        f"! {d.says}" for row in group.rows if (d := row.difference) is not None and d.says is not None
-    )
+    said = [row.difference.says for row in group.rows if row.difference is not None]
+    notes += dict.fromkeys(f"! {each}" for each in said if each is not None)
     return _framed("tests", table, notes)
 
 
@@ -301,14 +303,22 @@ def _name(symbol: str, baseline: str | None) -> Text:
     return text
 
 
-def _summary(summary: Summary, row: RankedVariant, *, main: bool = False) -> Text:
+def _summary(summary: Summary, row: RankedVariant, *, main: bool = False, deviation: bool = False) -> Text:
     if summary.mean is None:
         # The reason stands once, in the column that the ranking is about.
         return Text(_reason(summary, row), style="red") if main else Text(_NOTHING, style="dim")
-    text = Text(f"{summary.mean:.3f}")
-    if main and summary.deviation is not None:
+    text = Text(_short(summary.mean))
+    if deviation and summary.deviation is not None:
         text.append(f" ±{summary.deviation:.3f}", style="dim")
     return text
+
+
+def _short(value: float) -> str:
+    """Five characters: three decimals, fewer for a large loss."""
+    for digits, limit in ((3, 10), (2, 100), (1, 1000)):
+        if abs(value) < limit:
+            return f"{value:.{digits}f}"
+    return f"{value:.2g}"
 
 
 def _reason(summary: Summary, row: RankedVariant) -> str:

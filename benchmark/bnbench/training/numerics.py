@@ -14,7 +14,6 @@ import torch
 from bnbench.errors import UserError
 from bnbench.plan import Precision
 
-
 _ERROR = 2
 
 
@@ -88,8 +87,15 @@ def check_precision(precision: Precision, device: torch.device) -> None:
     Raises:
         UserError: tf32 was asked for without a GPU that has it.
     """
-    if precision == "tf32" and device.type != "cuda":
+    if precision != "tf32":
+        return
+    if device.type != "cuda":
         raise UserError("precision 'tf32' exists on CUDA devices only", hint="On a CPU use fp32 or bf16.")
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        raise UserError(
+            f"precision 'tf32': {torch.cuda.get_device_name(device)} does not have it",
+            hint="GPUs have TensorFloat-32 from compute capability 8.0 (Ampere) on. Use fp32.",
+        )
 
 
 @contextlib.contextmanager

@@ -25,7 +25,10 @@ def derive(seed: int, stream: Stream, *keys: str | int) -> int:
 
 
 def generator(seed: int, stream: Stream, *keys: str | int) -> torch.Generator:
-    """A CPU generator for one place in one stream: a slot's weights, an epoch's order."""
+    """A CPU generator for one place in one stream: a slot's weights, an epoch's order.
+
+    torch's CPU generator is seeded with the lower 32 bits of the number it is given.
+    """
     return torch.Generator().manual_seed(derive(seed, stream, *keys))
 
 
