@@ -20,10 +20,16 @@ if TYPE_CHECKING:
 @click.argument("problems", nargs=-1, metavar="[PROBLEM]...")
 @click.option("--size", type=click.Choice(["full", "tiny"]), help="Only runs of this size.")
 @click.option("--placement", "placements", multiple=True, help="Only this placement, as recorded. Repeatable.")
+@click.option("--details", is_flag=True, help="Add tests and effect sizes of the differences.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @results_option
 def command(
-    problems: tuple[str, ...], size: str | None, placements: tuple[str, ...], as_json: bool, results: Path
+    problems: tuple[str, ...],
+    size: str | None,
+    placements: tuple[str, ...],
+    details: bool,
+    as_json: bool,
+    results: Path,
 ) -> None:
     """Rank the variants, separately for each setting, placement and learning rate.
 
@@ -36,7 +42,6 @@ def command(
     from bnbench.analysis.ranking import rank
     from bnbench.analysis.tables import ranking_json
     from bnbench.errors import unknown
-    from bnbench.placement import NOWHERE
 
     opened = open_results(results)
     filters: IdentityFilters = {}
@@ -50,18 +55,17 @@ def command(
     if size:
         filters["size"] = size
     if placements:
-        # Vanilla has no placement and is the baseline of every one.
-        filters["placement"] = [*placements, NOWHERE]
+        filters["placement"] = list(placements)
     ranking = rank(opened, **filters)
     if as_json:
         click.echo(json.dumps(ranking_json(ranking), indent=1, ensure_ascii=False))
         return
     for warning in opened.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    print_ranking(ranking)
+    print_ranking(ranking, details=details)
 
 
-def print_ranking(ranking: Ranking) -> None:
+def print_ranking(ranking: Ranking, *, details: bool = False) -> None:
     """The tables, on stdout."""
     from rich.console import Console
 
@@ -69,5 +73,5 @@ def print_ranking(ranking: Ranking) -> None:
 
     # Where there is no terminal to ask, the width the tables are made for.
     console = Console() if sys.stdout.isatty() else Console(width=100)
-    for table in ranking_tables(ranking):
+    for table in ranking_tables(ranking, details=details, width=console.width):
         console.print(table)

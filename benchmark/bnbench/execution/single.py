@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from pydantic import JsonValue
-from torch.backends import cudnn
 
 from bnbench.data.dataset import DATASETS
 from bnbench.data.pipeline import ImagePipeline
@@ -32,6 +31,7 @@ from bnbench.training.events import (
     StepsRecorded,
 )
 from bnbench.training.loop import Trainer
+from bnbench.training.memory import keep_freed_memory
 from bnbench.training.numerics import check_precision, choose_device, numerics
 
 FLUSH_SECONDS = 60.0
@@ -73,6 +73,7 @@ def execute(spec: RunSpec, store: Path, resources: Resources, listen: Listener) 
     Raises:
         UserError: a user's mistake (no such device, data that changed since the plan, a full disk).
     """
+    keep_freed_memory()
     device = choose_device(resources.device)
     check_precision(spec.precision, device)
     recorder = RunRecorder.open(store, spec.identity)
@@ -161,7 +162,7 @@ def describe_device(device: torch.device) -> str:
 def _provenance(spec: RunSpec, device: str, threads: int) -> dict[str, JsonValue]:
     versions = {name: version(name) for name in ("torch", "torchvision", "scikit-learn")}
     if device != "cpu":
-        versions |= {"cuda": str(torch.version.cuda), "cudnn": str(cudnn.version())}
+        versions |= {"cuda": str(torch.version.cuda), "cudnn": str(_cudnn_version())}
     return collect_provenance(
         versions=versions,
         device=device,
@@ -169,6 +170,11 @@ def _provenance(spec: RunSpec, device: str, threads: int) -> dict[str, JsonValue
         flags={"deterministic": True, "channels_last": True, "tf32": spec.precision == "tf32"},
         data=spec.data,
     )
+
+
+def _cudnn_version() -> int | None:
+    found: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call] # untyped in torch
+    return found
 
 
 def _document(spec: RunSpec, outcome: Outcome, provenance: dict[str, JsonValue]) -> dict[str, object]:

@@ -9,7 +9,6 @@ from typing import Literal
 
 from bnbench.variant import STUDIED
 
-
 Dash = Literal["solid"] | tuple[float, tuple[float, ...]]
 """matplotlib's line styles: a name, or (offset, lengths of strokes and gaps in line widths)."""
 
