@@ -8,6 +8,7 @@ from pathlib import Path
 from bnbench.analysis.frames import Results, RunRecord
 from bnbench.placement import NOWHERE
 from bnbench.report.figures import CurveGroup, training_curves
+from bnbench.storage.files import reported
 
 PICTURE = "training_curves.png"
 MOST_GROUPS = 12
@@ -19,13 +20,17 @@ def draw_training_curves(results: Results, run_ids: Sequence[str]) -> Path | Non
 
     Returns:
         The picture; None where there is nothing to draw.
+
+    Raises:
+        UserError: the results folder cannot be written.
     """
     groups = curve_groups(results, run_ids)[:MOST_GROUPS]
     if not groups:
         return None
     path = results.path / PICTURE
     # No date in the file: the same runs give the same picture, byte for byte.
-    training_curves(groups).savefig(path, dpi=160, metadata={"Software": None})
+    with reported(results.path):
+        training_curves(groups).savefig(path, dpi=160, metadata={"Software": None})
     return path
 
 

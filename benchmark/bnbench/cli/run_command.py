@@ -52,7 +52,7 @@ def command(
 
     selection = select(Grid(**grid))
     _require_data(selection)
-    store = ResultStore.open(results, create=not dry_run) if not dry_run else ResultStore(results)
+    store = ResultStore(results)
     contents = store.look()
     for warning in contents.warnings:
         click.echo(f"Warning: {warning}", err=True)
@@ -87,12 +87,15 @@ def _train(
     from bnbench.cli.progress import sweep_progress
     from bnbench.execution.pool import default_workers, prepare, run_all
     from bnbench.execution.single import Resources
+    from bnbench.storage.store import ResultStore
     from bnbench.training.numerics import check_precision, choose_device
 
     prepare()
     chosen = choose_device(device)
     for spec in todo:
         check_precision(spec.precision, chosen)
+    # Only now: a mistake leaves no folder behind.
+    ResultStore.open(store.path, create=True)
     side_by_side = min(workers or default_workers(str(chosen), threads), len(todo))
     skipped = f" ({asked - len(todo)} of {asked} are finished already)" if len(todo) < asked else ""
     click.echo(

@@ -86,6 +86,8 @@ def run_all(
         KeyboardInterrupt: passed on, after the running runs were stopped; what is finished stays.
     """
     prepare()
+    # Runs start in the folder that this process started in, which it may have left since.
+    store = store.absolute()
     waiting = deque(specs)
     active: dict[Connection, _Active] = {}
     outcomes: list[Outcome] = []
@@ -165,7 +167,8 @@ def _work(spec: RunSpec, store: Path, resources: Resources, messages: Connection
     try:
         outcome = execute(spec, store, resources, tell)
     except UserError as error:
-        outcome = Outcome(spec.run_id, "failed", error=str(error))
+        # On one line: what reports a failure shows the last line of a traceback.
+        outcome = Outcome(spec.run_id, "failed", error=" ".join(str(error).splitlines()))
     _send(messages, outcome)
 
 
