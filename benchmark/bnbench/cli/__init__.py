@@ -16,6 +16,8 @@ _COMMANDS = {
     "run": "train a problem under one or more variants",
     "status": "what a results folder holds",
     "rank": "rank the variants of the recorded runs",
+    "check": "compare the recorded runs with reference results",
+    "reference": "the reference results: list them, make them anew",
     "data": "fetch, import, verify and list data sets",
     "env": "versions, device and folders in use",
 }
