@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from bnbench.problem import Metric
 
@@ -76,7 +76,7 @@ class Spread:
 
     def band(self, level: float) -> tuple[float, float]:
         """(low, high) that the value of another seed leaves with the given probability, as loss or accuracy."""
-        reach = float(stats.t.isf(level / 2, self.freedom)) * math.sqrt(self.variance * (1 + 1 / self.seeds))
+        reach = -float(special.stdtrit(self.freedom, level / 2)) * math.sqrt(self.variance * (1 + 1 / self.seeds))
         return from_scale(self.metric, self.mean - reach), from_scale(self.metric, self.mean + reach)
 
     def contains(self, value: float, level: float) -> bool:
@@ -97,7 +97,7 @@ class Spread:
         freedom = self.freedom + n - 1
         squares = self.variance * self.freedom + float(((given - given.mean()) ** 2).sum())
         error = math.sqrt(squares / freedom * (1 / n + 1 / self.seeds))
-        return float(2 * stats.t.sf(abs(float(given.mean()) - self.mean) / error, freedom))
+        return 2 * float(special.stdtr(freedom, -abs(float(given.mean()) - self.mean) / error))
 
 
 def spreads(metric: Metric, table: npt.ArrayLike) -> list[Spread]:

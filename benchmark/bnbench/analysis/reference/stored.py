@@ -165,7 +165,7 @@ def write_reference(folder: Path, results: Results, documents: Sequence[RunDocum
     _require_one("problem", {identity.problem for identity in chosen})
     _require_one("size", {identity.size for identity in chosen})
     _require_one("setting", {identity.setting_id for identity in chosen})
-    _require_one("provenance", {canonical_json(document.provenance) for document in documents})
+    _require_one("provenance", {canonical_json(_without_source(document.provenance)) for document in documents})
     for document in documents:
         if not document.is_result:
             raise UserError(f"run {document.run_id} failed, so it cannot be a reference", hint=document.error)
@@ -179,7 +179,7 @@ def write_reference(folder: Path, results: Results, documents: Sequence[RunDocum
             "setting_id": chosen[0].setting_id,
             "setting": shared_setting(first.spec),
             "variants": {each.variant: by_id[each.run_id].spec["variant"] for each in chosen},
-            "provenance": first.provenance,
+            "provenance": {**first.provenance, "source": _source(documents)},
             "runs": [_stored(identity, by_id[identity.run_id], store) for identity in chosen],
         },
         indent=1,
@@ -198,6 +198,18 @@ def write_reference(folder: Path, results: Results, documents: Sequence[RunDocum
         with atomic_file(target / DOCUMENT) as file:
             file.write(f"{text}\n".encode())
     return target
+
+
+def _without_source(provenance: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    return {key: value for key, value in provenance.items() if key != "source"}
+
+
+def _source(documents: Sequence[RunDocument]) -> JsonValue:
+    """The commit that all runs were made from; with changes, if it changed while they were made."""
+    sources = [document.provenance.get("source") for document in documents]
+    first = sources[0]
+    same = all(source == first for source in sources)
+    return {**first, "dirty": True} if isinstance(first, dict) and not same else first
 
 
 def shared_setting(spec: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
