@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import sklearn.model_selection
 import torch
 
@@ -48,12 +49,13 @@ def wrong_epsilon() -> AbstractContextManager[object]:
 
 
 def missing_bias() -> AbstractContextManager[object]:
-    """No layer has a bias, those without a normaliser neither."""
+    """As if no layer had a bias: it stays 0. (Without the parameter the run would not even start.)"""
 
     def wrap(original):
         def build(self, *arguments):
             original(self, *arguments)
-            self.linear.register_parameter("bias", None)
+            if self.linear.bias is not None:
+                self.linear.bias.requires_grad_(False)
 
         return build
 
@@ -186,6 +188,15 @@ def _wrong_test_labels(share: float) -> Fault:
     return lambda: _replaced(single, "load_pipeline", wrap)
 
 
+def _other_trajectories() -> AbstractContextManager[object]:
+    """γ, β and biases are recorded one per cent too large; training is sound."""
+
+    def wrap(original):
+        return lambda step, slot, parameter, values: original(step, slot, parameter, values * np.float32(1.01))
+
+    return _replaced(single, "AffineBlock", wrap)
+
+
 PLANTED: Mapping[str, Fault] = {
     "wrong epsilon": wrong_epsilon,
     "missing bias": missing_bias,
@@ -210,6 +221,7 @@ SUBTLE: Mapping[str, Fault] = {
     "augmentation of epoch 2 on": _stream_from("augmentation", 2),
     "one wrong test label": _wrong_test_labels(0.0),
     "1 % wrong test labels": _wrong_test_labels(0.01),
+    "trajectories recorded 1.01 times": _other_trajectories,
 }
 SOUND = "nothing changed"
 ALL: Mapping[str, Fault] = {SOUND: nullcontext, **PLANTED, **SUBTLE}
