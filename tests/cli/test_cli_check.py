@@ -21,18 +21,24 @@ def runs(**fields):
     ]
 
 
-@pytest.fixture
-def results(tmp_path):
-    return build_store(tmp_path / "runs", runs())
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return build_store(tmp_path_factory.mktemp("recorded") / "runs", runs())
 
 
-@pytest.fixture
-def reference(tmp_path, results):
-    folder = tmp_path / "reference"
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory, results):
+    folder = tmp_path_factory.mktemp("stored") / "reference"
     done = invoke("reference", "update", "--from", results, "--reference", folder)
     assert done.exit_code == 0, done.stderr
     assert done.stdout == "digits_mlp tiny: 6 runs stored, the first reference of this problem\n"
     return folder
+
+
+@pytest.fixture
+def reference(tmp_path, stored):
+    """A copy, which a test may change."""
+    return shutil.copytree(stored, tmp_path / "reference")
 
 
 def check(results, reference, *options):
@@ -103,6 +109,6 @@ def test_fresh_needs_an_empty_folder(results, reference):
 
 
 def test_from_takes_no_problems(results, tmp_path):
-    done = invoke("reference", "update", "digits_mlp", "--from", results, "--reference", tmp_path / "reference")
+    done = invoke("reference", "update", "digits_mlp", "--from", results, "--reference", tmp_path / "none")
     assert done.exit_code == 2
-    assert not (tmp_path / "reference").exists()
+    assert not (tmp_path / "none").exists()

@@ -211,7 +211,7 @@ def check_results(
         runs=tuple(sorted(runs, key=lambda run: _order(run.identity))),
         finals=tuple(sorted(finals, key=lambda final: _order(final.identity))),
         bands=bands,
-        references=tuple(used.values()),
+        references=tuple(sorted(used.values(), key=lambda each: (each.problem, each.size))),
     )
 
 
