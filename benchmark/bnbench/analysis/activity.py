@@ -53,7 +53,7 @@ REACHED_SHARE = 0.95
 EARLY_SHARE = 0.1
 """Share of the steps after which the early magnitude is taken."""
 
-_BLOCK = 32
+_BLOCK = 16
 """Channels that are measured together: bounds the memory of intermediate results, and fits a processor's cache."""
 
 Floats = npt.NDArray[np.float64]
@@ -251,9 +251,15 @@ def measure_trajectory(trajectory: Trajectory, parameter: str) -> TrajectoryMeas
         raise ValueError("no snapshot of the trajectory is finite")
     last = snapshot_measures(values[[_snapshot_at(steps, EARLY_SHARE), -1]], neutral)
     band = dead_band(values, neutral)
-    crossed = crossings(values, neutral, band)
-    excess = excess_variation(steps, values)
-    settled = settled_steps(steps, values, neutral, band)
+    window = _Window.of(steps)
+
+    def measure(block: Floats) -> Floats:
+        """The three that need the whole of training, from one transposed copy of the channels."""
+        deviation = block - neutral
+        crossed, excess = _crossings(deviation, band), _excess(_smoothed(window, block))
+        return np.stack([crossed, excess, _settled(steps, deviation, band)], axis=1)
+
+    crossed, excess, settled = _per_channel(measure, values).T
     arrived = settled[~np.isnan(settled)]
     return TrajectoryMeasures(
         channels=values.shape[1],
