@@ -87,7 +87,7 @@ def test_the_tables(store):
     assert words(zeroed[: zeroed.index("BatchNorm first")], ["conv1"]) == (
         ["conv1", "0.500", "→", "0.875", "0.500", "→", "0.200"]  # vanilla, then BN_γ,β
     )
-    assert "how to read this" in text
+    assert "crossings: of neutral, per channel, over training; dead band ± 5% of the slot's largest deviation" in text
 
 
 def test_the_way_there(store):

@@ -62,8 +62,10 @@ def activity_tables(means: pd.DataFrame, sparsity: pd.DataFrame, *, width: int =
             tables.append(_zeroed(zeroed.pop(key)))
     tables += [_zeroed(own) for own in zeroed.values()]
     if tables:
-        reading = [*(_READING if len(means) else []), *(_READING_ZEROED if len(sparsity) else [])]
-        tables.append(framed("how to read this", Table.grid(), reading))
+        reading = Table.grid()
+        for line in [*(_READING if len(means) else ()), *(_READING_ZEROED if len(sparsity) else ())]:
+            reading.add_row(Text(line, style="dim"))
+        tables.append(reading)
     return tables
 
 
