@@ -29,7 +29,7 @@ from bnbench.storage.files import reported
 from bnbench.storage.lock import LockLostError, LockView, RunLock, acquire_lock
 from bnbench.storage.provenance import collect_provenance
 from bnbench.storage.recorder import RunRecorder
-from bnbench.storage.rows import AffineBlock, CurveRow, StepBlock, TimingRow
+from bnbench.storage.rows import AffineBlock, CurveRow, SparsityRow, StepBlock, TimingRow
 from bnbench.storage.schema import SCHEMA_VERSION
 from bnbench.storage.set_aside import set_aside
 from bnbench.training.checkpoint import CheckpointError, checkpoint_bytes, restore_checkpoint
@@ -344,6 +344,9 @@ def _write_down(event: Event, recorder: RunRecorder) -> None:
                     CurveRow(event.epoch, event.step, each.split, each.statistics, each.loss, each.accuracy)
                     for each in event.evaluations
                 ]
+            )
+            recorder.add_sparsity(
+                [SparsityRow(event.epoch, event.step, each.slot, each.share) for each in event.zeroed]
             )
             if event.epoch > 0:
                 speed = event.images / event.train_s
