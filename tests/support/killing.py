@@ -45,8 +45,8 @@ PLACES = (
 )
 ENDED = "after the end"
 
-CHECKPOINT_SECONDS = 0.03
-"""So short that a run of a second has many checkpoints, and kills find it writing them."""
+CHECKPOINT_SECONDS = 0.2
+"""So short that a run of two seconds has several checkpoints, and kills find it writing them."""
 
 TABLES = ("curves", "steps", "affine")
 
@@ -114,7 +114,13 @@ class Place:
         self._memory[0] = (*PLACES, ENDED).index(place)
 
 
-def attempt(spec: RunSpec, store: Path, trap: Trap | None = None, kill_after: float | None = None) -> Attempt:
+def attempt(
+    spec: RunSpec,
+    store: Path,
+    trap: Trap | None = None,
+    kill_after: float | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Attempt:
     """Carry out a run in a process of its own, which may not live to its end.
 
     Args:
@@ -122,6 +128,7 @@ def attempt(spec: RunSpec, store: Path, trap: Trap | None = None, kill_after: fl
         store: the results folder.
         trap: where it ends itself; None is nowhere.
         kill_after: after how many seconds it is killed from outside; None is never.
+        checkpoint_seconds: how often it leaves a checkpoint.
     """
     pool.prepare()
     context = pool._context()
@@ -129,7 +136,7 @@ def attempt(spec: RunSpec, store: Path, trap: Trap | None = None, kill_after: fl
     with tempfile.NamedTemporaryFile() as memory:
         memory.write(b"\0")
         memory.flush()
-        process = context.Process(target=_work, args=(spec, store, trap, memory.name, theirs))
+        process = context.Process(target=_work, args=(spec, store, trap, memory.name, checkpoint_seconds, theirs))
         process.start()
         theirs.close()
         if kill_after is not None:
@@ -151,7 +158,9 @@ def attempt(spec: RunSpec, store: Path, trap: Trap | None = None, kill_after: fl
     return Attempt(outcome, place, tuple(each for each in said if isinstance(each, str) and each != "up"))
 
 
-def _work(spec: RunSpec, store: Path, trap: Trap | None, memory: str, say: Connection) -> None:
+def _work(
+    spec: RunSpec, store: Path, trap: Trap | None, memory: str, checkpoint_seconds: float, say: Connection
+) -> None:
     say.send("up")
     place = Place(Path(memory))
     with _watched(place, trap):
@@ -160,7 +169,7 @@ def _work(spec: RunSpec, store: Path, trap: Trap | None, memory: str, say: Conne
             store,
             Resources("cpu"),
             lambda event: say.send(event.text) if isinstance(event, Notice) else None,
-            checkpoint_seconds=CHECKPOINT_SECONDS,
+            checkpoint_seconds=checkpoint_seconds,
         )
     place.set(ENDED)
     say.send(outcome)
@@ -333,7 +342,7 @@ def kill_run(
     folder = store / spec.run_id
     deaths: list[Death] = []
     for trap in traps:
-        kill_after = chance.uniform(0.0, 1.5) if trap is None else None
+        kill_after = chance.uniform(0.0, 3.0) if trap is None else None
         before = newest_header(folder)
         made = attempt(spec, store, trap, kill_after)
         _check_resumed(before.step if before else 0, made)
@@ -376,18 +385,18 @@ def _compare(spec: RunSpec, store: Path, reference: dict[str, bytes], deaths: li
 
 def in_one_go(spec: RunSpec, store: Path) -> dict[str, bytes]:
     """The tables of a run that nobody disturbs, by a process of its own."""
-    made = attempt(spec, store)
+    made = attempt(spec, store, checkpoint_seconds=1e9)
     assert made.outcome is not None
     assert made.outcome.status == "finished", made.outcome
     return table_bytes(store / spec.run_id)
 
 
 def spread(count: int, chance: random.Random) -> list[Trap | None]:
-    """Random instants and traps at all places in turn, the compaction last."""
+    """Random instants and traps at all places, shuffled; the compaction last."""
+    places = list(itertools.islice(itertools.cycle([None, *PLACES[:-1]]), count - 1))
+    chance.shuffle(places)
     # The compaction comes last: there is nothing to resume behind it.
-    cycle = [None, *PLACES[:-1]]
-    places = [*itertools.islice(itertools.cycle(cycle), count - 1), PLACES[-1]]
-    return [None if place is None else random_trap(place, chance) for place in places]
+    return [None if place is None else random_trap(place, chance) for place in (*places, PLACES[-1])]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
