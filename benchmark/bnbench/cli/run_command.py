@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +87,8 @@ def _train(
     todo: list[RunSpec], asked: int, store: ResultStore, device: str, threads: int, workers: int | None
 ) -> list[Outcome]:
     from bnbench.cli.progress import sweep_progress
-    from bnbench.execution.pool import default_workers, prepare, run_all
+    from bnbench.execution.pool import cpu_slots, default_workers, prepare, run_all
+    from bnbench.execution.signals import STOP_SIGNALS, stop_on
     from bnbench.execution.single import Resources
     from bnbench.storage.store import ResultStore
     from bnbench.training.numerics import check_precision, choose_device
@@ -103,16 +106,20 @@ def _train(
         err=True,
     )
     progress = sweep_progress(todo)
-    try:
-        with progress:
-            return run_all(todo, store.path, Resources(str(chosen), threads), side_by_side, progress)
-    except KeyboardInterrupt:
+    outcomes: list[Outcome] = []
+    # A second Ctrl-C raises: what runs is killed then, and goes on from its last checkpoint another time.
+    with stop_on((signal.SIGINT, *STOP_SIGNALS)) as stop, progress, suppress(KeyboardInterrupt):
+        outcomes = run_all(
+            todo, store.path, Resources(str(chosen), threads), cpu_slots(side_by_side), progress, stop=stop
+        )
+    if stop():
         finished = len(store.finished().keys() & {spec.run_id for spec in todo})
         click.echo(
             f"Interrupted: {finished} of {len(todo)} runs are finished and kept; the same command does the rest.",
             err=True,
         )
-        raise SystemExit(130) from None
+        raise SystemExit(stop.exit_code)
+    return outcomes
 
 
 def _print_plan(selection: Selection, missing: set[str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -23,26 +24,34 @@ from bnbench.storage.parts import (
     read_group,
     write_row_groups,
 )
-from bnbench.storage.schema import SCHEMAS, TABLES, TableName, value_columns
+from bnbench.storage.schema import SCHEMAS, TableName, value_columns
 
 Trajectory = tuple[str, str]
 """(parameter, slot), the order in which `affine` is sorted: both as plain strings."""
 
 
-def compact(run_folder: Path, identity: RunIdentity) -> dict[TableName, TableFacts]:
+def compact(run_folder: Path, identity: RunIdentity, tables: Sequence[TableName]) -> dict[TableName, TableFacts]:
     """Write the final tables from all parts; the parts stay. Doing it again gives the same files.
 
     At most one trajectory of `affine` is in memory at a time.
 
+    Args:
+        run_folder: the run's.
+        identity: the run.
+        tables: those that the run's specification promises; one without parts is written empty.
+
     Raises:
         StorageError: a part is damaged or foreign, or the parts do not follow on each other.
+        ValueError: there are parts of a table that is not promised.
         OSError: a table cannot be written.
     """
     parts = find_parts(run_folder, identity)
+    if extra := sorted({part.table for part in parts} - set(tables)):
+        raise ValueError(f"the specification of {identity.run_id} does not promise the recorded {', '.join(extra)}")
     for part in parts:
         check_file(part.path, part.facts)
     facts: dict[TableName, TableFacts] = {}
-    for table in TABLES:
+    for table in tables:
         own = [part for part in parts if part.table == table]
         groups = _trajectories(own, identity) if table == "affine" else _whole(table, own, identity)
         facts[table] = write_row_groups(table_path(run_folder, table), table, identity, groups)
@@ -60,6 +69,8 @@ def _whole(table: TableName, parts: Sequence[Part], identity: RunIdentity) -> It
     if pieces:
         values = pa.concat_tables(pieces)
         _check_ascending(table, values, parts, strictly=table in {"steps", "timing"})
+        if table == "steps":
+            _check_gapless(values, parts)
         yield values
 
 
@@ -91,7 +102,19 @@ def _trajectory(part: Part, group: pq.RowGroupMetaData) -> Trajectory:
 def _check_ascending(table: TableName, values: pa.Table, parts: Sequence[Part], *, strictly: bool) -> None:
     """Refuse parts that overlap or are out of order: better no result than a doubled one."""
     key = "step" if "step" in value_columns(table) else "epoch"
-    order = np.diff(pc.cast(values.column(key), pa.int64()).to_numpy())
+    order = _differences(values, key)
     if np.any(order <= 0 if strictly else order < 0):
         folder = parts[0].path.parent
         raise StorageError(f"{folder}: the parts of {table} overlap: their {key}s do not ascend", hint=REPEAT)
+
+
+def _check_gapless(values: pa.Table, parts: Sequence[Part]) -> None:
+    """Refuse parts that leave steps out: they cannot all be of one writer."""
+    if np.any(_differences(values, "step") != 1):
+        folder = parts[0].path.parent
+        raise StorageError(f"{folder}: the parts of steps do not follow on each other: steps are missing", hint=REPEAT)
+
+
+def _differences(values: pa.Table, key: str) -> npt.NDArray[np.int64]:
+    differences: npt.NDArray[np.int64] = np.diff(pc.cast(values.column(key), pa.int64()).to_numpy())
+    return differences
