@@ -71,6 +71,7 @@ PartitionName=apart Nodes=n3 MaxTime=INFINITE State=UP PriorityTier=10
 """
 # Three nodes: two that sweeps share, one apart for what has to wait for a clock.
 NODES = ("n1", "n2", "n3")
+LOOK_SECONDS = 30.0
 
 
 def missing_programs() -> list[str]:
@@ -138,16 +139,20 @@ class Slurm:
         words = self.output("scontrol", "--oneliner", "show", "job", job_id).split()
         return dict(word.split("=", 1) for word in words if "=" in word)  # type: ignore[arg-type] # see above
 
+    def seconds_to_next_look(self) -> float:
+        """Until the controller looks for jobs at their limits again; it does so every thirty seconds."""
+        return LOOK_SECONDS - (time.monotonic() - self._clock_zero) % LOOK_SECONDS
+
     def kill_node(self, name: str) -> None:
         """The sudden death of a node: every process on it is killed, its daemon and its jobs' included."""
         self._daemons[name].kill()
         self._daemons.pop(name).wait()
-        # Twice, for what was started while the first look was being taken.
-        for _ in range(2):
-            tasks = [each for each in self._processes() if f"SLURMD_NODENAME={name}" in _environment(each)]
-            steps = {_parent(each) for each in tasks} & {each for each in self._processes() if _is_step(each)}
+        # All at once, as far as that goes: nothing is killed before everything stands still.
+        tasks = [each for each in self._processes() if f"SLURMD_NODENAME={name}" in _environment(each)]
+        steps = {_parent(each) for each in tasks} & {each for each in self._processes() if _is_step(each)}
+        for number in (signal.SIGSTOP, signal.SIGKILL):
             for process in (*steps, *tasks):
-                _kill(process)
+                _send(process, number)
 
     def start_node(self, name: str) -> None:
         """A node comes (back) up."""
@@ -183,7 +188,7 @@ class Slurm:
                 daemon.wait()
         self._daemons.clear()
         for process in self._processes():
-            _kill(process)
+            _send(process, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self) -> None:
@@ -205,6 +210,7 @@ class Slurm:
         self._daemons["munged"] = self._spawn("munged", "--foreground", "--force", *options, log="munged")
         self._up((self.folder / "munge.socket").is_socket)
         self._daemons["slurmctld"] = self._spawn("slurmctld", "-D", "-i", log="slurmctld")
+        self._clock_zero = time.monotonic()
         for name in NODES:
             self.start_node(name)
         self._up(self._all_idle)
@@ -295,6 +301,6 @@ def _parent(process: int) -> int:
     return int(text.rpartition(")")[2].split()[1])
 
 
-def _kill(process: int) -> None:
+def _send(process: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
-        os.kill(process, signal.SIGKILL)
+        os.kill(process, number)

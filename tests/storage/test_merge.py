@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from bnbench.errors import UserError
 from bnbench.storage import merge, migration
 from bnbench.storage.files import StorageError
+from bnbench.storage.lock import acquire_lock
 from bnbench.storage.merge import merge_stores
 from bnbench.storage.migration import Migration, find_migrations
 from bnbench.storage.recorder import RunRecorder
@@ -147,10 +149,10 @@ def test_one_bit_of_one_number_is_a_conflict(table, example, here, there):
 
 def test_times_may_differ(example, here, there):
     example.finish(here)
-    other = dataclasses.replace(example, calls=example.calls[:-2])
+    other = dataclasses.replace(example, calls=example.calls[:-3])
     recorder = other.record(there)
     recorder.add_timing(TimingRow(4, 99.0, 0.25, 103.0))
-    example.play(recorder, len(example.calls) - 1, len(example.calls))
+    example.play(recorder, len(example.calls) - 2, len(example.calls))
     recorder.finish(DOCUMENT)
     assert (here / RUN / "timing.parquet").read_bytes() != (there / RUN / "timing.parquet").read_bytes()
     assert verdicts(here, there) == {RUN: ("identical", "")}
@@ -185,6 +187,35 @@ def test_what_is_here_is_kept_where_the_other_is_worth_less(example, vanilla, he
         vanilla.identity.run_id: ("kept", "unfinished here, failed there"),
     }
     assert contents(here) == before
+
+
+def test_a_run_that_somebody_is_at_work_on_here_is_left_to_them(example, here, there):
+    example.record(here, [3])
+    example.finish(there)
+    lock = acquire_lock(here / RUN)
+    assert lock is not None
+    with lock:
+        before = contents(here)
+        assert verdicts(here, there) == {RUN: ("kept", "under way here")}
+        assert contents(here) == before
+        lock.check()
+    assert verdicts(here, there) == {RUN: ("replaced", "unfinished here, finished there")}
+    assert contents(here) == contents(there)
+
+
+def test_a_run_that_begins_here_during_the_merge_is_left_alone(example, here, there, monkeypatch):
+    example.finish(there)
+    stage = merge._stage
+
+    def and_meanwhile(run, target):
+        example.record(here, [3])
+        begun.enter_context(acquire_lock(here / RUN))
+        return stage(run, target)
+
+    monkeypatch.setattr(merge, "_stage", and_meanwhile)
+    with ExitStack() as begun:
+        assert verdicts(here, there) == {RUN: ("kept", "under way here")}
+    assert ResultStore(here).unfinished() == [RUN]
 
 
 def test_a_failed_run_comes_over_as_its_record_and_an_unfinished_one_not_at_all(example, vanilla, here, there):
@@ -292,10 +323,11 @@ def upgrade(source: Path, target: Path) -> None:
         recorder.add_curves([CurveRow(epoch, step, split, "running", loss, epoch / 5)])
     old = json.loads((source / "run.json").read_text())
     recorder.finish({"status": old["status"], "spec": old["spec"], "provenance": old["provenance"]})
-    for table in ("steps", "affine", "timing"):
+    others = {table: facts for table, facts in old["tables"].items() if table != "curves"}
+    for table in others:
         shutil.copyfile(source / f"{table}.parquet", target / f"{table}.parquet")
     document = json.loads((target / "run.json").read_text())
-    document["tables"] |= {table: old["tables"][table] for table in ("steps", "affine", "timing")}
+    document["tables"] |= others
     (target / "run.json").write_text(json.dumps(document))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bnbench.cli.cluster_options import Executor, cluster_options, job_settings, submit_runs
 from bnbench.cli.options import Grid, grid_options, results_option, select
 
 if TYPE_CHECKING:
@@ -32,12 +33,16 @@ if TYPE_CHECKING:
     help="CPU threads of a run; decides its bits.",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Runs side by side; default: as many as cores, 1 on a GPU.")
+@cluster_options
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 def command(
     results: Path,
     device: str,
     threads: int,
     workers: int | None,
+    executor: Executor,
+    slurm: tuple[str, ...],
+    cluster: Path | None,
     dry_run: bool,
     **grid: Any,  # noqa: ANN401 -- the fields of Grid, as click hands them over
 ) -> None:
@@ -48,10 +53,12 @@ def command(
       bnbench run digits_3c3d --variant all
       bnbench run cifar100_allcnnc --placement every --size tiny
       bnbench run ./mine.toml --variant bn_gamma --seeds 3 --set training.l2=0
+      bnbench run cifar10_3c3d --seeds 10 --executor slurm --slurm partition=gpu --slurm gpus=1 --slurm time=12:00:00
     """
     from bnbench.plan import pending
     from bnbench.storage.store import ResultStore
 
+    settings = job_settings(executor, slurm, cluster)
     selection = select(Grid(**grid))
     _require_data(selection)
     store = ResultStore(results)
@@ -61,6 +68,9 @@ def command(
     todo = pending(selection.specs, {document.run_id for document in contents.finished})
     if dry_run:
         _print_plan(selection, {spec.run_id for spec in todo})
+        return
+    if settings is not None and todo:
+        submit_runs(todo, store.path, settings, device=device, threads=threads)
         return
     outcomes = _train(todo, len(selection.specs), store, device, threads, workers) if todo else []
     if not todo:

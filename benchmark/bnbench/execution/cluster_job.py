@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,6 @@ QUIET_SECONDS = 60.0
 """A run says in the job's log at most this often how far it is."""
 
 _PATIENCE_S = 60.0
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -89,13 +87,15 @@ class Chunk:
         say(f"asked to stop by {said}; {list(now.values()).count(ENDED)} of {len(self.specs)} runs have ended")
         if all(step == ENDED for step in now.values()):
             return
-        # SIGTERM comes when a job is cancelled, and then it must not come back, or preempted, and then Slurm itself
-        # puts it back. Ahead of the time limit comes another, the one that sbatch was told.
-        if request.signal != signal.SIGTERM:
-            if now == began:
-                say("not requeued: no run came any further since the job began; give it more time (--slurm time)")
-            else:
-                requeue(say)
+        if is_preempted():
+            # Slurm puts a preempted job back when it has to kill it, and forgets one that ends by itself in time.
+            requeue()
+        elif request.signal == signal.SIGTERM:
+            say("not requeued: it was cancelled")
+        elif now == began:
+            say("not requeued: no run came any further since the job began; give it more time (--slurm time)")
+        else:
+            requeue()
         raise SystemExit(request.exit_code)
 
 
@@ -127,15 +127,29 @@ def job_slots(device: str, workers: int, runs_per_gpu: int) -> tuple[Slot, ...]:
     return gpu_slots([str(index) for index in range(len(visible))], runs_per_gpu)
 
 
-def requeue(say: Say) -> None:
+def is_preempted() -> bool:
+    """Whether this job has to make room for another one, and is still in time to say that it wants to come back."""
+    told = _scontrol("--oneliner", "show", "job", os.environ["SLURM_JOB_ID"])
+    facts = dict(word.partition("=")[::2] for word in (told or "").split())
+    return facts.get("JobState") == "RUNNING" and facts.get("PreemptTime", "None") not in {"None", "N/A"}
+
+
+def requeue() -> None:
     """Put this job back into the queue. Slurm ends it at once, so this may not return."""
-    job_id = os.environ["SLURM_JOB_ID"]
     say("requeued: it goes on from the checkpoints")
+    if _scontrol("requeue", os.environ["SLURM_JOB_ID"]) is None:
+        say("it could not be requeued; the command that submitted it does so again")
+
+
+def _scontrol(*arguments: str) -> str | None:
+    """What scontrol says; None where it fails."""
     try:
-        subprocess.run(["scontrol", "requeue", job_id], check=True, timeout=_PATIENCE_S, capture_output=True, text=True)
+        done = subprocess.run(["scontrol", *arguments], check=True, timeout=_PATIENCE_S, capture_output=True, text=True)
     except (OSError, subprocess.SubprocessError) as error:
         told = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
-        say(f"it could not be requeued: {told.strip()}; the command that submitted it does so again")
+        say(f"scontrol {arguments[0]}: {told.strip()}")
+        return None
+    return done.stdout
 
 
 def summary(specs: Sequence[RunSpec], outcomes: Sequence[Outcome]) -> str:

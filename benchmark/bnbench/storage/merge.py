@@ -27,6 +27,7 @@ from bnbench.storage.document import (
     table_path,
 )
 from bnbench.storage.files import StorageError, reported, sync_folder
+from bnbench.storage.lock import acquire_lock
 from bnbench.storage.migration import Migration, find_migrations, migrate_run
 from bnbench.storage.parts import PARTS, check_file
 from bnbench.storage.schema import SCHEMA_VERSION, TABLES, TableName, value_columns
@@ -155,15 +156,23 @@ def _settle(run: _Found, here: ResultStore, own_place: Path) -> tuple[Verdict, s
         return "damaged", theirs.wrong
     home = here.run_folder(run.folder.name)
     ours = _look(home) if home.exists() else None
-    if ours is not None and ours.state == "result" and theirs.state == "result":
-        different = _differences(ours, theirs)
-        return ("conflict", "; ".join(different)) if different else ("identical", "")
-    if ours is not None and theirs.state == "failed":
-        return "kept", f"{_status(ours)} here, failed there"
-    _publish(_stage(theirs, own_place / "staged" / home.name), home, own_place)
+    if ours is not None and (settled := _against(ours, theirs)) is not None:
+        return settled
+    if not _publish(_stage(theirs, own_place / "staged" / home.name), home, own_place):
+        return "kept", "under way here"
     if ours is not None:
         return "replaced", f"{_status(ours)} here, {_status(theirs)} there"
     return "copied", "failed there" if theirs.state == "failed" else ""
+
+
+def _against(ours: _Standing, theirs: _Standing) -> tuple[Verdict, str] | None:
+    """What becomes of a run that is here too; None where the other one is to take its place."""
+    if theirs.state == "failed":
+        return "kept", f"{_status(ours)} here, failed there"
+    if ours.state != "result":
+        return None
+    different = _differences(ours, theirs)
+    return ("conflict", "; ".join(different)) if different else ("identical", "")
 
 
 def _look(folder: Path) -> _Standing:
@@ -254,16 +263,22 @@ def _copy(source: Path, target: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _publish(staged: Path, home: Path, own_place: Path) -> None:
-    """Let a run appear; what it replaces is moved aside first, and put back if that fails."""
-    aside = own_place / "replaced"
-    replaces = home.exists()
-    if replaces:
-        home.rename(aside)
-    try:
+def _publish(staged: Path, home: Path, own_place: Path) -> bool:
+    """Let a run appear, unless somebody is at work on it here; what it replaces is moved aside first."""
+    if not home.exists():
         staged.rename(home)
-    except OSError:
-        if replaces:
+        sync_folder(home.parent)
+        return True
+    lock = acquire_lock(home)
+    if lock is None:
+        return False
+    with lock:
+        aside = own_place / "replaced"
+        home.rename(aside)
+        try:
+            staged.rename(home)
+        except OSError:
             aside.rename(home)
-        raise
-    sync_folder(home.parent)
+            raise
+        sync_folder(home.parent)
+        return True
