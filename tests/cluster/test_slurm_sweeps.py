@@ -6,8 +6,9 @@ Whatever happens on the way, the tables at the end are those of the same sweep r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -15,15 +16,13 @@ import pytest
 
 from bnbench.data.dataset import DATASETS
 from bnbench.execution.cluster import submit_sweep
-from bnbench.execution.cluster_job import Chunk, job_slots
 from bnbench.execution.cluster_queue import CLUSTER_FOLDER, Submission, look_at_queue, read_submissions
 from bnbench.execution.cluster_settings import read_settings
-from bnbench.execution.pool import cpu_slots
 from bnbench.execution.single import Resources, execute
 from bnbench.plan import RunSpec, expand_grid
 from bnbench.problem import find_problem
 from bnbench.storage.checkpoints import CHECKPOINTS
-from bnbench.storage.lock import RunLock, acquire_lock
+from bnbench.storage.lock import acquire_lock
 from bnbench.storage.store import ResultStore
 from bnbench.variant import VARIANTS
 from cluster.slurm import Slurm, wait_for
@@ -129,7 +128,7 @@ def local(tmp_path_factory) -> Path:
 
 
 LIMITED, KILLED, PREEMPTED, CANCELLED = (
-    spec_of(*each) for each in (("bn_beta", 150), ("bn_gamma_beta", 90), ("bn", 90), ("bn_gamma", 90))
+    spec_of(*each) for each in (("bn_beta", 120), ("bn_gamma_beta", 60), ("bn", 60), ("bn_gamma", 60))
 )
 
 
@@ -138,18 +137,20 @@ class Held:
     """A sweep whose run this process has locked, so that its job is up and waits."""
 
     sweep: Sweep
-    lock: RunLock
+    release: Callable[[], None]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def held(slurm, talking_to, tmp_path_factory) -> Iterator[Held]:
     """The sweep of the test of the time limit, on a node of its own, from the beginning."""
     store = tmp_path_factory.mktemp("limited")
-    lock = acquire_lock(store / LIMITED.run_id)
-    assert lock is not None
-    with lock:
+    with ExitStack() as until_released:
+        lock = acquire_lock(store / LIMITED.run_id)
+        assert lock is not None
+        until_released.enter_context(lock)
         # With a warning of ten minutes, a limit of ten minutes is near from the start; half an hour is not.
-        yield Held(submit_to(slurm, store, (LIMITED,), ("partition=apart", "time=30", "warning-seconds=600")), lock)
+        sweep = submit_to(slurm, store, (LIMITED,), ("partition=apart", "time=30", "warning-seconds=600"))
+        yield Held(sweep, until_released.close)
 
 
 def test_a_sweep_on_two_nodes_outlives_its_submitter(slurm, local, tmp_path):
@@ -223,7 +224,7 @@ def test_a_job_at_its_time_limit_goes_back_into_the_queue(held, slurm, local):
     # The job is up. Its run may begin a few seconds before the controller looks at the time.
     while not 5.0 < (left := slurm.seconds_to_next_look()) < 6.0:
         time.sleep((left - 5.5) % 30)
-    held.lock.release()
+    held.release()
     slurm.output("scontrol", "update", f"JobId={sweep.job}", "TimeLimit=10")
     sweep.wait_for_requeue()
     slurm.output("scontrol", "update", f"JobId={sweep.job}", "TimeLimit=30")
