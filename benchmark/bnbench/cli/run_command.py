@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-import signal
-from contextlib import suppress
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnbench.cli.cluster_options import Executor, cluster_options, job_settings, submit_runs
+from bnbench.cli.cluster_options import Executor, cluster_options, job_settings, submit_plan
 from bnbench.cli.options import Grid, grid_options, results_option, select
+from bnbench.cli.sweep import gather_sweep, make_plan, parse_duration, print_plan, run_sweep, sweep_options
 
 if TYPE_CHECKING:
     from bnbench.cli.options import Selection
+    from bnbench.cli.sweep import SweepPlan
     from bnbench.execution.single import Outcome
-    from bnbench.plan import RunSpec
     from bnbench.problem import Target
     from bnbench.storage.store import ResultStore
 
@@ -24,64 +25,86 @@ if TYPE_CHECKING:
 @click.command("run")
 @grid_options
 @results_option
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@sweep_options
 @click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="CPU threads of a run; decides its bits.",
+    "--run-timeout",
+    callback=parse_duration,
+    metavar="TIME",
+    help="A run that takes longer is ended and recorded as failed: 90m, 2h.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Runs side by side; default: as many as cores, 1 on a GPU.")
+@click.option(
+    "--checkpoint-every",
+    callback=parse_duration,
+    metavar="TIME",
+    default="60s",
+    show_default=True,
+    help="What a kill costs a run at most.",
+)
 @cluster_options
-@click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
+@click.option("--dry-run", is_flag=True, help="Say what would run, and stop; as `bnbench plan`.")
 def command(
     results: Path,
-    device: str,
-    threads: int,
-    workers: int | None,
+    run_timeout: float | None,
+    checkpoint_every: float,
     executor: Executor,
     slurm: tuple[str, ...],
     cluster: Path | None,
     dry_run: bool,
-    **grid: Any,  # noqa: ANN401 -- the fields of Grid, as click hands them over
+    **options: Any,  # noqa: ANN401 -- the fields of Grid and SweepOptions, as click hands them over
 ) -> None:
-    """Train problems under variants of BatchNorm; runs that are finished are skipped.
+    """Train problems under variants of BatchNorm.
+
+    Runs that are finished are skipped, those that were interrupted go on from their last checkpoint, and those that
+    another process is training are left to it. Runs that failed stay as they are, unless --retry failed.
 
     \b
     Examples:
       bnbench run digits_3c3d --variant all
       bnbench run cifar100_allcnnc --placement every --size tiny
       bnbench run ./mine.toml --variant bn_gamma --seeds 3 --set training.l2=0
+      bnbench run cifar10_3c3d --gpus 0,1 --runs-per-gpu 2 --run-timeout 3h
       bnbench run cifar10_3c3d --seeds 10 --executor slurm --slurm partition=gpu --slurm gpus=1 --slurm time=12:00:00
     """
-    from bnbench.plan import pending
     from bnbench.storage.store import ResultStore
 
-    settings = job_settings(executor, slurm, cluster)
-    selection = select(Grid(**grid))
-    _require_data(selection)
+    sweep = replace(gather_sweep(options), run_timeout=run_timeout, checkpoint_every=checkpoint_every)
+    jobs = job_settings(executor, slurm, cluster, sweep)
+    selection = select(Grid(**options))
+    if not dry_run:
+        _require_data(selection)
     store = ResultStore(results)
-    contents = store.look()
-    for warning in contents.warnings:
+    for warning in store.warnings():
         click.echo(f"Warning: {warning}", err=True)
-    todo = pending(selection.specs, {document.run_id for document in contents.finished})
+    # Where runs are sent away the device of this machine does not matter; it may have none to speak of.
+    plan = make_plan(selection.specs, results, sweep if jobs is None else replace(sweep, device="cpu"))
     if dry_run:
-        _print_plan(selection, {spec.run_id for spec in todo})
+        print_plan(plan, as_json=False)
         return
-    if settings is not None and todo:
-        submit_runs(todo, store.path, settings, device=device, threads=threads)
+    if jobs is not None and plan.todo:
+        submit_plan(plan, results, sweep, jobs)
         return
-    outcomes = _train(todo, len(selection.specs), store, device, threads, workers) if todo else []
-    if not todo:
-        click.echo(f"All {len(selection.specs)} runs are finished already; nothing to train.", err=True)
+    outcomes = run_sweep(plan, results, sweep) if plan.todo else []
+    if not plan.todo:
+        click.echo(f"All {len(plan.runs)} runs have ended already; nothing to train.", err=True)
     _report(selection, store)
-    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    if failed:
-        click.echo(f"{len(failed)} of {len(selection.specs)} runs failed:", err=True)
-        for outcome in failed:
-            click.echo(f"  {outcome.run_id}: {(outcome.error or '').strip().splitlines()[-1]}", err=True)
-        raise SystemExit(1)
+    _report_failures(plan, outcomes)
+
+
+def _report_failures(plan: SweepPlan, outcomes: Sequence[Outcome]) -> None:
+    """Name what failed, now or before, and exit with 1 if anything did."""
+    errors = {outcome.run_id: outcome.error for outcome in outcomes if outcome.status == "failed"}
+    before = {
+        run.spec.run_id: run.standing.error
+        for run in plan.runs
+        if run.standing is not None and run.standing.state == "failed" and not run.to_train
+    }
+    if not errors and not before:
+        return
+    click.echo(f"{len(errors) + len(before)} of {len(plan.runs)} runs failed:", err=True)
+    for run_id, error in {**before, **errors}.items():
+        earlier = "before; --retry failed tries it again: " if run_id in before else ""
+        click.echo(f"  {run_id}: {earlier}{(error or '').strip().splitlines()[-1]}", err=True)
+    raise SystemExit(1)
 
 
 def _require_data(selection: Selection) -> None:
@@ -91,53 +114,6 @@ def _require_data(selection: Selection) -> None:
     for spec in selection.specs:
         if spec.data.fingerprint is None:
             raise missing(spec.data.name)
-
-
-def _train(
-    todo: list[RunSpec], asked: int, store: ResultStore, device: str, threads: int, workers: int | None
-) -> list[Outcome]:
-    from bnbench.cli.progress import sweep_progress
-    from bnbench.execution.pool import cpu_slots, default_workers, prepare, run_all
-    from bnbench.execution.signals import STOP_SIGNALS, stop_on
-    from bnbench.execution.single import Resources
-    from bnbench.storage.store import ResultStore
-    from bnbench.training.numerics import check_precision, choose_device
-
-    prepare()
-    chosen = choose_device(device)
-    for spec in todo:
-        check_precision(spec.precision, chosen)
-    # Only now: a mistake leaves no folder behind.
-    ResultStore.open(store.path, create=True)
-    side_by_side = min(workers or default_workers(str(chosen), threads), len(todo))
-    skipped = f" ({asked - len(todo)} of {asked} are finished already)" if len(todo) < asked else ""
-    click.echo(
-        f"{len(todo)} runs to train{skipped}, {side_by_side} side by side on {chosen}, {threads} CPU thread(s) each",
-        err=True,
-    )
-    progress = sweep_progress(todo)
-    outcomes: list[Outcome] = []
-    # A second Ctrl-C raises: what runs is killed then, and goes on from its last checkpoint another time.
-    with stop_on((signal.SIGINT, *STOP_SIGNALS)) as stop, progress, suppress(KeyboardInterrupt):
-        outcomes = run_all(
-            todo, store.path, Resources(str(chosen), threads), cpu_slots(side_by_side), progress, stop=stop
-        )
-    if stop():
-        finished = len(store.finished().keys() & {spec.run_id for spec in todo})
-        click.echo(
-            f"Interrupted: {finished} of {len(todo)} runs are finished and kept; the same command does the rest.",
-            err=True,
-        )
-        raise SystemExit(stop.exit_code)
-    return outcomes
-
-
-def _print_plan(selection: Selection, missing: set[str]) -> None:
-    from bnbench.cli.progress import title
-
-    for spec in selection.specs:
-        click.echo(f"{'to run  ' if spec.run_id in missing else 'finished'}  {title(spec)}  {spec.run_id}")
-    click.echo(f"{len(missing)} of {len(selection.specs)} runs to train.", err=True)
 
 
 def _report(selection: Selection, store: ResultStore) -> None:

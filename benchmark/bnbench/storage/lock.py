@@ -254,6 +254,11 @@ def process_is_gone(owner: Owner) -> bool:
     return ended or (started is not None and started != owner.started)
 
 
+def process_is_here(owner: Owner) -> bool:
+    """Whether an owner is a process of this machine that runs; False where this machine cannot know."""
+    return owner.machine is not None and owner.machine == _machine() and not process_is_gone(owner)
+
+
 def _make_exclusively(path: Path, contents: bytes) -> int | None:
     """A new file, open for writing; None where there is one of its name already."""
     try:
