@@ -171,6 +171,8 @@ def _submit(chunks: Sequence[Chunk], folder: Path, own: dict[str, Any]) -> list[
         executor.update_parameters(**own)
         return [job.job_id for job in executor.submit_array(list(chunks))]
     except (RuntimeError, OSError) as error:
+        # Jobs that there are none of need no scripts.
+        shutil.rmtree(folder, ignore_errors=True)
         raise UserError(f"Slurm refused the jobs: {_last_words(error)}", hint="Nothing was submitted.") from error
 
 
