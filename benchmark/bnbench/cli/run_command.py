@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bnbench.cli.cluster_options import Executor, cluster_options, job_settings, submit_plan
 from bnbench.cli.options import Grid, grid_options, results_option, select
 from bnbench.cli.sweep import gather_sweep, make_plan, parse_duration, print_plan, run_sweep, sweep_options
 
@@ -39,11 +40,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="What a kill costs a run at most.",
 )
+@cluster_options
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop; as `bnbench plan`.")
 def command(
     results: Path,
     run_timeout: float | None,
     checkpoint_every: float,
+    executor: Executor,
+    slurm: tuple[str, ...],
+    cluster: Path | None,
     dry_run: bool,
     **options: Any,  # noqa: ANN401 -- the fields of Grid and SweepOptions, as click hands them over
 ) -> None:
@@ -58,19 +63,25 @@ def command(
       bnbench run cifar100_allcnnc --placement every --size tiny
       bnbench run ./mine.toml --variant bn_gamma --seeds 3 --set training.l2=0
       bnbench run cifar10_3c3d --gpus 0,1 --runs-per-gpu 2 --run-timeout 3h
+      bnbench run cifar10_3c3d --seeds 10 --executor slurm --slurm partition=gpu --slurm gpus=1 --slurm time=12:00:00
     """
     from bnbench.storage.store import ResultStore
 
     sweep = replace(gather_sweep(options), run_timeout=run_timeout, checkpoint_every=checkpoint_every)
+    jobs = job_settings(executor, slurm, cluster, sweep)
     selection = select(Grid(**options))
     if not dry_run:
         _require_data(selection)
     store = ResultStore(results)
     for warning in store.warnings():
         click.echo(f"Warning: {warning}", err=True)
-    plan = make_plan(selection.specs, results, sweep)
+    # Where runs are sent away the device of this machine does not matter; it may have none to speak of.
+    plan = make_plan(selection.specs, results, sweep if jobs is None else replace(sweep, device="cpu"))
     if dry_run:
         print_plan(plan, as_json=False)
+        return
+    if jobs is not None and plan.todo:
+        submit_plan(plan, results, sweep, jobs)
         return
     outcomes = run_sweep(plan, results, sweep) if plan.todo else []
     if not plan.todo:
