@@ -14,6 +14,7 @@ _COMMANDS = {
     "list": "the test problems and their placements",
     "show": "one problem: network, settings, targets, cost",
     "run": "train a problem under one or more variants",
+    "study": "run a study: many experiments, shared runs once",
     "status": "what a results folder holds",
     "rank": "rank the variants of the recorded runs",
     "data": "fetch, import, verify and list data sets",
