@@ -17,6 +17,7 @@ _COMMANDS = {
     "study": "run a study: many experiments, shared runs once",
     "status": "what a results folder holds",
     "rank": "rank the variants of the recorded runs",
+    "claims": "what the recorded runs say of a study's claims",
     "data": "fetch, import, verify and list data sets",
     "env": "versions, device and folders in use",
 }
