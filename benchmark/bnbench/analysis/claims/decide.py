@@ -81,6 +81,8 @@ class ClaimResult:
     data: tuple[DataUsed, ...]
     devices: tuple[str, ...]
     notes: tuple[str, ...]
+    experiments: tuple[str, ...]
+    """Those of the study whose runs decide it."""
 
 
 @dataclass(frozen=True)
@@ -128,18 +130,23 @@ def decide_claims(
         UserError: there is no such claim, a problem file is not valid, or a table is damaged.
     """
     claims = [study.claim(name) for name in dict.fromkeys(only)] or list(study.claims)
+    deciding = {
+        claim.id: tuple(each.id for each in study.experiments if claim.id in each.claims) for claim in study.claims
+    }
     evidence, apart = bodies_of_runs(results, study, study_problem_files(study) if files is None else files)
     return ClaimsReport(
         study=study.name,
         source=study.source,
         reading=study.reading,
-        evidence=_decided(results, evidence, claims),
-        apart=tuple(_decided(results, body, claims) for body in apart),
+        evidence=_decided(results, evidence, claims, deciding),
+        apart=tuple(_decided(results, body, claims, deciding) for body in apart),
         warnings=results.warnings,
     )
 
 
-def _decided(results: Results, body: Body, claims: Sequence[Claim]) -> BodyOfRuns:
+def _decided(
+    results: Results, body: Body, claims: Sequence[Claim], deciding: Mapping[str, tuple[str, ...]]
+) -> BodyOfRuns:
     reader = _Reader(results, body)
     everything = [record for records in body.records.values() for record in records]
     return BodyOfRuns(
@@ -147,11 +154,11 @@ def _decided(results: Results, body: Body, claims: Sequence[Claim]) -> BodyOfRun
         size=body.size,
         runs=body.run_count,
         data=data_used(everything),
-        claims=tuple(_claim_result(reader, claim) for claim in claims),
+        claims=tuple(_claim_result(reader, claim, deciding[claim.id]) for claim in claims),
     )
 
 
-def _claim_result(reader: _Reader, claim: Claim) -> ClaimResult:
+def _claim_result(reader: _Reader, claim: Claim, experiments: tuple[str, ...]) -> ClaimResult:
     parts = tuple(_part_result(reader, part) for part in claim.parts)
     verdict = combined([part.decision.verdict for part in parts])
     with_data = [part for part in parts if part.decision.verdict is not Verdict.NO_DATA]
@@ -173,6 +180,7 @@ def _claim_result(reader: _Reader, claim: Claim) -> ClaimResult:
         data=data_used(used),
         devices=devices,
         notes=tuple(notes),
+        experiments=experiments,
     )
 
 
