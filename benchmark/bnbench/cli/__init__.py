@@ -21,6 +21,8 @@ _COMMANDS = {
     "rank": "rank the variants of the recorded runs",
     "activity": "how γ and β moved, and what the ReLUs zeroed",
     "claims": "what the recorded runs say of a study's claims",
+    "check": "compare the recorded runs with reference results",
+    "reference": "the reference results: list them, make them anew",
     "merge": "join results folders that were recorded apart",
     "data": "fetch, import, verify and list data sets",
     "env": "versions, device and folders in use",
