@@ -110,7 +110,10 @@ def _draw_over_epochs(axes: Axes, group: CurveGroup, looks: dict[str, Look], pag
             markevery=mark_every(len(found.epochs), index),
         )
         if found.low is not None and found.high is not None:
-            axes.fill_between(found.epochs, 100 * found.low, 100 * found.high, color=look.colour, alpha=BAND, lw=0)
+            low, high = np.clip(100 * found.low, -100, 100), np.clip(100 * found.high, -100, 100)
+            axes.fill_between(found.epochs, low, high, color=look.colour, alpha=BAND / 2, linewidth=0)
+            for edge in (low, high):
+                axes.plot(found.epochs, edge, **line_style(look, page, thin=True), alpha=0.6)
         gone = {step for (variant, _), step in group.diverged.items() if variant in {name, BASELINE}}
         if gone:
             axes.plot(
@@ -177,7 +180,7 @@ def learning_rate_sensitivity(groups: Sequence[RateGroup], page: Page = TEXT) ->
         looks = looks_of(str(name) for group in groups for name in group.final["variant"].unique())
         across = min(len(groups), 3 if page.wide else 2)
         down = -(-len(groups) // across)
-        height = page.tallest if page.wide else page.width * (0.42 if across > 1 else 0.62) * down + 6 * page.font / 72
+        height = page.tallest if page.wide else page.width * 0.36 * down + 6 * page.font / 72
         figure = page.figure(height)
         panels = figure.subplots(down, across, squeeze=False).flat
         for axes, group in zip(panels, groups, strict=False):
@@ -219,7 +222,7 @@ def _draw_rates(axes: Axes, group: RateGroup, looks: dict[str, Look], page: Page
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(percent))
     axes.set_ylabel(f"final {ACCURACY_LABEL}")
-    axes.set_xlabel("learning rate")
+    axes.set_xlabel("learning rate [logarithmic]")
     axes.set_xlim(rates[0] / 1.6, rates[-1] * 1.6)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0,)))
     axes.set_xticks(rates, [f"{rate:.3g}" for rate in rates])

@@ -179,12 +179,12 @@ def loss_ceiling(rows: pd.DataFrame) -> float:
     The loss of an untrained network is about ln C; one far above that (running statistics that have not settled, or a
     run about to diverge) goes off the axis and is marked at its edge.
     """
-    finite = rows["loss"][np.isfinite(rows["loss"])]
+    finite = rows[np.isfinite(rows["loss"])]
     if finite.empty:
         return 1.0
-    first = finite[rows.loc[finite.index, "epoch"] == 0]
-    usual = float(first.median()) if len(first) else float(finite.median())
-    highest = float(finite.max())
+    untrained = finite[finite["epoch"] == 0]
+    usual = float((finite if untrained.empty else untrained)["loss"].median())
+    highest = float(finite["loss"].max())
     return 1.05 * highest if highest <= 2 * usual else 1.5 * usual
 
 

@@ -55,9 +55,6 @@ NO_VALUE = "#9A9A9A"
 
 GAMMA, BETA, BIAS = "gamma", "beta", "bias"
 GREEK: Mapping[str, str] = MappingProxyType({GAMMA: "γ", BETA: "β", BIAS: "bias"})
-NEUTRAL: Mapping[str, float] = MappingProxyType({GAMMA: 1.0, BETA: 0.0, BIAS: 0.0})
-"""The value at which a parameter does nothing; every parameter starts there, and diverging scales are centred there."""
-
 PARAMETER_LABELS: Mapping[str, str] = MappingProxyType(
     {GAMMA: "scale γ [dimensionless]", BETA: "shift β [dimensionless]", BIAS: "bias [dimensionless]"}
 )
@@ -106,16 +103,12 @@ def variant_label(variant: str) -> str:
 
 def diverging_map() -> Colormap:
     """For γ and β around their neutral value: blue below, red above, white between (ColorBrewer's RdBu)."""
-    chosen = colormaps["RdBu_r"].copy()
-    chosen.set_bad(NO_VALUE)
-    return chosen
+    return colormaps["RdBu_r"].with_extremes(bad=NO_VALUE)
 
 
 def sequential_map() -> Colormap:
     """For amounts that start at 0: its lightness rises evenly, so grey keeps the order (viridis)."""
-    chosen = colormaps["viridis"].copy()
-    chosen.set_bad(NO_VALUE)
-    return chosen
+    return colormaps["viridis"].with_extremes(bad=NO_VALUE)
 
 
 def slot_colours(slots: Sequence[str]) -> dict[str, str]:

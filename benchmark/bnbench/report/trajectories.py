@@ -13,9 +13,10 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
+from bnbench.analysis.activity import NEUTRAL
 from bnbench.analysis.frames import Trajectory
 from bnbench.report.page import TEXT, Page
-from bnbench.report.style import NEUTRAL, PARAMETER_LABELS, diverging_map
+from bnbench.report.style import PARAMETER_LABELS, diverging_map
 
 SIDE_BY_SIDE = 3
 """Models with at most so many BatchNorm layers stand two in a row."""
