@@ -71,7 +71,7 @@ def test_labels_have_units(three_seeds):
     figure = affine_contours(models_of(three_seeds, "beta"), "beta")
     for part in figure.subfigs:
         *panels, bar = part.axes
-        assert panels[0].get_ylabel() == "training step [updates]"
+        assert panels[0].get_ylabel() == "step [updates]"
         assert [axes.get_title() for axes in panels] == list(SLOTS)
         assert sum(axes.get_xlabel() == "channel, sorted by final value" for axes in panels) == 1
         assert bar.get_ylabel() == "shift β [dimensionless]"
@@ -81,7 +81,7 @@ def test_long_training_counts_in_thousands():
     steps = np.arange(0, 30_001, 1000, dtype=np.int64)
     model = ModelTrajectories("(A)", {"conv1": Trajectory(steps, np.ones((31, 2), np.float32))})
     (part,) = affine_contours([model], "gamma").subfigs
-    assert part.axes[0].get_ylabel() == "training step [10³ updates]"
+    assert part.axes[0].get_ylabel() == "step [10³ updates]"
     assert part.axes[0].images[0].get_extent()[3] == pytest.approx(30.5)
 
 

@@ -69,7 +69,7 @@ def layer_lines(rows: Sequence[LayerRow], slots: Sequence[str], page: Page = TEX
                 axes.set_title(panel.title)
                 _draw_lines(axes, panel.rows, colours, page)
                 axes.set_xlabel(EPOCH_LABEL)
-                axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=2))
+                axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=2, steps=[1, 2, 5, 10]))
                 axes.tick_params(labelbottom=True)
             for axes in axes_row[len(row.panels) :]:
                 axes.set_visible(False)
@@ -162,5 +162,5 @@ def _draw_map(
     axes.set_title(panel.title)
     axes.set_yticks(range(len(slots)), list(slots))
     axes.set_xlabel(EPOCH_LABEL)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=2))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=2, steps=[1, 2, 5, 10]))
     return image

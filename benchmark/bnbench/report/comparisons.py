@@ -121,7 +121,7 @@ def _draw_over_epochs(axes: Axes, group: CurveGroup, looks: dict[str, Look], pag
             )
     last = max(group.last_epoch(), 1)
     axes.set_xlim(-0.01 * last, 1.02 * last)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2, steps=[1, 2, 5, 10]))
     axes.set_xlabel(EPOCH_LABEL)
     axes.set_ylabel("accuracy − vanilla's\n[percentage points]")
 

@@ -150,7 +150,7 @@ def _set_up(loss: Axes, accuracy: Axes, group: CurveGroup, page: Page, *, column
         page.dress(axes)
         axes.set_xlabel(EPOCH_LABEL)
         axes.set_ylabel(label)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2, steps=[1, 2, 5, 10]))
         last = max(group.last_epoch(), 1)
         axes.set_xlim(-0.01 * last, 1.02 * last)  # room for the markers at both ends
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))

@@ -50,6 +50,8 @@ _OTHERS = (
 
 GRID = "#E5E5E5"
 """Grid lines, and nothing else."""
+CONTOUR = "#404040"
+"""Lines of equal value on a diverging scale: dashed below the neutral value, solid above."""
 NO_VALUE = "#9A9A9A"
 """Where there is no finite value to draw."""
 

@@ -25,8 +25,8 @@ from bnbench.report.ranks import performance_profile, rank_plot, rank_row
 
 ABOUT_DIFFERENCES = (
     "Training accuracy minus vanilla's, paired by seed, on train_eval with running statistics. Left: after every "
-    "epoch, the mean over the seeds with its pointwise 95 % t interval (from three seeds). Right: the final "
-    "difference, the mean over the last tenth of the epochs, with its 95 % t interval."
+    "epoch, the mean over the seeds with its pointwise 95 % t interval (from three seeds; cut off at 100 points). "
+    "Right: the final difference, the mean over the last tenth of the epochs, with its 95 % t interval."
 )
 ABOUT_RANKS = (
     "Rank of each variant in each comparison, by final training accuracy (mean over the last tenth of the epochs and "

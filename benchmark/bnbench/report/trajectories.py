@@ -12,16 +12,19 @@ from matplotlib.colors import CenteredNorm
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
+from scipy.ndimage import uniform_filter
 
 from bnbench.analysis.activity import NEUTRAL
 from bnbench.analysis.frames import Trajectory
 from bnbench.report.page import TEXT, Page
-from bnbench.report.style import PARAMETER_LABELS, diverging_map
+from bnbench.report.style import CONTOUR, PARAMETER_LABELS, diverging_map
 
 SIDE_BY_SIDE = 3
 """Models with at most so many BatchNorm layers stand two in a row."""
 MODEL_HEIGHT = 0.27
 """Of one row of panels, in page widths."""
+SMOOTHING = 0.08
+"""Share of the channels, and of the snapshots, that a contour line is smoothed over."""
 SMALLEST_RANGE = 1e-6
 """Half the width of the scale of a model whose parameter never moved."""
 
@@ -87,6 +90,15 @@ def centred_scale(model: ModelTrajectories, centre: float) -> CenteredNorm:
     return CenteredNorm(centre, farthest)
 
 
+def contour_levels(scale: CenteredNorm) -> npt.NDArray[np.float64]:
+    """Where contour lines run: at each quarter of a scale, but for its centre."""
+    return float(scale.vcenter) + np.array([-0.75, -0.5, -0.25, 0.25, 0.5, 0.75]) * float(scale.halfrange)
+
+
+def _stroke(level: float, scale: CenteredNorm) -> str:
+    return "dashed" if level < scale.vcenter else "solid"
+
+
 def _draw_model(part: SubFigure, model: ModelTrajectories, parameter: str, page: Page, *, shown: int) -> None:
     """A row of panels with its colour bar; as many columns as the figure's widest model has."""
     scale = centred_scale(model, NEUTRAL[parameter])
@@ -99,7 +111,7 @@ def _draw_model(part: SubFigure, model: ModelTrajectories, parameter: str, page:
         image = _draw_slot(axes, slot, trajectory, scale, unit, page)
     for axes in panels[len(model.slots) :]:
         axes.set_visible(False)
-    panels[0].set_ylabel(f"training step [{'10³ ' if unit > 1 else ''}updates]")
+    panels[0].set_ylabel(f"step [{'10³ ' if unit > 1 else ''}updates]")
     for axes in panels[1:]:
         axes.tick_params(labelleft=False)
     panels[(len(model.slots) - 1) // 2].set_xlabel("channel, sorted by final value")
@@ -109,6 +121,8 @@ def _draw_model(part: SubFigure, model: ModelTrajectories, parameter: str, page:
     bar.ax.tick_params(labelsize=page.small, width=page.line / 2)
     bar.locator = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
     bar.outline.set_linewidth(page.line / 2)
+    for level in contour_levels(scale):
+        bar.ax.axhline(level, color=CONTOUR, linewidth=page.line * 0.35, linestyle=_stroke(level, scale))
 
 
 def _draw_slot(axes: Axes, slot: str, trajectory: Trajectory, scale: CenteredNorm, unit: int, page: Page) -> AxesImage:
@@ -125,8 +139,36 @@ def _draw_slot(axes: Axes, slot: str, trajectory: Trajectory, scale: CenteredNor
         norm=scale,
         extent=(0.5, channels + 0.5, low - half, high + half),
     )
+    _draw_contours(axes, values, scale, image.get_extent(), page)
     page.dress(axes, grid=False)
     axes.set_title(slot)
     axes.set_xticks([1, channels] if channels > 1 else [1])
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, steps=[1, 2, 5, 10]))
     return image
+
+
+def _draw_contours(
+    axes: Axes,
+    values: npt.NDArray[np.float32],
+    scale: CenteredNorm,
+    extent: tuple[float, float, float, float],
+    page: Page,
+) -> None:
+    """Lines at each quarter of the scale, dashed below the centre and solid above: the sign, where there is no colour.
+
+    Of values smoothed over a few channels and snapshots, or every channel that is out of line would be circled.
+    """
+    finite = np.where(np.isfinite(values), values, scale.vcenter).astype(np.float64)
+    size = [max(1, round(SMOOTHING * length)) for length in finite.shape]
+    smooth = uniform_filter(finite, size, mode="nearest")
+    levels = contour_levels(scale)
+    inside = (levels > smooth.min()) & (levels < smooth.max())
+    if min(smooth.shape) < 2 or not inside.any():
+        return
+    left, right, bottom, top = extent
+    across = np.linspace(left, right, 2 * smooth.shape[1] + 1)[1::2]
+    up = np.linspace(bottom, top, 2 * smooth.shape[0] + 1)[1::2]
+    axes.contour(
+        across, up, smooth, levels=levels[inside], colors=CONTOUR, linewidths=page.line * 0.35,
+        linestyles=[_stroke(level, scale) for level in levels[inside]],
+    )  # fmt: skip
