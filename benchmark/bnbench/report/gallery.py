@@ -167,8 +167,8 @@ def about_contours(parameter: str) -> str:
     return (
         f"The {'scale' if parameter == 'gamma' else 'shift'} {sign} of every BatchNorm over training: a panel per "
         f"layer, training step up, channels across, sorted by their final value. One colour scale per model, shared "
-        f"by its layers and centred at {neutral:g}, where {sign} does nothing; contour lines (smoothed) at its quarters, "
-        f"dashed below the centre, solid above."
+        f"by its layers and centred at {neutral:g}, where {sign} does nothing. Contour lines (smoothed) at its "
+        f"quarters: dashed below the centre, solid above."
     )
 
 
