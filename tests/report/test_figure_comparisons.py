@@ -50,8 +50,8 @@ def test_the_difference_figure_shows_the_epochs_and_the_ranking_of_the_end(three
         point = labelled(right)[row.variant]
         assert point.get_xdata()[0] == pytest.approx(100 * row.difference.mean)
         assert point.get_color() == LOOKS[row.variant].colour
-    assert "percentage points" in left.get_ylabel()
-    assert "percentage points" in right.get_xlabel()
+    assert "[% points]" in left.get_ylabel()
+    assert "[% points]" in right.get_xlabel()
     assert "vanilla" not in labelled(left)
 
 
@@ -59,7 +59,7 @@ def test_a_difference_with_a_diverged_seed_is_said_in_words(patchy):
     (drawing,) = draw(patchy, "difference")
     left, right = drawing.figure.axes
     said = [text.get_text() for text in right.texts]
-    assert said == ["1 of 2 seeds without a value on both sides", "1 of 1 seeds without a value on both sides"]
+    assert said == ["no value in 1 of 2 seeds", "no value in 1 of 1 seeds"]
     assert not labelled(right)
     (line,) = (labelled(left)[name] for name in ["bn"])
     assert list(line.get_xdata()) == [0, 1], "as far as both seeds have it"

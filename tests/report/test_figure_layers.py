@@ -36,7 +36,7 @@ def test_activity_is_the_mean_distance_from_neutral_over_channels_and_seeds(thre
             np.testing.assert_allclose(line.get_xdata(), np.array(STEPS) / 10, err_msg="ten updates an epoch")
             np.testing.assert_allclose(line.get_ydata(), expected.mean(axis=0), rtol=1e-6)
             assert line.get_color() == slot_colours(SLOTS)[slot]
-    assert drawing.figure.axes[0].get_ylabel() == "mean |γ − 1| over channels"
+    assert drawing.figure.axes[0].get_ylabel() == "mean |γ − 1|\n[dimensionless]"
     assert {axes.get_xlabel() for axes in drawing.figure.axes} == {"epoch"}
 
 

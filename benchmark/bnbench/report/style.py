@@ -61,9 +61,14 @@ PARAMETER_LABELS: Mapping[str, str] = MappingProxyType(
     {GAMMA: "scale γ [dimensionless]", BETA: "shift β [dimensionless]", BIAS: "bias [dimensionless]"}
 )
 ACTIVITY_LABELS: Mapping[str, str] = MappingProxyType(
-    {GAMMA: "mean |γ − 1| over channels", BETA: "mean |β| over channels", BIAS: "mean |bias| over channels"}
+    {
+        GAMMA: "mean |γ − 1|\n[dimensionless]",
+        BETA: "mean |β|\n[dimensionless]",
+        BIAS: "mean |bias|\n[dimensionless]",
+    }
 )
 SPARSITY_LABEL = "zeroed activations [%]"
+DIFFERENCE_LABEL = "difference [% points]"
 EPOCH_LABEL = "epoch"
 LOSS_LABEL = "training loss [nats]"
 ACCURACY_LABEL = "training accuracy [%]"
