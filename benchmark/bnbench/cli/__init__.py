@@ -14,9 +14,11 @@ _COMMANDS = {
     "list": "the test problems and their placements",
     "show": "one problem: network, settings, targets, cost",
     "run": "train a problem under one or more variants",
+    "study": "run a study: many experiments, shared runs once",
     "status": "what a results folder holds",
     "rank": "rank the variants of the recorded runs",
     "plot": "draw figures: the thesis's by number, others by content",
+    "claims": "what the recorded runs say of a study's claims",
     "data": "fetch, import, verify and list data sets",
     "env": "versions, device and folders in use",
 }
