@@ -4,9 +4,10 @@ import pytest
 
 from bnbench.analysis.frames import open_results
 from bnbench.errors import UserError
-from bnbench.report.catalogue import study_figure, thesis_figures
+from bnbench.report.catalogue import study_figure, study_figures, thesis_figures
 from bnbench.report.gallery import NothingToDrawError, draw_study_figure
 from bnbench.report.groups import Wanted, find_groups, recorded_groups, select_groups
+from bnbench.study import find_study
 from support.figure_runs import SEEDS, VARIANTS, run
 from support.synthetic_store import build_store
 
@@ -89,6 +90,23 @@ def test_the_problems_own_setting_is_drawn_where_there_are_several(tmp_path):
     (group,) = find_groups(results, [Wanted("cifar10_3c3d", VARIANTS)], "full")
     assert [record.overrides for record in group.records] == [()]
     assert group.missing == VARIANTS[1:]
+
+
+def test_a_study_with_settings_of_its_own_draws_only_runs_that_have_them(tmp_path):
+    code = study_figures(find_study("thesis_code"))["4.1"]
+    assert {part.overrides for part in code.parts} == {("training.l2",)}
+    plain = [run("vanilla", seed) for seed in SEEDS]
+    results = open_results(build_store(tmp_path / "plain", plain))
+    with pytest.raises(NothingToDrawError) as caught:
+        draw_study_figure(results, code)
+    assert caught.value.hint == "This makes them: bnbench study thesis_code --only fig-4.1"
+    changed = [run("vanilla", 42, overrides={"training.l2": 0.0})]
+    results = open_results(build_store(tmp_path / "both", [*plain, *changed]))
+    drawing = draw_study_figure(results, code)
+    assert "1 seed (42)" in drawing.caption
+    assert "training.l2 = 0.0" in drawing.caption
+    assert drawing.name == "thesis_code-figure-4.1"
+    assert drawing.command == "bnbench plot --study thesis_code --figure 4.1 --width text"
 
 
 def test_vanilla_belongs_to_every_placement_and_equal_masks_are_one(tmp_path):

@@ -12,7 +12,7 @@ import click
 from bnbench.cli.options import results_option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bnbench.analysis.frames import Results
     from bnbench.report.catalogue import StudyFigure
@@ -26,6 +26,7 @@ DEFAULT_OUTPUT = Path("figures")
 
 @click.command("plot")
 @click.option("--figure", "numbers", multiple=True, metavar="N", help="A figure of the thesis: 4.6, 4.1a. Repeatable.")
+@click.option("--study", default="thesis", show_default=True, help="The study whose figures are meant.")
 @click.option("--kind", "kinds", multiple=True, metavar="KIND", help="A figure by content; see --list. Repeatable.")
 @click.option("--all", "everything", is_flag=True, help="Every figure and every kind that there are runs for.")
 @click.option(
@@ -49,6 +50,7 @@ DEFAULT_OUTPUT = Path("figures")
 @results_option
 def command(
     numbers: tuple[str, ...],
+    study: str,
     kinds: tuple[str, ...],
     everything: bool,
     listing: bool,
@@ -75,25 +77,26 @@ def command(
     """
     from bnbench.analysis.frames import Results
     from bnbench.errors import UserError, unknown
-    from bnbench.report.catalogue import study_figure, thesis_figures
+    from bnbench.report.catalogue import study_figure, study_figures
     from bnbench.report.content import KINDS
     from bnbench.report.groups import select_groups
     from bnbench.report.page import PAGES
     from bnbench.storage.store import ResultStore
+    from bnbench.study import find_study
 
     if width not in PAGES:
         raise unknown("width", width, PAGES)
     for kind in kinds:
         if kind not in KINDS:
             raise unknown("kind of figure", kind, KINDS)
-    known = thesis_figures()
+    known = study_figures(find_study(study))
     figures = [study_figure(number, known) for number in (known if everything else numbers)]
     chosen = [KINDS[kind] for kind in (KINDS if everything else kinds)]
     job = _Job(Results(ResultStore(results)), size, PAGES[width], seed, output, _formats(formats), as_json)
     for warning in job.results.warnings:
         click.echo(f"Warning: {warning}", err=True)
     if listing:
-        _print_list(job)
+        _print_list(job, known)
         return
     if not (figures or chosen):
         raise UserError(
@@ -178,17 +181,16 @@ def _formats(text: str) -> tuple[Format, ...]:
     return tuple(each for each in FORMATS if each in wanted)
 
 
-def _print_list(job: _Job) -> None:
+def _print_list(job: _Job, figures: Mapping[str, StudyFigure]) -> None:
     """Every figure and kind, and how much of it is there."""
     from rich.console import Console
     from rich.table import Table
 
-    from bnbench.report.catalogue import thesis_figures
     from bnbench.report.content import KINDS
     from bnbench.report.groups import find_groups
 
     rows = []
-    for figure in thesis_figures().values():
+    for figure in figures.values():
         found = find_groups(job.results, figure.parts, job.size)
         runs = sum(len(group.variants) for group in found if group is not None)
         rows.append((figure.number, figure.kind, figure.title, runs, sum(len(part.variants) for part in figure.parts)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from bnbench.errors import unknown
+from bnbench.problem import parse_override
 from bnbench.report.captions import joined
 from bnbench.report.groups import Wanted, problem_label
 from bnbench.report.style import GREEK
@@ -36,7 +37,7 @@ class StudyFigure:
 
 @cache
 def thesis_figures() -> Mapping[str, StudyFigure]:
-    """The figures of results of the founding study, by number and in its order.
+    """The figures of results of the founding study, by number, chapters before appendices.
 
     Raises:
         UserError: the study's file is not valid.
@@ -70,8 +71,10 @@ def _study_figure(study: Study, experiment: Experiment, figure: Figure) -> Study
     models: dict[tuple[str, str, float], list[str]] = {}
     for panel in panels:
         models.setdefault((panel.problem, panel.placement, panel.lr_factor), []).extend(panel.variants)
+    changed = tuple(parse_override(text)[0] for text in study.overrides)
     parts = tuple(
-        Wanted(problem, tuple(variants), placement, factor) for (problem, placement, factor), variants in models.items()
+        Wanted(problem, tuple(variants), placement, factor, changed)
+        for (problem, placement, factor), variants in models.items()
     )
     letters = "".join(panel.letter for panel in panels) if figure.kind == "curves" else ""
     title = experiment.summary if figure.kind == "curves" else _contour_title(figure.kind, parts)

@@ -9,7 +9,7 @@ from bnbench.analysis.activity import NEUTRAL
 from bnbench.analysis.frames import Results, RunRecord
 from bnbench.errors import UserError
 from bnbench.report.captions import described, file_name, joined, kind_command, lettered, plot_command
-from bnbench.report.catalogue import StudyFigure
+from bnbench.report.catalogue import THESIS, StudyFigure
 from bnbench.report.curves import CurveGroup, training_curves
 from bnbench.report.decimation import even_steps
 from bnbench.report.export import Drawing
@@ -70,9 +70,12 @@ def draw_study_figure(
     ]
     head = f"Figure {figure.number} of {figure.source}: {figure.title}."
     tail = f" Not there at all: {'; '.join(absent)}." if absent else ""
-    words = ["--figure", figure.number] + (["--size", size] if size != "full" else [])
+    words = ["--study", figure.study] if figure.study != THESIS else []
+    words += ["--figure", figure.number, *(["--size", size] if size != "full" else [])]
     command = plot_command(*words, page=page, seed=seed)
     name = f"figure-{figure.number}" + ("" if size == "full" else f"-{size}")
+    if figure.study != THESIS:
+        name = f"{figure.study}-{name}"
     if figure.kind == "curves":
         letters = [f"({letter}) " for letter, group in zip(figure.letters, found, strict=True) if group is not None]
         read = [curve_group(results, group, letter) for group, letter in zip(groups, letters, strict=True)]

@@ -28,6 +28,8 @@ class Wanted:
     variants: tuple[str, ...]
     placement: str = USUAL_PLACEMENT
     lr_factor: float = 1.0
+    overrides: tuple[str, ...] = ()
+    """Settings that differ from the problem's file by intention, e.g. ("training.l2",); those must, others may."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class RunGroup:
 def find_groups(results: Results, wanted: Sequence[Wanted], size: str) -> list[RunGroup | None]:
     """The group for each thing wanted; None where it has no run.
 
-    All groups of one problem come from one setting: the problem's own, else that with most of the runs.
+    All groups of one problem come from one setting: the one that differs from the problem's file in nothing but what
+    is wanted, else that with most of the runs.
 
     Raises:
         UserError: a problem or placement does not exist.
@@ -92,9 +95,10 @@ def find_groups(results: Results, wanted: Sequence[Wanted], size: str) -> list[R
                for each in wanted]  # fmt: skip
     settings: dict[str, str] = {}
     for problem in dict.fromkeys(each.problem for each in wanted):
-        own = [r for each, found in zip(wanted, matches, strict=True) if each.problem == problem for r in found]
+        asked = [(each, found) for each, found in zip(wanted, matches, strict=True) if each.problem == problem]
+        own = [record for _, found in asked for record in found]
         if own:
-            settings[problem] = _best_setting(own)
+            settings[problem] = _best_setting(own, asked[0][0].overrides)
     groups: list[RunGroup | None] = []
     for each, found in zip(wanted, matches, strict=True):
         records = tuple(record for record in found if record.identity.setting_id == settings.get(each.problem))
@@ -289,6 +293,8 @@ def _matches(record: RunRecord, wanted: Wanted, size: str) -> bool:
     own = record.identity
     if own.problem != wanted.problem or own.size != size or own.variant not in wanted.variants:
         return False
+    if not set(wanted.overrides) <= set(_overridden(record)):
+        return False
     rate = known_problem(wanted.problem, size).training.learning_rate * wanted.lr_factor
     placement = _canonical(wanted) if VARIANTS.get(own.variant).alters_slots else NOWHERE
     return own.placement == placement and math.isclose(own.learning_rate, rate, rel_tol=1e-9)
@@ -308,10 +314,15 @@ def _mask_of(placement: str, architecture: str, width: float) -> str | None:
         return None
 
 
-def _best_setting(records: Sequence[RunRecord]) -> str:
+def _overridden(record: RunRecord) -> tuple[str, ...]:
+    """The names of the settings in which a run differs from its problem's file."""
+    return tuple(text.partition(" = ")[0] for text in record.overrides or ())
+
+
+def _best_setting(records: Sequence[RunRecord], overrides: tuple[str, ...]) -> str:
     def order(setting: str) -> tuple[bool, int, str]:
         own = [record for record in records if record.identity.setting_id == setting]
-        return (own[0].overrides != (), -len(own), setting)
+        return (set(_overridden(own[0])) != set(overrides), -len(own), setting)
 
     return min({record.identity.setting_id for record in records}, key=order)
 
