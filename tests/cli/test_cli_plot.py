@@ -35,6 +35,7 @@ def test_the_machine_readable_answer_has_captions_and_commands_that_draw_the_sam
         return json.loads(result.stdout)
 
     (drawn,) = plot("--kind", "gamma")
+    assert "--setting" in drawn["command"], "these runs are not at the problem's own settings"
     contents = (tmp_path / f"{drawn['name']}.png").read_bytes()
     assert "drawn is seed 4842821" in drawn["caption"]
     words = drawn["command"].split()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bnbench.analysis.frames import open_results
@@ -8,6 +10,8 @@ from bnbench.report.catalogue import study_figure, study_figures, thesis_figures
 from bnbench.report.gallery import NothingToDrawError, draw_study_figure
 from bnbench.report.groups import Wanted, find_groups, recorded_groups, select_groups
 from bnbench.study import find_study
+from bnbench.variant import VARIANTS as VARIANTS_TABLE
+from bnbench.variant import Affine, AffineRule
 from support.figure_runs import SEEDS, VARIANTS, run
 from support.synthetic_store import build_store
 
@@ -124,5 +128,18 @@ def test_vanilla_belongs_to_every_placement_and_equal_masks_are_one(tmp_path):
     assert select_groups(results, "full", factors=[10.0]) == []
     with pytest.raises(UserError, match="fits no recorded network"):
         select_groups(results, "full", placements=["first:9"])
+    setting = chosen.setting_id
+    assert select_groups(results, "full", settings=[setting.rpartition("-")[2]]) == groups
+    with pytest.raises(UserError, match="unknown recorded setting 'zero'"):
+        select_groups(results, "full", settings=["zero"])
     with pytest.raises(UserError, match="unknown recorded full problem"):
         select_groups(results, "full", problems=["digits_mlp"])
+
+
+def test_two_definitions_of_a_variant_are_not_averaged(tmp_path):
+    other = replace(VARIANTS_TABLE.get("bn_gamma"), gamma=AffineRule(Affine.LEARNED, 0.5))
+    results = open_results(
+        build_store(tmp_path, [run("bn_gamma", 42, affine={}), replace(run("bn_gamma", 43, affine={}), variant=other)])
+    )
+    with pytest.raises(UserError, match="'bn_gamma' was defined differently"):
+        recorded_groups(results.records)

@@ -35,6 +35,7 @@ DEFAULT_OUTPUT = Path("figures")
 @click.option("--problem", "problems", multiple=True, help="For --kind: only this problem. Repeatable.")
 @click.option("--placement", "placements", multiple=True, help="For --kind: only this placement. Repeatable.")
 @click.option("--lr-factor", "factors", type=float, multiple=True, help="For --kind: only this factor. Repeatable.")
+@click.option("--setting", "settings", multiple=True, help="For --kind: only this setting, as in status. Repeatable.")
 @click.option("--seed", type=int, help="Whose γ and β to draw; default: the problem's first.")
 @click.option("--size", type=click.Choice(["full", "tiny"]), default="full", show_default=True, help="Of the runs.")
 @click.option("--format", "formats", default="png", show_default=True, help="pdf, png, svg, or several: pdf,png.")
@@ -57,6 +58,7 @@ def command(
     problems: tuple[str, ...],
     placements: tuple[str, ...],
     factors: tuple[float, ...],
+    settings: tuple[str, ...],
     seed: int | None,
     size: str,
     formats: str,
@@ -103,7 +105,7 @@ def command(
             "nothing to draw was named",
             hint="Name a figure (--figure 4.1), a kind (--kind curves) or --all; --list shows what there is.",
         )
-    groups = select_groups(job.results, size, problems, placements, factors) if chosen else []
+    groups = select_groups(job.results, size, problems, placements, factors, settings) if chosen else []
     job.draw(figures, chosen, groups, skip=everything)
 
 

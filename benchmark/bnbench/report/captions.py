@@ -27,6 +27,8 @@ def kind_command(kind: str, groups: Sequence[RunGroup], page: Page, seed: int | 
     words += [f"--size {size}" for size in sizes - {"full"}]
     placements = dict.fromkeys(group.placement for group in groups)
     words += [f"--placement {placement}" for placement in placements]
+    if any(group.records[0].overrides for group in groups):
+        words += [f"--setting {setting}" for setting in dict.fromkeys(g.setting_id.rpartition("-")[2] for g in groups)]
     words += [f"--lr-factor {factor:g}" for factor in dict.fromkeys(g.lr_factor for g in groups) if factor is not None]
     return plot_command(*words, page=page, seed=seed)
 
@@ -49,8 +51,8 @@ def _agreed(groups: Sequence[RunGroup]) -> list[str]:
     first = groups[0]
     words = [first.problem] if len({group.problem for group in groups}) == 1 else []
     words += [first.size] if first.size != "full" else []
-    if first.records[0].overrides and len({group.records[0].identity.setting_id for group in groups}) == 1:
-        words.append(first.records[0].identity.setting_id.rpartition("-")[2][:6])
+    if first.records[0].overrides and len({group.setting_id for group in groups}) == 1:
+        words.append(first.setting_id.rpartition("-")[2][:6])
     if len({group.placement for group in groups}) == 1:
         words.append(first.placement if ALPHANUMERIC.fullmatch(first.placement) else first.records[-1].identity.mask)
     if len({group.learning_rate for group in groups}) == 1 and first.lr_factor != 1:

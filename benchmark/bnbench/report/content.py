@@ -62,7 +62,7 @@ def by_setting(groups: Iterable[RunGroup]) -> list[list[RunGroup]]:
     """The groups of each setting together, in order."""
     found: dict[tuple[str, str, str], list[RunGroup]] = {}
     for group in groups:
-        setting = group.records[0].identity.setting_id
+        setting = group.setting_id
         found.setdefault((group.problem, group.size, setting), []).append(group)
     return list(found.values())
 
@@ -75,7 +75,7 @@ def in_pages(items: Sequence[Item], most: int) -> list[tuple[Sequence[Item], int
 
 def _curves(results: Results, groups: Sequence[RunGroup], page: Page, _seed: int | None) -> list[Drawing]:
     return [
-        draw_curves(results, part, page, number=number)
+        draw_curves(results, part, page, number=number, whole=together)
         for together in by_setting(groups)
         for part, number in in_pages(together, 3 if page.wide else 5)
     ]
@@ -90,7 +90,7 @@ def _contours(parameter: str) -> Draw:
 
 def _differences(results: Results, groups: Sequence[RunGroup], page: Page, _seed: int | None) -> list[Drawing]:
     return [
-        draw_differences(results, part, page, number=number)
+        draw_differences(results, part, page, number=number, whole=together)
         for together in by_setting(group for group in groups if comparable(group))
         for part, number in in_pages(together, 2 if page.wide else 5)
     ]
@@ -120,9 +120,13 @@ def _profile(results: Results, groups: Sequence[RunGroup], page: Page, _seed: in
 def _sensitivity(results: Results, groups: Sequence[RunGroup], page: Page, _seed: int | None) -> list[Drawing]:
     swept = [own for own in by_placement(groups) if len({group.learning_rate for group in own}) > 1]
     return [
-        draw_sensitivity(results, [group for own in part for group in own], page, number=number)
+        draw_sensitivity(results, _flat(part), page, number=number, whole=_flat(swept))
         for part, number in in_pages(swept, 6)
     ]
+
+
+def _flat(parts: Iterable[Sequence[RunGroup]]) -> list[RunGroup]:
+    return [group for part in parts for group in part]
 
 
 def _there(drawings: Iterable[Drawing | None]) -> list[Drawing]:

@@ -25,7 +25,7 @@ from bnbench.report.groups import (
     title_of,
 )
 from bnbench.report.page import TEXT, Page
-from bnbench.report.style import GREEK, variant_label
+from bnbench.report.style import BETA, GAMMA, GREEK, variant_label
 from bnbench.report.trajectories import ModelTrajectories, affine_contours, resolution
 
 ABOUT_CURVES = (
@@ -97,6 +97,7 @@ def draw_curves(
     page: Page = TEXT,
     *,
     number: int | None = None,
+    whole: Sequence[RunGroup] = (),
     name: str | None = None,
 ) -> Drawing:
     """Training loss and accuracy of groups of one setting or several.
@@ -106,6 +107,7 @@ def draw_curves(
         groups: at least one.
         page: the size of the figure.
         number: of the page, where there are several.
+        whole: the groups of all pages, which the command is to draw.
         name: of the file; made from the kind and the groups if None.
 
     Raises:
@@ -118,7 +120,7 @@ def draw_curves(
         name=name or file_name("curves", groups, number),
         title=title,
         caption=f"{title}. {ABOUT_CURVES} {described(groups, letters)}",
-        command=kind_command("curves", groups, page),
+        command=kind_command("curves", whole or groups, page),
         page=page,
         figure=training_curves(read, page),
     )
@@ -196,8 +198,9 @@ def contour_models(
     chosen: list[tuple[RunGroup, RunRecord]] = []
     sentences: list[str] = []
     for group in groups:
-        # The full BatchNorm first, as in the study.
-        learning = [name for name in reversed(group.variants) if learns(group.of_variant(name)[0], parameter)]
+        # The full BatchNorm first, as in the study: whoever learns both parameters comes before who learns one.
+        learning = [name for name in group.variants if learns(group.of_variant(name)[0], parameter)]
+        learning.sort(key=lambda name: -sum(learns(group.of_variant(name)[0], each) for each in (GAMMA, BETA)))
         if not learning:
             continue
         drawn = _seed_for(group, learning, seed)

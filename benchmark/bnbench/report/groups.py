@@ -48,6 +48,27 @@ class RunGroup:
     missing: tuple[str, ...] = ()
     """Variants that were asked for and have no run."""
 
+    def __post_init__(self) -> None:
+        """Refuse to average what is not the same.
+
+        Raises:
+            UserError: a variant of that name was defined differently in some of the runs.
+        """
+        rows: dict[str, set[str]] = {}
+        for record in self.records:
+            rows.setdefault(record.identity.variant, set()).add(record.variant_row)
+        for name, found in rows.items():
+            if len(found) > 1:
+                raise UserError(
+                    f"the variant '{name}' was defined differently in runs of {self.problem}: no mean can be taken",
+                    hint="`bnbench status --runs` lists them; move those of one definition to another results folder.",
+                )
+
+    @property
+    def setting_id(self) -> str:
+        """The setting that its runs share."""
+        return self.records[0].identity.setting_id
+
     @property
     def run_ids(self) -> list[str]:
         """The runs."""
@@ -144,6 +165,7 @@ def select_groups(
     problems: Sequence[str] = (),
     placements: Sequence[str] = (),
     factors: Sequence[float] = (),
+    settings: Sequence[str] = (),
 ) -> list[RunGroup]:
     """The recorded groups of one size, narrowed down; an empty choice leaves all.
 
@@ -153,9 +175,10 @@ def select_groups(
         problems: names.
         placements: expressions of the grammar.
         factors: multiples of the problem's learning rate.
+        settings: ids of settings, or the last part of them, as `bnbench status` prints it.
 
     Raises:
-        UserError: no run of such a problem is recorded, or a placement fits none of the networks.
+        UserError: no run of such a problem or setting is recorded, or a placement fits none of the networks.
     """
     groups = recorded_groups(results.select(size=size))
     recorded = sorted({group.problem for group in groups})
@@ -164,6 +187,12 @@ def select_groups(
             raise unknown(f"recorded {size} problem", problem, recorded)
     if problems:
         groups = [group for group in groups if group.problem in problems]
+    for setting in settings:
+        known = {group.setting_id for group in groups}
+        if not any(_is_setting(each, setting) for each in known):
+            raise unknown("recorded setting", setting, sorted(known))
+    if settings:
+        groups = [group for group in groups if any(_is_setting(group.setting_id, each) for each in settings)]
     if placements:
         networks = {(group.records[0].architecture, group.records[0].width) for group in groups}
         masks = {each: {network[0]: _mask_of(each, *network) for network in networks} for each in placements}
@@ -306,6 +335,10 @@ def _canonical(wanted: Wanted) -> str:
     return canonical_placement(parse_placement(wanted.placement, names), names)
 
 
+def _is_setting(setting_id: str, asked: str) -> bool:
+    return asked in {setting_id, setting_id.rpartition("-")[2]}
+
+
 def _mask_of(placement: str, architecture: str, width: float) -> str | None:
     """The mask a placement gives in a network; None where it does not fit."""
     try:
@@ -338,7 +371,7 @@ def _group_order(group: RunGroup) -> tuple[object, ...]:
     return (
         group.problem,
         group.size,
-        group.records[0].identity.setting_id,
+        group.setting_id,
         place,
         group.placement,
         group.learning_rate,

@@ -41,7 +41,12 @@ ABOUT_RATES = (
 
 
 def draw_differences(
-    results: Results, groups: Sequence[RunGroup], page: Page = TEXT, *, number: int | None = None
+    results: Results,
+    groups: Sequence[RunGroup],
+    page: Page = TEXT,
+    *,
+    number: int | None = None,
+    whole: Sequence[RunGroup] = (),
 ) -> Drawing:
     """Training accuracy minus vanilla's, of groups that have runs of vanilla and of another variant.
 
@@ -50,6 +55,7 @@ def draw_differences(
         groups: at least one.
         page: the size of the figure.
         number: of the page, where there are several.
+        whole: the groups of all pages, which the command is to draw.
 
     Raises:
         UserError: a table is damaged.
@@ -65,7 +71,7 @@ def draw_differences(
         name=file_name("difference", groups, number),
         title=title,
         caption=f"{title}. {ABOUT_DIFFERENCES} {described(groups, letters)}",
-        command=kind_command("difference", groups, page),
+        command=kind_command("difference", whole or groups, page),
         page=page,
         figure=differences_to_vanilla(parts, page),
     )
@@ -141,7 +147,12 @@ def draw_profile(results: Results, groups: Sequence[RunGroup], page: Page = TEXT
 
 
 def draw_sensitivity(
-    results: Results, groups: Sequence[RunGroup], page: Page = TEXT, *, number: int | None = None
+    results: Results,
+    groups: Sequence[RunGroup],
+    page: Page = TEXT,
+    *,
+    number: int | None = None,
+    whole: Sequence[RunGroup] = (),
 ) -> Drawing:
     """Final accuracy over the learning rate, a panel for each setting and placement.
 
@@ -150,6 +161,7 @@ def draw_sensitivity(
         groups: each setting and placement at two learning rates or more.
         page: the size of the figure.
         number: of the page, where there are several.
+        whole: the groups of all pages, which the command is to draw.
 
     Raises:
         UserError: a table is damaged.
@@ -167,7 +179,7 @@ def draw_sensitivity(
         name=file_name("sensitivity", groups, number),
         title=title,
         caption=f"{title}. {ABOUT_RATES} {said}",
-        command=kind_command("sensitivity", groups, page),
+        command=kind_command("sensitivity", whole or groups, page),
         page=page,
         figure=learning_rate_sensitivity(panels, page),
     )
@@ -177,7 +189,7 @@ def by_placement(groups: Sequence[RunGroup]) -> list[list[RunGroup]]:
     """The groups of each setting and placement together, in order."""
     found: dict[tuple[str, str], list[RunGroup]] = {}
     for group in groups:
-        found.setdefault((group.records[0].identity.setting_id, group.placement), []).append(group)
+        found.setdefault((group.setting_id, group.placement), []).append(group)
     return list(found.values())
 
 
