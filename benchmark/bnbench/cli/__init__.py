@@ -23,6 +23,7 @@ _COMMANDS = {
     "claims": "what the recorded runs say of a study's claims",
     "check": "compare the recorded runs with reference results",
     "reference": "the reference results: list them, make them anew",
+    "plot": "draw figures: the thesis's by number, others by content",
     "merge": "join results folders that were recorded apart",
     "data": "fetch, import, verify and list data sets",
     "env": "versions, device and folders in use",
