@@ -1,0 +1,375 @@
+"use strict";
+(() => {
+  const shown = { off: new Set(), on: null, span: 1, log: false, each: false };
+  const narrow = window.matchMedia("(max-width: 40rem)");
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const coarse = window.matchMedia("(pointer: coarse)");
+  const blocks = new Map();
+  const visible = new Set();
+  let plotly = null;
+  let page = null;
+
+  // --- data ---------------------------------------------------------------------------------------------------
+
+  /** The value of a data block, unpacked when it is first asked for. */
+  function data(name) {
+    if (!blocks.has(name)) blocks.set(name, unpack(document.getElementById(name).textContent));
+    return blocks.get(name);
+  }
+
+  async function unpack(text) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return JSON.parse(await new Response(stream).text());
+  }
+
+  /** plotly.js, run when the first figure is about to be seen: the page itself does not wait for it. */
+  function drawing() {
+    plotly ??= new Promise((resolve) => {
+      // A moment for the browser to paint what there is.
+      setTimeout(() => {
+        const script = document.createElement("script");
+        script.textContent = document.getElementById("plotly").textContent;
+        document.head.append(script);
+        resolve(window.Plotly);
+      }, 0);
+    });
+    return plotly;
+  }
+
+  // --- words and colours --------------------------------------------------------------------------------------
+
+  const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
+
+  /** Text for plotly, which takes a small part of HTML for markup. */
+  const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+  function symbol(name) {
+    const [, stem, index] = /^([^_]+)_(.+)$/.exec(name) ?? [null, name, null];
+    return index === null ? plain(name) : `${plain(stem)}<sub>${plain(index)}</sub>`;
+  }
+
+  function ink(name) {
+    const probe = document.createElement("span");
+    probe.style.color = `var(--${name})`;
+    document.body.append(probe);
+    const colour = getComputedStyle(probe).color;
+    probe.remove();
+    return colour;
+  }
+
+  const line = (look, width) => ({
+    color: isDark() ? look.dark : look.light,
+    width,
+    dash: look.dash.length ? look.dash.map((length) => `${length * width}px`).join(",") : "solid",
+  });
+
+  function faint(colour, opacity) {
+    const [red, green, blue] = [1, 3, 5].map((start) => parseInt(colour.slice(start, start + 2), 16));
+    return `rgba(${red},${green},${blue},${opacity})`;
+  }
+
+  function axis(title, more) {
+    return {
+      title: { text: title, font: { size: 13 }, standoff: 8 },
+      gridcolor: ink("line"), linecolor: ink("line"), zeroline: false, automargin: true,
+      fixedrange: coarse.matches,
+      ...more,
+    };
+  }
+
+  const layout = (more) => ({
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: ink("ink"), family: getComputedStyle(document.body).fontFamily, size: 12 },
+    margin: { l: 56, r: 12, t: 12, b: 44 }, showlegend: false,
+    hoverlabel: { bgcolor: ink("raised"), bordercolor: ink("line"), font: { color: ink("ink") } },
+    // A finger that drags is to scroll the page.
+    dragmode: coarse.matches ? false : "zoom",
+    ...more,
+  });
+
+  const config = (name) => ({
+    displaylogo: false, responsive: true, doubleClickDelay: 400,
+    // The button would hand the data to a server, and nothing leaves this page.
+    showSendToCloud: false, plotlyServerURL: "",
+    displayModeBar: coarse.matches ? false : "hover",
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    toImageButtonOptions: { format: "svg", filename: name },
+  });
+
+  // --- curves -------------------------------------------------------------------------------------------------
+
+  /** Mean, lowest and highest value of several curves at each epoch that any of them has. */
+  function overSeeds(curves, metric) {
+    const at = new Map();
+    for (const curve of curves) {
+      curve.epoch.forEach((epoch, index) => {
+        if (!at.has(epoch)) at.set(epoch, []);
+        at.get(epoch).push(curve[metric][index]);
+      });
+    }
+    const epochs = [...at.keys()].sort((a, b) => a - b);
+    const whole = (values) => values.length === curves.length && values.every((value) => value !== null);
+    const of = (reduce) => epochs.map((epoch) => (whole(at.get(epoch)) ? reduce(at.get(epoch)) : null));
+    return {
+      epochs,
+      mean: of((values) => values.reduce((sum, value) => sum + value, 0) / values.length),
+      low: of((values) => Math.min(...values)),
+      high: of((values) => Math.max(...values)),
+    };
+  }
+
+  function curveTraces(curves, metric, axes, to) {
+    const traces = [];
+    const values = [];
+    const see = (epochs, series) => series.forEach((value, index) => {
+      if (value !== null && epochs[index] <= to) values.push(value);
+    });
+    for (const [name, look] of Object.entries(page.variants)) {
+      if (shown.off.has(name)) continue;
+      const own = curves.runs.filter((run) => run.variant === name && run.on[shown.on]);
+      const settled = own.filter((run) => run.diverged === null);
+      const label = symbol(look.symbol);
+      const common = { ...axes, name: label, legendgroup: name, meta: name };
+      if (settled.length && !shown.each) {
+        const seeds = overSeeds(settled.map((run) => run.on[shown.on]), metric);
+        if (settled.length > 1) {
+          const edge = { ...common, x: seeds.epochs, mode: "lines", line: { width: 0 }, hoverinfo: "skip" };
+          traces.push({ ...edge, y: seeds.low });
+          traces.push({ ...edge, y: seeds.high, fill: "tonexty", fillcolor: faint(line(look, 1).color, 0.16) });
+          see(seeds.epochs, seeds.low);
+          see(seeds.epochs, seeds.high);
+        }
+        traces.push({
+          ...common, x: seeds.epochs, y: seeds.mean, mode: "lines", line: line(look, 2),
+          hovertemplate: `${label} %{y:.4g}<extra></extra>`,
+        });
+        see(seeds.epochs, seeds.mean);
+      }
+      for (const run of own) {
+        if (!shown.each && run.diverged === null) continue;
+        const curve = run.on[shown.on];
+        const said = run.diverged === null ? "" : `, diverged at step ${run.diverged}`;
+        traces.push({
+          ...common, x: curve.epoch, y: curve[metric], mode: "lines", line: line(look, 1.25),
+          hovertemplate: `${label} %{y:.4g} (seed ${run.seed}${said})<extra></extra>`,
+        });
+        see(curve.epoch, curve[metric]);
+        if (run.diverged === null) continue;
+        const last = curve[metric].findLastIndex((value) => value !== null);
+        if (last < 0) continue;
+        traces.push({
+          ...common, x: [curve.epoch[last]], y: [curve[metric][last]], mode: "markers", hoverinfo: "skip",
+          marker: { symbol: "x-thin", size: 11, line: { width: 2.5, color: line(look, 1).color } },
+        });
+      }
+    }
+    return { traces, values };
+  }
+
+  /** The range of an axis for what is seen of the curves. */
+  function range(values, metric, zoomed) {
+    const log = metric === "loss" && shown.log;
+    const seen = log ? values.filter((value) => value > 0).map(Math.log10) : values;
+    if (!seen.length) return log ? [-1, 1] : [0, 1];
+    const low = Math.min(...seen);
+    const high = Math.max(...seen);
+    const air = (high - low) * 0.05 || 0.05;
+    if (metric === "accuracy" && !zoomed) return [0, 1.02];
+    if (metric === "loss" && !log && !zoomed) return [0, high + air];
+    return [low - air, high + air];
+  }
+
+  async function drawCurves(figure, area) {
+    const curves = await data(`data-${figure.dataset.comparison}-curves`);
+    const Plotly = await drawing();
+    const zoomed = shown.span < 1;
+    const to = Math.max(1, Math.ceil(curves.epochs * shown.span));
+    const loss = curveTraces(curves, "loss", { xaxis: "x", yaxis: "y" }, to);
+    const accuracy = curveTraces(curves, "accuracy", { xaxis: "x2", yaxis: "y2" }, to);
+    const stacked = narrow.matches;
+    // No ticks between epochs: nothing was measured there.
+    const epochs = (more) => axis("epoch", { range: [0, to], ...(to <= 10 ? { dtick: 1 } : {}), ...more });
+    await Plotly.react(area, [...loss.traces, ...accuracy.traces], layout({
+      hovermode: "x unified",
+      xaxis: epochs({ domain: stacked ? [0, 1] : [0, 0.46], anchor: "y" }),
+      xaxis2: epochs({ domain: stacked ? [0, 1] : [0.54, 1], anchor: "y2" }),
+      yaxis: axis("loss [nats]", {
+        domain: stacked ? [0.57, 1] : [0, 1], type: shown.log ? "log" : "linear", anchor: "x",
+        range: range(loss.values, "loss", zoomed),
+      }),
+      yaxis2: axis("accuracy", {
+        domain: stacked ? [0, 0.43] : [0, 1], anchor: "x2", range: range(accuracy.values, "accuracy", zoomed),
+      }),
+    }), config(`curves-${figure.dataset.comparison}`));
+    const on = figure.querySelector(".measured-on");
+    if (on) on.textContent = page.measured_on[shown.on];
+  }
+
+  async function curvesCsv(comparison) {
+    const curves = await data(`data-${comparison}-curves`);
+    const rows = [["variant", "seed", "split", "statistics", "epoch", "loss", "accuracy", "diverged_at_step"]];
+    for (const run of curves.runs) {
+      for (const [on, curve] of Object.entries(run.on)) {
+        curve.epoch.forEach((epoch, index) => {
+          rows.push([run.variant, run.seed, ...on.split(" "), epoch, curve.loss[index], curve.accuracy[index], run.diverged]);
+        });
+      }
+    }
+    save(curves.file, rows);
+  }
+
+  // --- drawing what is seen -----------------------------------------------------------------------------------
+
+  const painters = { curves: drawCurves };
+
+  const sight = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) {
+        visible.add(target);
+        paint(target);
+      } else {
+        visible.delete(target);
+      }
+    }
+  }, { rootMargin: "300px" });
+
+  /** Draw a figure, unless it shows the present state already. One after the other for each figure. */
+  function paint(figure) {
+    const wanted = JSON.stringify([[...shown.off], shown.on, shown.span, shown.log, shown.each, isDark(), narrow.matches, figure.dataset.seed]);
+    if (figure.wanted === wanted) return;
+    figure.wanted = wanted;
+    const area = figure.querySelector(".plot-area");
+    figure.painting = (figure.painting ?? Promise.resolve()).then(async () => {
+      if (figure.wanted !== wanted) return;
+      await painters[figure.dataset.figure](figure, area);
+      // Its label says what is in it; its ticks, read out one by one, would not.
+      area.querySelectorAll("svg.main-svg").forEach((drawn) => drawn.setAttribute("aria-hidden", "true"));
+      area.dataset.drawn = "yes";
+    }).catch((error) => {
+      area.textContent = "This figure could not be drawn.";
+      console.error(error);
+    });
+  }
+
+  const repaint = () => visible.forEach(paint);
+
+  // --- files --------------------------------------------------------------------------------------------------
+
+  /** One field of a CSV file. A spreadsheet must not take a name for a formula. */
+  function field(value) {
+    if (value === null || value === undefined) return "";
+    let text = String(value);
+    if (/^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text))) text = `'${text}`;
+    return /[",\n\r]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
+  }
+
+  function save(name, rows) {
+    const text = rows.map((row) => row.map(field).join(",")).join("\r\n") + "\r\n";
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    say(`${name} saved`);
+  }
+
+  function tableCsv(button) {
+    const table = button.closest(".table").querySelector("table");
+    const columns = [...table.tHead.rows[0].cells].map((cell) => cell.dataset.name);
+    const rows = [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.dataset.value));
+    save(button.dataset.csv, [columns, ...rows]);
+  }
+
+  async function copy(button) {
+    const text = button.dataset.copy;
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // Not every browser lets a file on disk near the clipboard: select it, then.
+      getSelection().selectAllChildren(button.previousElementSibling);
+      document.execCommand("copy");
+    }
+    say("copied");
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  }
+
+  const say = (text) => { document.getElementById("said").textContent = text; };
+
+  // --- controls -----------------------------------------------------------------------------------------------
+
+  function change({ target }) {
+    const { toggle, option } = target.dataset;
+    if (toggle !== undefined) {
+      if (target.checked) shown.off.delete(toggle);
+      else shown.off.add(toggle);
+      for (const figure of document.querySelectorAll("figure[data-variant]")) {
+        figure.hidden = shown.off.has(figure.dataset.variant);
+      }
+    } else if (option === "span") {
+      shown.span = Number(target.value);
+    } else if (option === "on") {
+      shown.on = target.value;
+    } else if (option === "seed") {
+      for (const figure of target.closest("section, details").querySelectorAll("figure[data-seed]")) {
+        figure.dataset.seed = target.value;
+      }
+    } else if (option !== undefined) {
+      shown[option] = target.checked;
+    } else {
+      return;
+    }
+    repaint();
+  }
+
+  function click({ target }) {
+    const button = target.closest("button");
+    if (!button) return;
+    if (button.id === "theme") {
+      document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+      theme();
+    } else if (button.dataset.csv) {
+      tableCsv(button);
+    } else if (button.dataset.curves) {
+      curvesCsv(button.dataset.curves);
+    } else if (button.dataset.copy) {
+      copy(button);
+    }
+  }
+
+  function theme() {
+    const button = document.getElementById("theme");
+    button.textContent = isDark() ? "Light" : "Dark";
+    button.setAttribute("aria-label", `Switch to the ${isDark() ? "light" : "dark"} theme`);
+    repaint();
+  }
+
+  /** A link into a folded section opens it. */
+  function unfold() {
+    const name = decodeURIComponent(location.hash.slice(1));
+    const target = name && document.getElementById(name);
+    if (!target) return;
+    for (let each = target; each; each = each.parentElement) {
+      if (each instanceof HTMLDetailsElement) each.open = true;
+    }
+    target.scrollIntoView();
+  }
+
+  async function start() {
+    page = await data("data-page");
+    const on = document.querySelector("[data-option=on]");
+    shown.on = on?.value ?? null;
+    document.addEventListener("change", change);
+    document.addEventListener("click", click);
+    document.querySelector(".toolbar")?.addEventListener("submit", (event) => event.preventDefault());
+    dark.addEventListener("change", theme);
+    narrow.addEventListener("change", repaint);
+    window.addEventListener("hashchange", unfold);
+    theme();
+    unfold();
+    document.querySelectorAll("figure[data-figure]").forEach((figure) => sight.observe(figure));
+  }
+
+  start();
+})();
