@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from support.command_line import invoke
 from support.synthetic_store import build_store, grid
 
