@@ -85,7 +85,7 @@ def test_a_mistake_on_the_command_line(arguments, needles, refused):
 
 def test_a_problem_file_with_an_unknown_dataset(refused, own_problem):
     path = own_problem(old='dataset = "digits"', new='dataset = "digit"')
-    refused("run", path, needles=("'digit'", "'digits'", "cifar10"))
+    refused("run", path, needles=("problem 'mine'", "'dataset'", "'digit'", "'digits'", "cifar10"))
 
 
 def test_a_problem_file_with_an_unknown_key(refused, own_problem):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from bnbench.plan import Precision, RunSpec
+    from bnbench.plan import DataFacts, Precision, RunSpec
     from bnbench.problem import Problem, Size
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -102,7 +102,6 @@ def select(grid: Grid) -> Selection:
     Raises:
         UserError: something in the grid does not exist or does not fit.
     """
-    from bnbench.data.dataset import DATASETS
     from bnbench.errors import unknown
     from bnbench.plan import PRECISIONS, expand_grid
     from bnbench.problem import find_problems, parse_override
@@ -119,7 +118,7 @@ def select(grid: Grid) -> Selection:
     for problem in problems:
         specs += expand_grid(
             problem,
-            DATASETS.get(problem.dataset).identify(),
+            _identify(problem),
             variants,
             placements=grid.placements,
             lr_factors=grid.lr_factors,
@@ -127,3 +126,19 @@ def select(grid: Grid) -> Selection:
             precision=grid.precision,
         )
     return Selection(tuple(problems), tuple(specs))
+
+
+def _identify(problem: Problem) -> DataFacts:
+    """The facts of a problem's data.
+
+    Raises:
+        UserError: no such data set is known; names the problem that asks for it.
+    """
+    from bnbench.data.dataset import DATASETS
+    from bnbench.errors import UserError
+
+    try:
+        dataset = DATASETS.get(problem.dataset)
+    except UserError as error:
+        raise UserError(f"problem '{problem.name}', key 'dataset': {error.problem}", hint=error.hint) from error
+    return dataset.identify()

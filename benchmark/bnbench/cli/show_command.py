@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BACKWARD = 2
 """A backward pass costs about twice a forward pass: gradients of the inputs and of the weights."""
+SMALL_NETWORK = 1e7
+"""FLOP an image; below it the table counts in kFLOP."""
 
 
 @click.command("show")
@@ -96,7 +98,10 @@ def _network(traced: list[TracedLayer], digits: dict[str, str], variant: Variant
 
     from bnbench.architecture import Conv, Dense
 
-    table = Table("layer", "operation", "output", "γ", "β", "learned", "MFLOP", box=None, padding=(0, 2, 0, 0))
+    forward = 2 * sum(each.multiply_adds for each in traced)
+    unit, prefix = (1e6, "M") if forward >= SMALL_NETWORK else (1e3, "k")
+    heads = ("layer", "operation", "output", "γ", "β", "learned", f"{prefix}FLOP")
+    table = Table(*heads, box=None, padding=(0, 2, 0, 0))
     for column in table.columns:
         column.no_wrap = True
     for column in table.columns[5:]:
@@ -111,10 +116,9 @@ def _network(traced: list[TracedLayer], digits: dict[str, str], variant: Variant
         learned = _learned(each, variant, normalised=normalised)
         total += learned
         gamma, beta = (str(rule.status) if normalised else "–" for rule in (variant.gamma, variant.beta))
-        flops = f"{2 * each.multiply_adds / 1e6:,.2f}"
+        flops = f"{2 * each.multiply_adds / unit:,.1f}"
         table.add_row(layer.name, _operation(layer), shape, gamma, beta, f"{learned:,}", flops)
-    flops = f"{2 * sum(each.multiply_adds for each in traced) / 1e6:,.2f}"
-    table.add_row("in all", "", "", "", "", f"{total:,}", flops, style="bold")
+    table.add_row("in all", "", "", "", "", f"{total:,}", f"{forward / unit:,.1f}", style="bold")
     return table
 
 
@@ -152,7 +156,7 @@ def _cost(problem: Problem, traced: list[TracedLayer]) -> str:
     forward = 2 * sum(each.multiply_adds for each in traced)
     step = (1 + BACKWARD) * forward * problem.training.batch_size
     return (
-        f"  cost: {forward / 1e6:,.1f} MFLOP an image forward, {step / 1e9:,.2f} GFLOP a training step "
+        f"  cost: {forward / 1e6:,.3g} MFLOP an image forward, {step / 1e9:,.3g} GFLOP a training step "
         f"(convolutions and dense layers, 2 FLOP a multiply-add, backward = {BACKWARD} × forward)"
     )
 
