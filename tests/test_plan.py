@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bnbench.errors import UserError
 from bnbench.plan import NUMERICS_VERSION, DataFacts, canonical_json, expand_grid, pending
-from bnbench.problem import Augmentation, Problem, Snapshots, Target, Training, find_problem
+from bnbench.problem import Augmentation, Probes, Problem, Snapshots, Target, Training, find_problem
 from bnbench.variant import STUDIED, VARIANTS, Affine, AffineRule, expand_variants
 
 DIGITS = DataFacts("digits", classes=10, channels=1, fingerprint="ab" * 32, canonical=True)
@@ -100,6 +100,7 @@ CHANGES = {
     "population statistics": (with_training(population_statistics=True), DIGITS, {}),
     "augmentation": (PROBLEM.model_copy(update={"augmentation": Augmentation()}), DIGITS, {}),
     "schedule": (PROBLEM.model_copy(update={"snapshots": Snapshots(schedule="every:4")}), DIGITS, {}),
+    "probes": (PROBLEM.model_copy(update={"probes": Probes(sparsity=True)}), DIGITS, {}),
     "width": (PROBLEM.model_copy(update={"width": 0.25}), DIGITS, {}),
     "split seed": (PROBLEM.model_copy(update={"split_seed": 8}), DIGITS, {}),
     "architecture": (PROBLEM.model_copy(update={"architecture": "mlp"}), DIGITS, {}),
@@ -130,6 +131,20 @@ def test_what_is_compared_makes_another_run_of_the_same_setting(case):
     other = one(problem, data, **grid)
     assert other.run_id != one().run_id
     assert other.setting_id == one().setting_id
+
+
+def test_only_a_probe_that_is_on_is_part_of_the_specification():
+    assert one(PROBLEM.model_copy(update={"probes": Probes(sparsity=False)})).run_id == one().run_id
+    on = one(PROBLEM.model_copy(update={"probes": Probes(sparsity=True)}))
+    assert on.resolved() == {**one().resolved(), "probes": {"sparsity": True}}
+
+
+@pytest.mark.parametrize("name", ["cifar10_3c3d", "cifar100_3c3d", "cifar100_allcnnc"])
+@pytest.mark.parametrize("size", ["full", "tiny"])
+def test_the_problems_of_the_study_have_the_sparsity_probe_on_and_it_can_be_turned_off(name, size):
+    file = find_problem(name)
+    assert one(file.problem(size)).resolved()["probes"] == {"sparsity": True}
+    assert "probes" not in one(file.problem(size, {"probes.sparsity": False})).resolved()
 
 
 def test_no_two_changes_make_the_same_run():

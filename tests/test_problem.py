@@ -355,11 +355,12 @@ def test_an_override_with_an_impossible_value_is_refused(read, text, reason):
     assert f"mine.toml with --set: {reason}" in str(caught.value)
 
 
-def test_every_settable_key_is_one_that_decides_numbers():
+def test_every_settable_key_is_one_that_decides_what_is_recorded():
     assert list(settable_keys()) == [
         "training.batch_size", "training.epochs", "training.learning_rate", "training.l2", "training.momentum",
         "training.population_statistics", "augmentation.crop_padding", "augmentation.horizontal_flip",
-        "augmentation.brightness", "augmentation.contrast", "augmentation.saturation", "snapshots.schedule", "width",
+        "augmentation.brightness", "augmentation.contrast", "augmentation.saturation", "snapshots.schedule",
+        "probes.sparsity", "width",
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from bnbench.architecture import ARCHITECTURES, Layer, Shape, slot_names
 from bnbench.errors import UserError
 from bnbench.placement import canonical_placement, parse_placement
-from bnbench.problem import Augmentation, Problem, Size, Snapshots, Training
+from bnbench.problem import Augmentation, Probes, Problem, Size, Snapshots, Training
 from bnbench.variant import Variant
 
 NUMERICS_VERSION = 1
@@ -66,6 +66,7 @@ class RunSpec:
     training: Training
     augmentation: Augmentation
     snapshots: Snapshots
+    probes: Probes
     seed: int
     precision: Precision
 
@@ -82,8 +83,10 @@ class RunSpec:
     def resolved(self) -> dict[str, Any]:
         """Every field that decides the numbers, as plain JSON values; what the ids are hashes of.
 
-        Not in it: the problem's name and size, prose, targets, the seed list, device and threads.
+        Not in it: the problem's name and size, prose, targets, the seed list, device and threads; nor a probe that
+        is off.
         """
+        probes = self.probes.chosen()
         return {
             "numerics": NUMERICS_VERSION,
             "data": {"name": self.data.name, "fingerprint": self.data.fingerprint},
@@ -97,6 +100,7 @@ class RunSpec:
             "training": self.training.model_dump(),
             "augmentation": self.augmentation.model_dump(),
             "snapshots": self.snapshots.model_dump(),
+            **({"probes": probes} if probes else {}),
             "seed": self.seed,
             "precision": self.precision,
         }
@@ -208,6 +212,7 @@ def expand_grid(
                         training=problem.training.model_copy(update={"learning_rate": rate}),
                         augmentation=problem.augmentation,
                         snapshots=problem.snapshots,
+                        probes=problem.probes,
                         seed=seed,
                         precision=precision,
                     )

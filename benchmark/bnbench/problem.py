@@ -84,6 +84,17 @@ class Snapshots(_Strict):
     schedule: Annotated[str, AfterValidator(_schedule)] = "every:5"
 
 
+class Probes(_Strict):
+    """What else is measured at every evaluation. No probe changes what a run learns; each has a table of its own."""
+
+    sparsity: bool = False
+    """The share of activations that the ReLU after each slot zeroes (`training/sparsity.py`)."""
+
+    def chosen(self) -> dict[str, bool]:
+        """The probes that are on. Only these decide a run's id, so a probe that is added here changes no older one."""
+        return {name: True for name, on in self.model_dump().items() if on}
+
+
 class RunsSource(_Strict):
     """A target that was measured here."""
 
@@ -152,6 +163,7 @@ class Problem(_Strict):
     training: Training
     augmentation: Augmentation = Augmentation()
     snapshots: Snapshots = Snapshots()
+    probes: Probes = Probes()
     targets: Annotated[tuple[Target, ...], BeforeValidator(_to_tuple)] = ()
 
     def first_seeds(self, count: int) -> tuple[int, ...]:
@@ -213,15 +225,15 @@ class ProblemFile:
         return _validated(where, {**raw, "name": self.name, "size": size})
 
 
-SETTABLE = ("training", "augmentation", "snapshots", "width")
-"""The parts of a problem that `--set` may change: those that decide a run's numbers."""
+SETTABLE = ("training", "augmentation", "snapshots", "probes", "width")
+"""The parts of a problem that `--set` may change: those that decide what a run records."""
 
 
 def parse_override(text: str) -> tuple[str, Any]:
     """`training.l2=0` as ("training.l2", 0). The value is read as TOML; a bare word is a string.
 
     Raises:
-        UserError: there is no "=", or the key is not one a run's numbers depend on.
+        UserError: there is no "=", or the key is not one that what a run records depends on.
     """
     key, equals, value = text.partition("=")
     key = key.strip()
@@ -375,6 +387,7 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
         "training": Training,
         "augmentation": Augmentation,
         "snapshots": Snapshots,
+        "probes": Probes,
         "targets": Target,
         "RunsSource": RunsSource,
         "DeepOBSSource": DeepOBSSource,

@@ -34,7 +34,14 @@ def results(tmp_path_factory):
         SyntheticRun("digits_3c3d", "bn", 43, [0.1, 0.6, 0.8], affine=affine(4)),
         SyntheticRun("digits_3c3d", "bn", 42, [0.1, 0.7, 0.8], placement="every", lr_factor=10.0, device="cuda"),
         SyntheticRun("digits_3c3d", "vanilla", 42, [0.1, 0.2], epochs=2, diverged_at_step=15),
-        SyntheticRun("digits_mlp", "bn", 42, [0.1, 0.3, 0.4]),
+        SyntheticRun(
+            "digits_mlp",
+            "bn",
+            42,
+            [0.1, 0.3, 0.4],
+            zeroed={"dense1": [0.5, 0.6, 0.7], "dense2": [0.1, 0.2, 0.3]},
+            overrides={"probes.sparsity": True},
+        ),
         SyntheticRun("digits_mlp", "vanilla", 42, [0.1, 0.3, 0.4], error="Traceback: out of memory"),
     ]
     return open_results(build_store(tmp_path_factory.mktemp("results"), runs))
@@ -48,7 +55,7 @@ def test_runs_has_every_run_that_ended(results):
     diverged = runs[runs["status"] == "diverged"].iloc[0]
     assert (diverged["diverged_at_step"], diverged["placement"], diverged["epochs"]) == (15, "none", 2)
     assert set(runs["device"]) == {"cpu", "cuda"}
-    assert set(runs["overrides"]) == {"training.epochs = 2"}
+    assert set(runs["overrides"]) == {"training.epochs = 2", "training.epochs = 2, probes.sparsity = true"}
     assert list(results.runs().columns[: len(IDENTITY)]) == list(IDENTITY)
 
 
@@ -98,6 +105,20 @@ def test_steps_and_timing(results):
     assert list(results.steps(seed=43, step=[3, 5])["step"]) == [3, 5]
     assert len(results.steps(seed=43, epoch=1)) == 10
     assert list(results.timing(seed=43)["epoch"]) == [1, 2]
+
+
+def test_sparsity_is_that_of_the_runs_with_the_probe(results):
+    everything = results.sparsity()
+    assert list(everything.columns) == SCHEMAS["sparsity"].names
+    measured = everything[["epoch", "step", "slot", "zeroed"]].astype({"slot": str})
+    assert list(measured.itertuples(index=False, name=None)) == [
+        (0, 0, "dense1", 0.5), (0, 0, "dense2", 0.1), (1, 10, "dense1", 0.6),
+        (1, 10, "dense2", 0.2), (2, 20, "dense1", 0.7), (2, 20, "dense2", 0.3),
+    ]  # fmt: skip
+    assert list(results.sparsity(slot="dense2", epoch=[1, 2], columns=["zeroed"])["zeroed"]) == [0.2, 0.3]
+    without = results.sparsity(problem="digits_3c3d")
+    assert len(without) == 0
+    assert list(without.columns) == SCHEMAS["sparsity"].names
 
 
 def test_affine_is_the_trajectory_asked_for(results):

@@ -28,6 +28,14 @@ def test_every_other_change_is_named():
     assert overrides({**run().spec().document(), "numerics": 0}) == ("numerics = 0",)
 
 
+def test_a_probe_that_was_turned_on_or_off_is_named_and_one_that_never_was_asked_for_is_not():
+    assert overrides(run(overrides={"probes.sparsity": True}).spec().document()) == ("probes.sparsity = true",)
+    thesis = find_problem("cifar10_3c3d").problem("full").training.epochs
+    for changes, named in (({}, ()), ({"probes.sparsity": False}, ("probes.sparsity = false",))):
+        spec = SyntheticRun("cifar10_3c3d", "bn", 42, [0.5] * (thesis + 1), overrides=changes).spec()
+        assert overrides(spec.document()) == named
+
+
 def test_of_a_problem_whose_file_is_not_known_nothing_is_said():
     mine = find_problem("digits_3c3d").problem().model_copy(update={"name": "mine"})
     assert overrides(SyntheticRun(mine, "bn", 42, [0.1, 0.2]).spec().document()) is None

@@ -63,6 +63,25 @@ def test_a_sweep_records_every_run_whole(sweep):
         assert os.uname().nodename not in text
 
 
+def test_the_sparsity_probe_writes_a_table_of_its_own_and_changes_no_other(tmp_path):
+    asked = ("run", "cifar10_3c3d", "--size", "tiny", "--variant", "bn_beta", "--epochs", 1, "--device", "cpu")
+    assert invoke(*asked, "--results", tmp_path / "on").exit_code == 0
+    assert invoke(*asked, "--set", "probes.sparsity=false", "--results", tmp_path / "off").exit_code == 0
+    (on,), (off,) = (list((tmp_path / name).glob("*/run.json")) for name in ("on", "off"))
+    measured = pq.read_table(on.parent / "sparsity.parquet").to_pydict()
+    assert measured["epoch"] == [0] * 5 + [1] * 5
+    assert measured["step"] == [0] * 5 + [44] * 5
+    assert measured["slot"] == ["conv1", "conv2", "conv3", "dense1", "dense2"] * 2
+    assert all(0 < share < 1 for share in measured["zeroed"])
+    assert not (off.parent / "sparsity.parquet").exists()
+    assert on.parent.name != off.parent.name
+    identity = {"run_id", "setting_id"}
+    for table in TABLES:
+        first, second = (pq.read_table(each.parent / f"{table}.parquet") for each in (on, off))
+        kept = [name for name in first.column_names if name not in identity]
+        assert first.select(kept).replace_schema_metadata().equals(second.select(kept).replace_schema_metadata())
+
+
 def test_the_ranking_goes_to_stdout_and_the_progress_to_stderr(sweep):
     store, stdout, stderr = sweep
     assert "digits_mlp (tiny)" in stdout

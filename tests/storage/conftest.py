@@ -12,7 +12,7 @@ import pytest
 from bnbench.plan import RunIdentity
 from bnbench.storage.document import RunDocument
 from bnbench.storage.recorder import RunRecorder
-from bnbench.storage.rows import AffineBlock, CurveRow, StepBlock, TimingRow
+from bnbench.storage.rows import AffineBlock, CurveRow, SparsityRow, StepBlock, TimingRow
 from bnbench.storage.schema import TABLES
 
 SLOTS = {"conv1": 4, "conv10": 3, "conv2": 5}
@@ -31,7 +31,11 @@ IDENTITY = RunIdentity(
     seed=7,
 )
 
-DOCUMENT = {"status": "finished", "spec": {"seed": 7}, "provenance": {"device": "cpu"}}
+DOCUMENT = {
+    "status": "finished",
+    "spec": {"seed": 7, "probes": {"sparsity": True}},
+    "provenance": {"device": "cpu"},
+}
 
 Call = Callable[[RunRecorder], None]
 
@@ -75,6 +79,8 @@ def _calls() -> tuple[Call, ...]:
             for split in ("train_eval", "valid", "test")
         ]
         calls.append(lambda recorder, rows=rows: recorder.add_curves(rows))
+        zeroed = [SparsityRow(epoch, done, slot, epoch / (EPOCHS + 1)) for slot in SLOTS]
+        calls.append(lambda recorder, rows=zeroed: recorder.add_sparsity(rows))
         if epoch == EPOCHS:
             break
         step = np.arange(done, done + STEPS)

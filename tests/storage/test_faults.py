@@ -30,6 +30,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from bnbench.storage.files import StorageError
 from bnbench.storage.recorder import RunRecorder
+from bnbench.storage.schema import TABLES
 from bnbench.storage.store import ResultStore
 from storage.conftest import DOCUMENT, EXAMPLE
 store = Path(sys.argv[2])
@@ -110,7 +111,7 @@ for call in (recorder.flush, lambda: recorder.finish(DOCUMENT)):
 ballast.unlink()
 recorder.finish(DOCUMENT)
 import hashlib
-for table in ("curves", "steps", "affine", "timing"):
+for table in TABLES:
     print(hashlib.sha256((recorder.folder / f"{table}.parquet").read_bytes()).hexdigest())
 """
     done = child(code, tmp_path, before=before)

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 from bnbench.storage import parts
 from bnbench.storage.compaction import compact
-from bnbench.storage.document import read_document
+from bnbench.storage.document import read_document, write_document
 from bnbench.storage.files import StorageError
 from bnbench.storage.parts import drop_parts, find_parts
 from bnbench.storage.recorder import RunRecorder
 from bnbench.storage.rows import AffineBlock, StepBlock
 from bnbench.storage.schema import TABLES
+from bnbench.storage.store import ResultStore
 
 from .conftest import DOCUMENT, EXAMPLE
 
@@ -53,7 +54,7 @@ def test_a_run_continued_from_its_parts_ends_in_the_same_files(flush_after, cut,
         EXAMPLE.play(first, 0, cut, flush_after)
         number = first.flush()
         if finishing:  # cut off in the middle of compaction
-            compact(first.folder, EXAMPLE.identity)
+            compact(first.folder, EXAMPLE.identity, TABLES)
         second = RunRecorder(first.folder, EXAMPLE.identity, next_part=number)
         EXAMPLE.play(second, cut, CALLS, flush_after)
         second.finish(DOCUMENT)
@@ -96,7 +97,7 @@ def test_a_flush_writes_one_part_per_table_that_has_rows(example, tmp_path):
     assert not (recorder.folder / "run.json").exists()
 
 
-def test_finishing_leaves_the_four_tables_and_the_document_and_nothing_else(example, tmp_path):
+def test_finishing_leaves_the_promised_tables_and_the_document_and_nothing_else(example, tmp_path):
     document = example.finish(tmp_path, [4, 8])
     folder = tmp_path / example.identity.run_id
     names = sorted(path.name for path in folder.iterdir())
@@ -107,6 +108,7 @@ def test_finishing_leaves_the_four_tables_and_the_document_and_nothing_else(exam
         "steps": 24,
         "affine": 72,
         "timing": 4,
+        "sparsity": 15,
     }
 
 
@@ -181,10 +183,10 @@ def test_a_damaged_part_is_never_compacted(table, example, tmp_path):
     for bad in (good[:-20], good + b"\0", b"", *flipped):
         path.write_bytes(bad)
         with pytest.raises(StorageError, match="is damaged"):
-            compact(recorder.folder, example.identity)
+            compact(recorder.folder, example.identity, TABLES)
     path.unlink()
     with pytest.raises(StorageError, match="cannot be read"):
-        compact(recorder.folder, example.identity)
+        compact(recorder.folder, example.identity, TABLES)
 
 
 def test_compaction_holds_about_one_trajectory_at_a_time(example, tmp_path):
@@ -257,6 +259,43 @@ def test_divergence_before_the_first_update_is_a_result_with_empty_tables(exampl
     assert document.diverged_at_step == 0
     for table in TABLES:
         assert pq.read_table(recorder.folder / f"{table}.parquet").num_rows == 0
+
+
+def without_the_probe(example):
+    """The example as a run whose specification asks for no probe: its document, and its calls."""
+    document = {**DOCUMENT, "spec": {"seed": 7}}
+    return document, [call for call in example.calls if "add_sparsity" not in call.__code__.co_names]
+
+
+def test_a_run_without_a_probe_has_no_table_of_it_and_the_others_are_the_same(example, tmp_path, uninterrupted):
+    document, calls = without_the_probe(example)
+    assert len(calls) == len(example.calls) - 5
+    recorder = RunRecorder.open(tmp_path, example.identity)
+    for call in calls:
+        call(recorder)
+    assert list(recorder.finish(document).tables) == ["curves", "steps", "affine", "timing"]
+    found = {path.stem: path.read_bytes() for path in recorder.folder.glob("*.parquet")}
+    assert found == {table: content for table, content in uninterrupted.items() if table != "sparsity"}
+    assert set(ResultStore(tmp_path).finished()) == {example.identity.run_id}
+    assert ResultStore(tmp_path).warnings() == []
+
+
+def test_rows_of_a_probe_that_the_specification_does_not_ask_for_are_refused(example, tmp_path):
+    recorder = example.record(tmp_path)
+    with pytest.raises(ValueError, match="does not promise the recorded sparsity"):
+        recorder.finish({**DOCUMENT, "spec": {"seed": 7}})
+    assert not (recorder.folder / "run.json").exists()
+
+
+def test_a_document_without_a_promised_table_is_no_finished_run(example, tmp_path):
+    document = example.finish(tmp_path)
+    tables = {name: facts for name, facts in document.tables.items() if name != "sparsity"}
+    write_document(tmp_path / example.identity.run_id, document.model_copy(update={"tables": tables}))
+    store = ResultStore(tmp_path)
+    assert store.finished() == {}
+    assert "sparsity.parquet is missing" in store.warnings()[0]
+    with pytest.raises(StorageError, match="holds no result"):
+        store.read(example.identity.run_id, "sparsity")
 
 
 def test_nothing_is_recorded_after_the_end(example, tmp_path):

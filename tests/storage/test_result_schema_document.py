@@ -32,14 +32,14 @@ def runs(tmp_path, monkeypatch, example, vanilla):
 
 
 def test_every_block_belongs_to_one_of_the_three_tools():
-    assert len(blocks("python", "# pandas")) == 2
+    assert len(blocks("python", "# pandas")) == 3
     assert len(blocks("python", "# polars")) == 1
     assert len(blocks("sql")) == 2
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6
 
 
 def test_the_pandas_examples(runs):
-    curves, trajectory = blocks("python", "# pandas")
+    curves, trajectory, sparsity = blocks("python", "# pandas")
     names: dict[str, object] = {}
     exec(curves, names)
     final = names["final"]
@@ -47,6 +47,10 @@ def test_the_pandas_examples(runs):
     exec(trajectory, names)
     assert names["trajectory"].shape == (12, 4)
     np.testing.assert_allclose(names["trajectory"].mean(axis=1), MEAN_GAMMA, rtol=1e-6)
+    exec(sparsity, names)
+    last = names["last"]
+    assert sorted(last["slot"]) == sorted(2 * ["conv1", "conv10", "conv2"])
+    assert set(last["zeroed"]) == {0.8}
 
 
 def test_the_duckdb_examples(runs):

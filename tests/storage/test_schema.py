@@ -16,7 +16,7 @@ import pytest
 from bnbench.plan import RunIdentity
 from bnbench.storage.parts import write_row_groups
 from bnbench.storage.rows import AffineBlock, CurveRow, StepBlock, TimingRow
-from bnbench.storage.schema import SCHEMA_VERSION, SCHEMAS, TABLES, value_table, with_identity
+from bnbench.storage.schema import SCHEMA_VERSION, SCHEMAS, TABLES, promised_tables, value_table, with_identity
 
 NAME = pa.dictionary(pa.int32(), pa.string())
 IDENTITY_COLUMNS = [
@@ -56,6 +56,12 @@ OWN_COLUMNS = {
         ("train_s", pa.float64()),
         ("eval_s", pa.float64()),
         ("samples_per_s", pa.float64()),
+    ],
+    "sparsity": [
+        ("epoch", pa.int64()),
+        ("step", pa.int64()),
+        ("slot", pa.string()),
+        ("zeroed", pa.float64()),
     ],
 }
 
@@ -98,7 +104,7 @@ def test_one_row_group_is_one_trajectory_sorted_by_parameter_slot_and_step(examp
 
 def test_the_other_tables_are_one_row_group(example, tmp_path):
     example.finish(tmp_path, flush_after=range(0, 40, 3))
-    for table in ("curves", "steps", "timing"):
+    for table in ("curves", "steps", "timing", "sparsity"):
         assert pq.read_metadata(tmp_path / example.identity.run_id / f"{table}.parquet").num_row_groups == 1
 
 
@@ -139,6 +145,19 @@ def test_values_come_back_bit_for_bit_also_those_that_are_no_numbers(example, tm
     back = pq.read_table(path).column("values").combine_chunks().values.to_numpy()
     assert back.tobytes() == strange.tobytes()
     assert pq.read_table(path).column("values").null_count == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "extra"),
+    [
+        ({}, ()),
+        ({"probes": {}}, ()),
+        ({"probes": {"sparsity": True}}, ("sparsity",)),
+        ({"probes": {"a_probe_of_the_future": True}}, ()),
+    ],
+)
+def test_a_specification_promises_four_tables_and_one_for_each_probe_that_is_on(spec, extra):
+    assert promised_tables(spec) == ("curves", "steps", "affine", "timing", *extra)
 
 
 def test_a_table_without_rows_still_has_its_schema(example, tmp_path):

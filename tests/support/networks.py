@@ -63,6 +63,7 @@ def run_spec(
     precision: str = "fp32",
     schedule: str = "every:5",
     crop_padding: int = 2,
+    sparsity: bool = False,
     **training: Any,
 ) -> RunSpec:
     """A resolved run of a network that is as narrow as it gets: 64 images a epoch, 8 a batch."""
@@ -82,6 +83,7 @@ def run_spec(
             "training": settings,
             "augmentation": {"crop_padding": crop_padding},
             "snapshots": {"schedule": schedule},
+            "probes": {"sparsity": sparsity},
         }
     )
     row = variant_named(variant) if isinstance(variant, str) else variant

@@ -15,7 +15,7 @@ import numpy as np
 from bnbench.plan import DataFacts, RunSpec, expand_grid
 from bnbench.problem import Problem, Split, find_problem
 from bnbench.storage.recorder import RunRecorder
-from bnbench.storage.rows import AffineBlock, CurveRow, Parameter, StepBlock, TimingRow
+from bnbench.storage.rows import AffineBlock, CurveRow, Parameter, SparsityRow, StepBlock, TimingRow
 from bnbench.variant import VARIANTS, Variant
 
 _CLASSES_AND_CHANNELS = {"digits": (10, 1), "cifar10": (10, 3), "cifar100": (100, 3)}
@@ -49,6 +49,8 @@ class SyntheticRun:
         default_factory=dict
     )
     """(slot, parameter) to snapshot steps and values [snapshots, channels]."""
+    zeroed: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Slot to the share that its ReLU zeroes, a value per epoch. For problems with the sparsity probe."""
     diverged_at_step: int | None = None
     error: str | None = None
     """Makes it a failed run, which records nothing."""
@@ -121,6 +123,11 @@ def _record(path: Path, run: SyntheticRun) -> None:
     for (slot, parameter), (steps, values) in run.affine.items():
         table = np.asarray(values, np.float32)
         recorder.add_affine(AffineBlock(np.asarray(steps, np.int64), slot, parameter, table))
+    for epoch in range(len(run.accuracy)):
+        step = epoch * run.steps_per_epoch
+        recorder.add_sparsity(
+            [SparsityRow(epoch, step, slot, float(shares[epoch])) for slot, shares in run.zeroed.items()]
+        )
     for epoch in range(1, len(run.accuracy)):
         recorder.add_timing(TimingRow(epoch, 1.0, 0.1, 100.0))
     if run.diverged_at_step is None:

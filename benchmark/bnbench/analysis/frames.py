@@ -73,6 +73,14 @@ class AffineFilters(IdentityFilters, total=False):
     parameter: OneOrMoreTexts
 
 
+class SparsityFilters(IdentityFilters, total=False):
+    """Which rows of `sparsity`."""
+
+    epoch: OneOrMoreIntegers
+    step: OneOrMoreIntegers
+    slot: OneOrMoreTexts
+
+
 class TimingFilters(IdentityFilters, total=False):
     """Which rows of `timing`."""
 
@@ -90,6 +98,8 @@ class RunRecord:
     """The traceback of a failed run."""
     readable: bool
     """Whether the run has its tables: not if it failed, nor if a file is missing or cut short."""
+    tables: tuple[TableName, ...]
+    """Those of them that it has: a probe's table only where the probe was on."""
     dataset: str
     fingerprint: str | None
     """SHA-256 of the pixels and labels it was trained on."""
@@ -206,6 +216,18 @@ class Results:
         """
         return self._frame("timing", ("epoch",), columns, dict(filters))
 
+    def sparsity(self, *, columns: Sequence[str] | None = None, **filters: Unpack[SparsityFilters]) -> pd.DataFrame:
+        """The share of activations that the ReLU after each slot zeroed, per epoch. Runs without the probe: nothing.
+
+        Args:
+            columns: those wanted; all if None.
+            **filters: a value, or several, for any identity column, `epoch`, `step` or `slot`.
+
+        Raises:
+            UserError: a column does not exist, or a table is damaged.
+        """
+        return self._frame("sparsity", ("epoch", "step", "slot"), columns, dict(filters))
+
     def trajectory(self, run_id: str, slot: str, parameter: str) -> Trajectory:
         """One trajectory as arrays: nothing else of the run is read.
 
@@ -244,7 +266,7 @@ class Results:
         pieces = [
             self._store.read(record.identity.run_id, table, columns=columns, filters=rows)
             for record in chosen
-            if record.readable
+            if record.readable and table in record.tables
         ]
         nothing = pa.schema([schema.field(name) for name in columns or schema.names]).empty_table()
         return _to_pandas([piece for piece in pieces if len(piece)] or [nothing])
@@ -320,6 +342,7 @@ def _record(document: RunDocument, readable: bool) -> RunRecord:
         diverged_at_step=document.diverged_at_step,
         error=document.error,
         readable=readable,
+        tables=tuple(document.tables) if readable else (),
         dataset=spec.data.name,
         fingerprint=spec.data.fingerprint,
         canonical_data=spec.canonical_data,
@@ -376,8 +399,12 @@ def _to_pandas(pieces: Sequence[pa.Table]) -> pd.DataFrame:
     return frame
 
 
+_NOT_SHOWN = frozenset({"identity", "tables", "variant_row", "overrides"})
+"""Fields of a record that the frame of runs leaves out or spells otherwise."""
+
+
 def _runs_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
-    own = [field.name for field in fields(RunRecord) if field.name not in {"identity", "variant_row", "overrides"}]
+    own = [field.name for field in fields(RunRecord) if field.name not in _NOT_SHOWN]
     rows = [
         asdict(record.identity)
         | {name: getattr(record, name) for name in own}

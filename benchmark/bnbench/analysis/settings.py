@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from bnbench.errors import UserError
 from bnbench.plan import NUMERICS_VERSION
-from bnbench.problem import Problem, Size, Target, find_problem, problem_files
+from bnbench.problem import Probes, Problem, Size, Target, find_problem, problem_files
 
 _GRID = frozenset({"training.learning_rate"})
 """What the experiments vary: not a matter of the setting."""
@@ -57,8 +57,12 @@ def overrides(spec: Mapping[str, JsonValue]) -> tuple[str, ...] | None:
         **_dotted("training", problem.training.model_dump()),
         **_dotted("augmentation", problem.augmentation.model_dump()),
         **_dotted("snapshots", problem.snapshots.model_dump()),
+        **_dotted("probes", problem.probes.model_dump()),
     }
-    recorded = {key: value for name, part in spec.items() for key, value in _dotted(name, part).items()}
+    # A specification does not name the probes that are off.
+    recorded = _dotted("probes", Probes().model_dump()) | {
+        key: value for name, part in spec.items() for key, value in _dotted(name, part).items()
+    }
     return tuple(
         f"{key} = {_toml(recorded.get(key))}" for key in own if key not in _GRID and recorded.get(key) != own[key]
     )

@@ -16,6 +16,7 @@ _COMMANDS = {
     "run": "train a problem under one or more variants",
     "status": "what a results folder holds",
     "rank": "rank the variants of the recorded runs",
+    "plot": "draw figures: the thesis's by number, others by content",
     "report": "one HTML file of everything that was recorded",
     "data": "fetch, import, verify and list data sets",
     "env": "versions, device and folders in use",

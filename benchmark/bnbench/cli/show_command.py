@@ -86,6 +86,7 @@ def _settings(problem: Problem, data: str, network: str) -> Table:
         "ℓ2": f"{training.l2:g} on convolution and dense weights",
         "augmentation": ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in changes.items()) or "none",
         "snapshots": problem.snapshots.schedule,
+        "probes": ", ".join(problem.probes.chosen()) or "none",
         "seeds": ", ".join(map(str, problem.seeds)),
     }
     for key, value in rows.items():

@@ -19,7 +19,7 @@ from bnbench.plan import RunSpec
 from bnbench.storage.document import Status
 from bnbench.storage.provenance import collect_provenance
 from bnbench.storage.recorder import RunRecorder
-from bnbench.storage.rows import AffineBlock, CurveRow, StepBlock, TimingRow
+from bnbench.storage.rows import AffineBlock, CurveRow, SparsityRow, StepBlock, TimingRow
 from bnbench.training.events import (
     Diverged,
     EpochEvaluated,
@@ -139,6 +139,9 @@ def _record(trainer: Trainer, recorder: RunRecorder, listen: Listener) -> int | 
                         CurveRow(event.epoch, event.step, each.split, each.statistics, each.loss, each.accuracy)
                         for each in event.evaluations
                     ]
+                )
+                recorder.add_sparsity(
+                    [SparsityRow(event.epoch, event.step, each.slot, each.share) for each in event.zeroed]
                 )
                 if event.epoch > 0:
                     speed = event.images / event.train_s

@@ -23,26 +23,34 @@ from bnbench.storage.parts import (
     read_group,
     write_row_groups,
 )
-from bnbench.storage.schema import SCHEMAS, TABLES, TableName, value_columns
+from bnbench.storage.schema import SCHEMAS, TableName, value_columns
 
 Trajectory = tuple[str, str]
 """(parameter, slot), the order in which `affine` is sorted: both as plain strings."""
 
 
-def compact(run_folder: Path, identity: RunIdentity) -> dict[TableName, TableFacts]:
+def compact(run_folder: Path, identity: RunIdentity, tables: Sequence[TableName]) -> dict[TableName, TableFacts]:
     """Write the final tables from all parts; the parts stay. Doing it again gives the same files.
 
     At most one trajectory of `affine` is in memory at a time.
 
+    Args:
+        run_folder: the run's.
+        identity: the run.
+        tables: those that the run's specification promises; one without parts is written empty.
+
     Raises:
         StorageError: a part is damaged or foreign, or the parts do not follow on each other.
+        ValueError: there are parts of a table that is not promised.
         OSError: a table cannot be written.
     """
     parts = find_parts(run_folder, identity)
+    if extra := sorted({part.table for part in parts} - set(tables)):
+        raise ValueError(f"the specification of {identity.run_id} does not promise the recorded {', '.join(extra)}")
     for part in parts:
         check_file(part.path, part.facts)
     facts: dict[TableName, TableFacts] = {}
-    for table in TABLES:
+    for table in tables:
         own = [part for part in parts if part.table == table]
         groups = _trajectories(own, identity) if table == "affine" else _whole(table, own, identity)
         facts[table] = write_row_groups(table_path(run_folder, table), table, identity, groups)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from bnbench.storage.files import atomic_file, reported, sync_folder
 from bnbench.storage.parts import TableFacts
-from bnbench.storage.schema import SCHEMA_VERSION, TABLES, TableName
+from bnbench.storage.schema import SCHEMA_VERSION, TableName, promised_tables
 
 RUN_JSON = "run.json"
 
@@ -141,9 +141,9 @@ def table_path(folder: Path, table: TableName) -> Path:
 
 
 def missing_tables(folder: Path, document: RunDocument) -> list[str]:
-    """What is wrong with the tables that a document vouches for: missing, or of another size than recorded."""
+    """What is wrong with the tables that a run's specification promises: missing, or of another size than recorded."""
     wrong: list[str] = []
-    for table in TABLES:
+    for table in promised_tables(document.spec):
         facts = document.tables.get(table)
         path = table_path(folder, table)
         if facts is None or not path.is_file():

@@ -1,6 +1,6 @@
 """The recorder: takes a run's rows, keeps them safe in parts, and turns them into the final tables once.
 
-The order in which things reach the disk is what makes a run atomic: parts, then the four tables, then `run.json`,
+The order in which things reach the disk is what makes a run atomic: parts, then the tables, then `run.json`,
 then the parts go. A process that dies in between leaves a folder without `run.json`, which is no result.
 """
 
@@ -30,8 +30,8 @@ from bnbench.storage.document import (
 from bnbench.storage.files import StorageError, reported, sync_folder, temporary_files
 from bnbench.storage.parts import PARTS, drop_parts, write_flush
 from bnbench.storage.provenance import without_places
-from bnbench.storage.rows import AffineBlock, CurveRow, StepBlock, TimingRow
-from bnbench.storage.schema import SCHEMA_VERSION, TABLES, Column, TableName, value_table
+from bnbench.storage.rows import AffineBlock, CurveRow, SparsityRow, StepBlock, TimingRow
+from bnbench.storage.schema import SCHEMA_VERSION, TABLES, Column, TableName, promised_tables, value_table
 
 
 class RunRecorder:
@@ -117,6 +117,19 @@ class RunRecorder:
         }
         self._pending["timing"].append(value_table("timing", columns))
 
+    def add_sparsity(self, rows: Iterable[SparsityRow]) -> None:
+        """Take what the ReLUs zeroed, in the order in which it was measured."""
+        self._require_open()
+        taken = list(rows)
+        if taken:
+            columns: dict[str, Column] = {
+                "epoch": np.array([row.epoch for row in taken], np.int64),
+                "step": np.array([row.step for row in taken], np.int64),
+                "slot": [row.slot for row in taken],
+                "zeroed": np.array([row.zeroed for row in taken], np.float64),
+            }
+            self._pending["sparsity"].append(value_table("sparsity", columns))
+
     def flush(self) -> int:
         """Put everything taken so far on disk, as one part per table that has rows.
 
@@ -150,7 +163,8 @@ class RunRecorder:
         Raises:
             StorageError: something cannot be written; there is no `run.json` then.
             TypeError: a value of the document has no JSON form.
-            ValueError: the document is not valid, or the status is "failed".
+            ValueError: the document is not valid, the status is "failed", or rows were recorded for a table that the
+                specification does not promise.
         """
         self._require_open()
         checked = self._document(document)
@@ -158,7 +172,7 @@ class RunRecorder:
             raise ValueError("a failed run is ended with fail(), not with finish()")
         self.flush()
         with reported(self.folder):
-            tables = compact(self.folder, self.identity)
+            tables = compact(self.folder, self.identity, promised_tables(checked.spec))
         complete = checked.model_copy(update={"tables": tables})
         write_document(self.folder, complete)
         self._closed = True

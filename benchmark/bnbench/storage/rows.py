@@ -70,6 +70,30 @@ class TimingRow:
         _check_counts(epoch=self.epoch)
 
 
+@dataclass(frozen=True)
+class SparsityRow:
+    """What the ReLU after one slot zeroed at one evaluation; a row of `sparsity`.
+
+    Raises:
+        TypeError: a value has another type.
+        ValueError: the share is none, the epoch or the step is negative.
+    """
+
+    epoch: int
+    """Epochs done; 0 is before the first step."""
+    step: int
+    """Updates done."""
+    slot: str
+    zeroed: float
+    """Share of the slot's activations, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        _check_scalars(self, {"epoch": int, "step": int, "slot": str, "zeroed": float})
+        _check_counts(epoch=self.epoch, step=self.step)
+        if not 0 <= self.zeroed <= 1:
+            raise ValueError(f"zeroed {self.zeroed} is not between 0 and 1")
+
+
 @dataclass(frozen=True, eq=False)
 class StepBlock:
     """Consecutive training steps, seen in training mode; n rows of `steps`.

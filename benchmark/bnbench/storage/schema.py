@@ -15,14 +15,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import JsonValue
 
 from bnbench.plan import RunIdentity, canonical_json
 
 SCHEMA_VERSION = 1
 """Raised whenever a table or `run.json` changes its meaning; results of another version are refused or migrated."""
 
-TableName = Literal["curves", "steps", "affine", "timing"]
+TableName = Literal["curves", "steps", "affine", "timing", "sparsity"]
 TABLES: tuple[TableName, ...] = get_args(TableName)
+"""Every table there can be; `promised_tables` says which of them a run has."""
+
+_PROBE_TABLES: dict[str, TableName] = {"sparsity": "sparsity"}
+"""The probes that a specification can ask for, and the table that each fills."""
 
 VERSION_KEY = b"bnbench.schema"
 RUN_KEY = b"bnbench.run"
@@ -57,6 +62,7 @@ _VALUE_COLUMNS: dict[TableName, dict[str, pa.DataType]] = {
     },
     "affine": {"step": pa.int64(), "slot": pa.string(), "parameter": pa.string(), "values": _VALUES},
     "timing": {"epoch": pa.int64(), "train_s": pa.float64(), "eval_s": pa.float64(), "samples_per_s": pa.float64()},
+    "sparsity": {"epoch": pa.int64(), "step": pa.int64(), "slot": pa.string(), "zeroed": pa.float64()},
 }
 
 
@@ -68,6 +74,17 @@ def _schema(table: TableName) -> pa.Schema:
 
 SCHEMAS: dict[TableName, pa.Schema] = {table: _schema(table) for table in TABLES}
 """Columns, types and order of every table; no column may be null."""
+
+
+def promised_tables(spec: Mapping[str, JsonValue]) -> tuple[TableName, ...]:
+    """The tables that a run must leave: four that every run has, and one for each probe that is on.
+
+    Args:
+        spec: the specification as `run.json` keeps it.
+    """
+    probes = spec.get("probes")
+    asked = {_PROBE_TABLES[name] for name in probes if name in _PROBE_TABLES} if isinstance(probes, dict) else set()
+    return tuple(table for table in TABLES if table in asked or table not in _PROBE_TABLES.values())
 
 
 def value_columns(table: TableName) -> list[str]:

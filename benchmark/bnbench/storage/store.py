@@ -41,7 +41,7 @@ class StoreContents:
     documents: tuple[RunDocument, ...]
     """Every readable `run.json`, of failed runs too."""
     finished: tuple[RunDocument, ...]
-    """Those that are results: finished or diverged, with all four tables."""
+    """Those that are results: finished or diverged, with every table that their specification promises."""
     unfinished: tuple[str, ...]
     """Folders of runs without a `run.json`: running, or cut off."""
     warnings: tuple[str, ...]

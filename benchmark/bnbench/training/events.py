@@ -65,6 +65,15 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class ZeroedShare:
+    """What the ReLU after one slot zeroes."""
+
+    slot: str
+    share: float
+    """Of the activations that it gets, 0 … 1."""
+
+
+@dataclass(frozen=True)
 class EpochEvaluated:
     """An epoch is over and evaluated; epoch 0 is before the first step."""
 
@@ -76,6 +85,8 @@ class EpochEvaluated:
     eval_s: float
     images: int
     """Images trained on in this epoch."""
+    zeroed: tuple[ZeroedShare, ...] = ()
+    """A value for each slot with a ReLU, in the network's order; empty unless the run has the sparsity probe."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
+from itertools import islice
 
 import torch
 from torch.nn import functional
@@ -17,11 +18,12 @@ from bnbench.plan import RunSpec
 from bnbench.problem import Split
 from bnbench.schedule import snapshot_steps
 from bnbench.training.evaluation import EVALUATION_BATCH, Batches, evaluate_splits, with_population_statistics
-from bnbench.training.events import Diverged, EpochEvaluated, Event, Finished, Paused, StepReached
+from bnbench.training.events import Diverged, EpochEvaluated, Event, Finished, Paused, StepReached, ZeroedShare
 from bnbench.training.numerics import autocast
 from bnbench.training.optimiser import build_optimiser
 from bnbench.training.probes import SnapshotBuffer, StepBuffer
 from bnbench.training.seeding import dropout_mask, generator
+from bnbench.training.sparsity import SPARSITY_BATCHES, zeroed_shares
 
 EVALUATED_SPLITS: tuple[Split, ...] = ("train_eval", "valid", "test")
 
@@ -148,7 +150,11 @@ class Trainer:
         if self.spec.training.population_statistics:
             settled = with_population_statistics(self.network, self._whole_batches(), precision)
             results += evaluate_splits(settled, self._splits(), "population", precision)
-        return EpochEvaluated(epoch, self.step, results, train_s, time.perf_counter() - began, images)
+        zeroed: tuple[ZeroedShare, ...] = ()
+        if self.spec.probes.sparsity:
+            batches = self._pipeline.evaluation_batches("train_eval", EVALUATION_BATCH)
+            zeroed = zeroed_shares(self.network, islice(batches, SPARSITY_BATCHES), precision)
+        return EpochEvaluated(epoch, self.step, results, train_s, time.perf_counter() - began, images, zeroed)
 
     def _splits(self) -> dict[Split, Batches]:
         return {split: self._pipeline.evaluation_batches(split, EVALUATION_BATCH) for split in EVALUATED_SPLITS}

@@ -1,0 +1,74 @@
+"""The sparsity probe: how much of what reaches each ReLU it sets to zero (thesis, section 3.3.1 and outlook)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from bnbench.network.build import Network
+from bnbench.network.layers import Slot
+from bnbench.plan import Precision
+from bnbench.training.evaluation import Batches
+from bnbench.training.events import ZeroedShare
+from bnbench.training.numerics import autocast
+
+SPARSITY_BATCHES = 4
+"""Evaluation batches that the probe looks at, the first ones of `train_eval` in its fixed order: 500 images, or all of
+a smaller split. They are the same at every epoch, for every variant and every run seed."""
+
+
+def zeroed_shares(network: Network, batches: Batches, precision: Precision) -> tuple[ZeroedShare, ...]:
+    """The share of activations that the ReLU after each slot zeroes, in eval mode and without dropout.
+
+    Counted where a slot hands over its pre-activations, so before any pooling, although the network itself pools first
+    (max and ReLU commute). An activation counts as zeroed where ReLU makes it 0, that is where it is at most 0; NaN is
+    not. Counts are whole numbers, so the shares do not depend on the batches' size.
+
+    Args:
+        network: left as it came in: parameters, running statistics and mode.
+        batches: (images, labels); at least one.
+        precision: of the forward pass.
+
+    Returns:
+        A share for each slot with a ReLU, in the network's order; none for an output without one.
+
+    Raises:
+        RuntimeError: a pass did not go through every slot exactly once, so there is nothing to be said about it.
+    """
+    slots = {name: cast(Slot, module) for name, module in network.slots.items()}
+    counts = {name: _Count() for name, slot in slots.items() if slot.activation}
+    hooks = [slots[name].register_forward_hook(partial(_look, count)) for name, count in counts.items()]
+    was_training = network.training
+    network.eval()
+    passes = 0
+    try:
+        with torch.inference_mode():
+            for inputs, _ in batches:
+                with autocast(precision, inputs.device):
+                    network(inputs)
+                passes += 1
+    finally:
+        for hook in hooks:
+            hook.remove()
+        network.train(was_training)
+    if passes == 0 or any(count.calls != passes for count in counts.values()):
+        raise RuntimeError(f"{passes} passes, but the slots saw {[count.calls for count in counts.values()]}")
+    return tuple(ZeroedShare(name, int(count.zeroed) / count.all) for name, count in counts.items())
+
+
+class _Count:
+    """Activations of one slot. The number of zeroed ones stays on the device until the end, which waits for nothing."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.all = 0
+        self.zeroed: Tensor | int = 0
+
+
+def _look(count: _Count, slot: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    count.calls += 1
+    count.all += output.numel()
+    count.zeroed = count.zeroed + (output <= 0).sum()
