@@ -245,6 +245,17 @@ class Results:
         flat = np.asarray(pc.list_flatten(table.column("values")), dtype=np.float32)
         return Trajectory(table.column("step").to_numpy(), flat.reshape(len(table), -1))
 
+    def trajectory_names(self, run_id: str) -> tuple[tuple[str, str], ...]:
+        """(slot, parameter) of every trajectory of a run, sorted by parameter, then slot; no values are read.
+
+        Raises:
+            UserError: the run is not there.
+        """
+        self._one(run_id)
+        table = self._store.read(run_id, "affine", columns=["parameter", "slot"])
+        found = table.group_by(["parameter", "slot"], use_threads=False).aggregate([]).to_pylist()
+        return tuple((row["slot"], row["parameter"]) for row in found)
+
     def _one(self, run_id: str) -> RunRecord:
         for record in self.records:
             if record.identity.run_id == run_id and record.readable:

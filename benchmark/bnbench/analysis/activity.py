@@ -1,0 +1,610 @@
+"""How active γ and β are: how far γ is from 1 and β from 0, at the end of training and on the way there.
+
+The founding study compared its trajectories by eye and named the metrics it lacked (section 3.3.1): mean, median,
+magnitude, number of zero-crossings, and the share of activations that the following ReLU zeroes.
+
+    results = bnbench.open_results("results/runs")
+    activity_summary(results, problem="cifar100_allcnnc", parameter="gamma")       # a row per run, slot and parameter
+    activity_over_training(results, problem="cifar100_allcnnc", slot="conv1")      # ... and snapshot
+    sparsity_summary(results, problem="cifar100_allcnnc")                          # what each ReLU zeroes
+
+Every measure is of one *trajectory*: γ, β or the bias of one slot of one run, an array [snapshots, channels]. One is
+read at a time, so memory is that of one trajectory (and of the resulting frame) however large the store is.
+
+**Neutral** is 1 for γ, 0 for β and for a bias; a *deviation* is a value minus neutral. **Dead band:** deviations of at
+most 5 % of the largest one (of any channel of the trajectory, at any snapshot) count as neither above nor below neutral
+where crossings are counted and where a final value is asked for: every γ and β starts at exactly neutral, and what
+stays about there crosses it by noise alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Unpack, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bnbench.analysis.frames import IdentityFilters, OneOrMoreTexts, Results, RunRecord, Trajectory
+from bnbench.architecture import ARCHITECTURES, slot_names
+from bnbench.errors import UserError, unknown
+from bnbench.placement import parse_placement
+from bnbench.storage.schema import IDENTITY
+from bnbench.variant import VARIANTS, Affine
+
+NEUTRAL: dict[str, float] = {"gamma": 1.0, "beta": 0.0, "bias": 0.0}
+"""The value at which a parameter does nothing, in the order in which parameters are listed."""
+
+DEAD_BAND = 0.05
+"""Half the width of the dead band, as a share of the trajectory's largest deviation."""
+
+SMOOTHED_SHARE = 0.01
+"""The moving average's width, as a share of the steps (thesis.md's rule for claim c20, and so for the next)."""
+EXCESS_ALLOWED = 1.5
+"""A smoothed trajectory is monotonic if its total variation is at most this many times |end - start|."""
+
+REACHED_SHARE = 0.95
+"""Share of its final deviation at which a channel counts as having arrived."""
+
+EARLY_SHARE = 0.1
+"""Share of the steps after which the early magnitude is taken."""
+
+_BLOCK = 32
+"""Channels that are measured together: bounds the memory of intermediate results, and fits a processor's cache."""
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float32] | Floats
+
+
+class ActivityFilters(IdentityFilters, total=False):
+    """Which trajectories."""
+
+    slot: OneOrMoreTexts
+    parameter: OneOrMoreTexts
+
+
+@dataclass(frozen=True)
+class SnapshotMeasures:
+    """What holds across the channels of a trajectory, a value for each snapshot."""
+
+    mean: Floats
+    median: Floats
+    standard_deviation: Floats
+    """Over the channels, which are all there are: the squares' sum is divided by their number."""
+    minimum: Floats
+    maximum: Floats
+    magnitude: Floats
+    """A = mean of |value - neutral| over the channels: ‖γ - 1‖₁ or ‖β‖₁ per channel."""
+    root_mean_square: Floats
+    """‖γ - 1‖₂ or ‖β‖₂ over √channels."""
+    share_above: Floats
+    """Channels whose value is greater than neutral, 0 to 1; without any dead band."""
+    share_below: Floats
+
+
+@dataclass(frozen=True)
+class TrajectoryMeasures:
+    """What one trajectory did. Up to the first `dead_band` at its last snapshot, then over the whole of training."""
+
+    channels: int
+    snapshots: int
+    last_step: int
+    """The step of the last snapshot: of a diverged run, the last whose values are all finite."""
+    mean: float
+    median: float
+    standard_deviation: float
+    minimum: float
+    maximum: float
+    magnitude: float
+    root_mean_square: float
+    share_above: float
+    share_below: float
+    lowest: float
+    """The smallest value of any channel at any snapshot."""
+    highest: float
+    early_magnitude: float
+    """The magnitude at the last snapshot within the first tenth of the steps."""
+    dead_band: float
+    """Half its width, in the parameter's own units."""
+    crossings: float
+    """How often a channel crosses neutral, mean over the channels; visits to the dead band do not count."""
+    most_crossings: int
+    """Of any channel."""
+    crossing_share: float
+    """Channels that cross neutral at all, 0 to 1."""
+    monotonic_share: float
+    """Channels whose trajectory is monotonic, 0 to 1; one that never moves is."""
+    excess_variation: float
+    """Smoothed total variation over |end - start|, median over the channels: 1 is monotonic, infinity returns to where
+    it came from."""
+    settled_step: float
+    """The first step at which a channel has 95 % of its final deviation, median over the channels that end outside the
+    dead band; NaN where there are none."""
+
+
+MEASURES: tuple[str, ...] = tuple(field.name for field in fields(TrajectoryMeasures))
+"""The measured columns of `activity_summary`."""
+
+_MEANS = tuple(name for name in MEASURES if name not in {"channels", "snapshots", "last_step"})
+
+
+# --- one trajectory ---------------------------------------------------------------------------------------------
+
+
+def snapshot_measures(values: Values, neutral: float) -> SnapshotMeasures:
+    """The measures across channels, snapshot by snapshot.
+
+    Args:
+        values: [snapshots, channels].
+        neutral: the value at which the parameter does nothing.
+    """
+    exact = values.astype(np.float64)
+    deviation = exact - neutral
+    return SnapshotMeasures(
+        mean=exact.mean(axis=1),
+        median=np.median(exact, axis=1),
+        standard_deviation=exact.std(axis=1),
+        minimum=exact.min(axis=1),
+        maximum=exact.max(axis=1),
+        magnitude=np.abs(deviation).mean(axis=1),
+        root_mean_square=np.sqrt(np.square(deviation).mean(axis=1)),
+        share_above=(deviation > 0).mean(axis=1),
+        share_below=(deviation < 0).mean(axis=1),
+    )
+
+
+def dead_band(values: Values, neutral: float) -> float:
+    """Half the width of a trajectory's dead band: 5 % of the largest deviation of any channel at any snapshot."""
+    return DEAD_BAND * max(float(values.max()) - neutral, neutral - float(values.min()), 0.0)
+
+
+def crossings(values: Values, neutral: float, band: float) -> Integers:
+    """How often each channel goes from one side of the dead band to the other.
+
+    Args:
+        values: [snapshots, channels].
+        neutral: the middle of the band.
+        band: half its width; a value at its edge is inside.
+
+    Returns:
+        [channels]. A channel that starts inside, leaves and comes back to the side it left to has not crossed.
+    """
+    return _per_channel(lambda block: _crossings(block - neutral, band), values).astype(np.int64)
+
+
+def smoothed(steps: Integers, values: Values) -> Floats:
+    """The moving average over 1 % of the steps, centred, cut off at both ends of training.
+
+    Every snapshot becomes the mean of those at most half a per cent of the steps away from it, so the result of a
+    monotonic series is monotonic, and it does not matter whether snapshots are evenly spaced.
+
+    Args:
+        steps: [snapshots], ascending.
+        values: [snapshots, channels].
+
+    Returns:
+        [snapshots, channels]
+    """
+    return np.ascontiguousarray(_smoothed(_Window.of(steps), values.T.astype(np.float64)).T)
+
+
+def excess_variation(steps: Integers, values: Values) -> Floats:
+    """The total variation of each channel's smoothed trajectory over |end - start| of the same.
+
+    Args:
+        steps: [snapshots], ascending.
+        values: [snapshots, channels].
+
+    Returns:
+        [channels]: 1 for what only rises or only falls or never moves, infinity for what moves and ends where it began.
+    """
+    window = _Window.of(steps)
+    return _per_channel(lambda block: _excess(_smoothed(window, block)), values)
+
+
+def monotonic(steps: Integers, values: Values) -> npt.NDArray[np.bool_]:
+    """Which channels are monotonic by the rule of claim c20: smoothed total variation at most 1.5 · |end - start|.
+
+    Args:
+        steps: [snapshots], ascending.
+        values: [snapshots, channels].
+
+    Returns:
+        [channels]
+    """
+    return excess_variation(steps, values) <= EXCESS_ALLOWED
+
+
+def settled_steps(steps: Integers, values: Values, neutral: float, band: float) -> Floats:
+    """The first snapshot's step at which each channel has 95 % of its final deviation, on the final side of neutral.
+
+    Args:
+        steps: [snapshots], ascending.
+        values: [snapshots, channels].
+        neutral: where deviations are counted from.
+        band: half the width of the dead band.
+
+    Returns:
+        [channels]: NaN for a channel that ends inside the dead band, which has no final value to arrive at.
+    """
+    return _per_channel(lambda block: _settled(steps, block - neutral, band), values)
+
+
+def measure_trajectory(trajectory: Trajectory, parameter: str) -> TrajectoryMeasures:
+    """Everything about one trajectory; of one with values that are not finite, up to the first such snapshot.
+
+    Args:
+        trajectory: at least one snapshot.
+        parameter: "gamma", "beta" or "bias".
+
+    Raises:
+        ValueError: no snapshot is finite throughout.
+    """
+    neutral = NEUTRAL[parameter]
+    steps, values = _finite(trajectory)
+    if len(steps) == 0:
+        raise ValueError("no snapshot of the trajectory is finite")
+    early = np.searchsorted(steps, steps[0] + EARLY_SHARE * (steps[-1] - steps[0]), side="right") - 1
+    last = snapshot_measures(values[[early, -1]], neutral)
+    band = dead_band(values, neutral)
+    crossed = crossings(values, neutral, band)
+    excess = excess_variation(steps, values)
+    settled = settled_steps(steps, values, neutral, band)
+    arrived = settled[~np.isnan(settled)]
+    return TrajectoryMeasures(
+        channels=values.shape[1],
+        snapshots=len(steps),
+        last_step=int(steps[-1]),
+        **{name: float(column[-1]) for name, column in vars(last).items()},
+        lowest=float(values.min()),
+        highest=float(values.max()),
+        early_magnitude=float(last.magnitude[0]),
+        dead_band=band,
+        crossings=float(crossed.mean()),
+        most_crossings=int(crossed.max()),
+        crossing_share=float((crossed > 0).mean()),
+        monotonic_share=float((excess <= EXCESS_ALLOWED).mean()),
+        excess_variation=float(np.median(excess)),
+        settled_step=float(np.median(arrived)) if len(arrived) else float("nan"),
+    )
+
+
+def _per_channel(measure: Callable[[Floats], Floats], values: Values) -> Floats:
+    """A measure of each channel on its own, a few channels at a time as rows [channels, snapshots]."""
+    blocks = range(0, values.shape[1], _BLOCK)
+    return np.concatenate(
+        [measure(np.ascontiguousarray(values[:, start : start + _BLOCK].T, np.float64)) for start in blocks]
+    )
+
+
+def _crossings(deviation: Floats, band: float) -> Floats:
+    side = (deviation > band).astype(np.int8) - (deviation < -band).astype(np.int8)
+    # Inside the band, a channel counts as still being where it was last seen outside.
+    seen = np.maximum.accumulate(np.where(side != 0, np.arange(side.shape[1]), 0), axis=1)
+    side = np.take_along_axis(side, seen, axis=1)
+    changes: Floats = (side[:, 1:] * side[:, :-1] < 0).sum(axis=1).astype(np.float64)
+    return changes
+
+
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """Which snapshots are averaged: for each one the first, and the one after the last."""
+
+    start: npt.NDArray[np.intp]
+    stop: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, steps: Integers) -> _Window:
+        reach = SMOOTHED_SHARE / 2 * float(steps[-1] - steps[0])
+        return cls(np.searchsorted(steps, steps - reach, "left"), np.searchsorted(steps, steps + reach, "right"))
+
+
+def _smoothed(window: _Window, values: Floats) -> Floats:
+    """[channels, snapshots] to the same."""
+    # Counted from the first value, so that what never moves stays exactly where it is.
+    sums = np.zeros((values.shape[0], values.shape[1] + 1))
+    np.cumsum(values - values[:, :1], axis=1, out=sums[:, 1:])
+    means: Floats = values[:, :1] + (sums[:, window.stop] - sums[:, window.start]) / (window.stop - window.start)
+    return means
+
+
+def _excess(values: Floats) -> Floats:
+    variation = np.abs(np.diff(values, axis=1)).sum(axis=1)
+    distance = np.abs(values[:, -1] - values[:, 0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = variation / distance
+    # Summing rounds, and no path is shorter than the straight one.
+    return np.where(variation == 0, 1.0, np.maximum(ratio, 1.0))
+
+
+def _settled(steps: Integers, deviation: Floats, band: float) -> Floats:
+    final = deviation[:, -1:]
+    there = deviation * np.sign(final) >= REACHED_SHARE * np.abs(final)
+    reached = steps[there.argmax(axis=1)].astype(np.float64)
+    return np.where(np.abs(final[:, 0]) > band, reached, np.nan)
+
+
+def _finite(trajectory: Trajectory) -> tuple[Integers, npt.NDArray[np.float32]]:
+    """A trajectory up to its first snapshot with a value that is not finite."""
+    good = np.asarray(np.isfinite(trajectory.values).all(axis=1))
+    count = good.size if good.all() else int(good.argmin())
+    return trajectory.steps[:count], trajectory.values[:count]
+
+
+# --- the store --------------------------------------------------------------------------------------------------
+
+
+def activity_summary(
+    results: Results, *, learned_only: bool = True, **filters: Unpack[ActivityFilters]
+) -> pd.DataFrame:
+    """What every trajectory did: one row per run, slot and parameter.
+
+    Args:
+        results: an opened results folder.
+        learned_only: leave out what the variant keeps fixed (and so has no activity).
+        **filters: a value, or several, for any identity column, `slot` or `parameter` ("gamma", "beta", "bias").
+
+    Returns:
+        The identity columns; `status` ("finished" or "diverged": the numbers are then those before the divergence);
+        `variant_row` (the variant's row of the table, as JSON); `slot`; `position` (the slot's place in the network,
+        from 0); `parameter`; `learned`; then `MEASURES`, the fields of `TrajectoryMeasures`. Sorted by run, parameter
+        (γ, β, bias) and position. Runs without snapshots have no rows.
+
+    Raises:
+        UserError: a filter does not exist, or a table is damaged.
+    """
+    rows: list[dict[str, object]] = []
+    for each in _trajectories(results, learned_only=learned_only, filters=filters):
+        trajectory = results.trajectory(each.record.identity.run_id, each.slot, each.parameter)
+        if len(_finite(trajectory)[0]):
+            rows.append({**each.columns(), **asdict(measure_trajectory(trajectory, each.parameter))})
+    return _categorical(pd.DataFrame(rows, columns=[*IDENTITY, *_OWN, *MEASURES]))
+
+
+def activity_over_training(
+    results: Results, *, at_most: int | None = 200, learned_only: bool = True, **filters: Unpack[ActivityFilters]
+) -> pd.DataFrame:
+    """The measures across channels over training: one row per run, slot, parameter and snapshot.
+
+    Args:
+        results: an opened results folder.
+        at_most: so many snapshots of each trajectory, at least 2, evenly spaced, the first and the last among them;
+            None for all (a full-length run has 11,000).
+        learned_only: leave out what the variant keeps fixed.
+        **filters: a value, or several, for any identity column, `slot` or `parameter`.
+
+    Returns:
+        The same leading columns as `activity_summary`, then `step` and the fields of `SnapshotMeasures`. Snapshots
+        after a value that is not finite are left out.
+
+    Raises:
+        UserError: a filter does not exist, or a table is damaged.
+    """
+    if at_most is not None and at_most < 2:
+        raise ValueError(f"at_most is {at_most}: a trajectory has a first and a last snapshot")
+    pieces: list[dict[str, object]] = []
+    lengths: list[int] = []
+    measured: list[pd.DataFrame] = []
+    for each in _trajectories(results, learned_only=learned_only, filters=filters):
+        steps, values = _finite(results.trajectory(each.record.identity.run_id, each.slot, each.parameter))
+        if at_most is not None and len(steps) > at_most:
+            kept = np.linspace(0, len(steps) - 1, at_most).round().astype(np.int64)
+            steps, values = steps[kept], values[kept]
+        if len(steps):
+            pieces.append(each.columns())
+            lengths.append(len(steps))
+            measured.append(pd.DataFrame({"step": steps, **vars(snapshot_measures(values, NEUTRAL[each.parameter]))}))
+    names = ["step", *(field.name for field in fields(SnapshotMeasures))]
+    who = _categorical(pd.DataFrame(pieces, columns=[*IDENTITY, *_OWN]))
+    repeated = who.loc[who.index.repeat(lengths)].reset_index(drop=True)
+    numbers = pd.concat(measured, ignore_index=True) if measured else pd.DataFrame(columns=names, dtype=np.float64)
+    return pd.concat([repeated, numbers], axis=1)
+
+
+def sparsity_summary(results: Results, **filters: Unpack[IdentityFilters]) -> pd.DataFrame:
+    """The share of activations that the ReLU after each slot zeroes: one row per run and slot.
+
+    Args:
+        results: an opened results folder.
+        **filters: a value, or several, for any identity column.
+
+    Returns:
+        The identity columns; `status`; `variant_row`; `slot`; `position`; `epochs` (the last one measured); the share
+        `initial` (before training), `final` (mean over the last tenth of the epochs, as for the curves), `least` and
+        `most` of all epochs. Runs without the sparsity probe have no rows.
+
+    Raises:
+        UserError: a filter does not exist, or a table is damaged.
+    """
+    rows: list[dict[str, object]] = []
+    frame = results.sparsity(columns=["run_id", "epoch", "slot", "zeroed"], **filters)
+    records = {record.identity.run_id: record for record in results.records}
+    for run_id, own in frame.groupby("run_id", observed=True):
+        record = records[str(run_id)]
+        positions = _positions(record, [str(name) for name in own["slot"].unique()])
+        for slot, shares in sorted(own.groupby("slot", observed=True), key=lambda pair: positions[str(pair[0])]):
+            epoch, zeroed = shares["epoch"].to_numpy(), shares["zeroed"].to_numpy()
+            last = int(epoch.max())
+            rows.append(
+                {
+                    **asdict(record.identity),
+                    "status": record.status,
+                    "variant_row": record.variant_row,
+                    "slot": str(slot),
+                    "position": positions[str(slot)],
+                    "epochs": last,
+                    "initial": float(zeroed[epoch == 0][0]),
+                    "final": float(zeroed[epoch > last - max(1, last // 10)].mean()),
+                    "least": float(zeroed.min()),
+                    "most": float(zeroed.max()),
+                }
+            )
+    names = ["status", "variant_row", "slot", "position", "epochs", "initial", "final", "least", "most"]
+    return _categorical(pd.DataFrame(rows, columns=[*IDENTITY, *names]))
+
+
+def average_over_seeds(summary: pd.DataFrame, measures: Sequence[str] = _MEANS) -> pd.DataFrame:
+    """A summary's means over the seeds of each setting, placement, learning rate and variant.
+
+    Args:
+        summary: of `activity_summary`, or (with its own measures) of `sparsity_summary`.
+        measures: the columns to average.
+
+    Returns:
+        One row per setting_id, problems, size, placement, mask, learning_rate, variant, slot, position and (where the
+        summary has it) parameter, in the order of the catalogue and the network. `seeds` is a tuple, `diverged` the
+        number of runs among them that diverged; with any, a mean gives way to NaN. Each measure has its mean and, as
+        `<measure>_deviation`, the sample standard deviation over the seeds (NaN for one). A variant whose row of the
+        table differs between runs is several: `bn#1`, `bn#2`.
+    """
+    keys = ["setting_id", "size", "placement", "mask", "learning_rate", "variant", "variant_row", "position", "slot"]
+    keys += [name for name in ("parameter",) if name in summary]
+    rows: list[dict[str, Any]] = []
+    labels = _variant_labels(summary)
+    for values, own in summary.groupby(keys, observed=True, sort=False):
+        key = dict(zip(keys, values, strict=True))
+        diverged = int((own["status"] == "diverged").sum())
+        row: dict[str, Any] = {
+            "setting_id": key["setting_id"],
+            "problems": tuple(sorted({str(name) for name in own["problem"]})),
+            **{name: key[name] for name in ("size", "placement", "mask", "learning_rate")},
+            "variant": labels[str(key["setting_id"]), str(key["variant"]), str(key["variant_row"])],
+            **{name: key[name] for name in keys[7:]},
+            "seeds": tuple(sorted(int(seed) for seed in own["seed"])),
+            "diverged": diverged,
+        }
+        for name in measures:
+            column = own[name].to_numpy(np.float64)
+            row[name] = float("nan") if diverged else float(column.mean())
+            row[f"{name}_deviation"] = float(column.std(ddof=1)) if len(column) > 1 and not diverged else float("nan")
+        rows.append(row)
+    rows.sort(key=_order)
+    return pd.DataFrame(rows)
+
+
+_OWN = ("status", "variant_row", "slot", "position", "parameter", "learned")
+_TEXT = frozenset(name for name, kind in IDENTITY.items() if name not in {"learning_rate", "seed"}) | {
+    "status",
+    "variant_row",
+    "slot",
+    "parameter",
+}
+
+
+@dataclass(frozen=True)
+class _Trajectory:
+    """One trajectory of the store, not read yet."""
+
+    record: RunRecord
+    slot: str
+    position: int
+    parameter: str
+    learned: bool
+
+    def columns(self) -> dict[str, object]:
+        return {
+            **asdict(self.record.identity),
+            "status": self.record.status,
+            "variant_row": self.record.variant_row,
+            "slot": self.slot,
+            "position": self.position,
+            "parameter": self.parameter,
+            "learned": self.learned,
+        }
+
+
+def _trajectories(results: Results, *, learned_only: bool, filters: ActivityFilters) -> Iterator[_Trajectory]:
+    """Those asked for, run by run, in the order of parameters and of the network."""
+    slots, parameters = _wanted(filters.get("slot")), _wanted(filters.get("parameter"))
+    for parameter in parameters or ():
+        if parameter not in NEUTRAL:
+            raise unknown("parameter", parameter, NEUTRAL)
+    runs = {name: value for name, value in filters.items() if name not in {"slot", "parameter"}}
+    for record in results.select(**cast(IdentityFilters, runs)):
+        if not record.readable:
+            continue
+        names = results.trajectory_names(record.identity.run_id)
+        positions = _positions(record, [slot for slot, _ in names])
+        for slot, parameter in sorted(names, key=lambda name: (list(NEUTRAL).index(name[1]), positions[name[0]])):
+            if (slots and slot not in slots) or (parameters and parameter not in parameters):
+                continue
+            learned = _is_learned(record, slot, parameter)
+            if learned or not learned_only:
+                yield _Trajectory(record, slot, positions[slot], parameter, learned)
+
+
+def _wanted(values: OneOrMoreTexts | None) -> set[str] | None:
+    if values is None:
+        return None
+    return {values} if isinstance(values, str) else set(values)
+
+
+def _positions(record: RunRecord, names: Sequence[str]) -> dict[str, int]:
+    """Each slot's place in the network; by name, numbers as numbers, where the architecture is not known here."""
+    found = list(_slots(record) or sorted(set(names), key=_natural))
+    return {name: found.index(name) if name in found else len(found) for name in names}
+
+
+def _slots(record: RunRecord) -> list[str] | None:
+    """The network's slots in order; None where the package that offered the architecture is gone."""
+    try:
+        # Names and their number do not depend on the number of classes.
+        return slot_names(ARCHITECTURES.get(record.architecture).layers(2, record.width))
+    except UserError:
+        return None
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+
+
+def _is_learned(record: RunRecord, slot: str, parameter: str) -> bool:
+    """Whether the optimiser moves a trajectory, by the variant's row of the table as the run recorded it."""
+    row = json.loads(record.variant_row)
+    if parameter == "bias":
+        return bool(row.get("train_weights", True))
+    rule = row[parameter]
+    if rule["status"] != Affine.LEARNED:
+        return False
+    slots = _slots(record)
+    if rule.get("learned_in") is None or slots is None:
+        return True
+    return parse_placement(rule["learned_in"], slots)[slots.index(slot)] == "1"
+
+
+def _categorical(frame: pd.DataFrame) -> pd.DataFrame:
+    """Text becomes categorical, since it repeats itself endlessly."""
+    return frame.astype({name: "category" for name in frame.columns if name in _TEXT})
+
+
+def _variant_labels(summary: pd.DataFrame) -> dict[tuple[str, str, str], str]:
+    """(setting, variant, row) to the name it is shown under: numbered where one name was defined in several ways."""
+    named = summary[["setting_id", "variant", "variant_row"]].astype(str).drop_duplicates()
+    labels: dict[tuple[str, str, str], str] = {}
+    for (setting, variant), own in named.groupby(["setting_id", "variant"]):
+        rows = sorted(own["variant_row"])
+        for number, row in enumerate(rows, start=1):
+            labels[str(setting), str(variant), row] = str(variant) if len(rows) == 1 else f"{variant}#{number}"
+    return labels
+
+
+def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+    familiar, catalogue, parameters = ("hidden", "every"), VARIANTS.names(), list(NEUTRAL)
+    placement, variant = str(row["placement"]), str(row["variant"]).partition("#")[0]
+    return (
+        row["problems"],
+        row["size"],
+        row["setting_id"],
+        row["learning_rate"],
+        familiar.index(placement) if placement in familiar else len(familiar),
+        placement,
+        catalogue.index(variant) if variant in catalogue else len(catalogue),
+        row["variant"],
+        parameters.index(str(row["parameter"])) if "parameter" in row else 0,
+        row["position"],
+    )
