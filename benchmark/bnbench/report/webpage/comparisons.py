@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnbench.analysis.ranking import RankedGroup, Ranking
+from bnbench.analysis.settings import problem_at
 from bnbench.placement import NOWHERE
+from bnbench.report.groups import seed_order
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,9 @@ class Comparison:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Every seed that any of the variants was run with, in the order of the first variant that has it."""
-        return tuple(dict.fromkeys(seed for row in self.group.rows for seed in row.seeds))
+        """Every seed that any of the variants was run with, in the order of the problem's list."""
+        seeds = {seed for row in self.group.rows for seed in row.seeds}
+        return tuple(seed_order(seeds, self.group.problems[0], self.group.sizes[0]))
 
 
 def comparisons(ranking: Ranking) -> tuple[Comparison, ...]:
@@ -84,9 +87,22 @@ class Commands:
         placement = () if group.placement == NOWHERE else ("--placement", group.placement)
         return self.line("rank", *group.problems, *_size(group.sizes), *placement, *more)
 
-    def curves(self, group: RankedGroup) -> str:
-        """The curves of one group."""
-        return self.line("plot", *group.problems)
+    def plot(self, group: RankedGroup, kind: str, *more: object) -> str:
+        """A figure of one group, by its kind."""
+        problems = [word for problem in group.problems for word in ("--problem", problem)]
+        placement = () if group.placement == NOWHERE else ("--placement", group.placement)
+        factor = () if self._factor(group) is None else ("--lr-factor", f"{self._factor(group):g}")
+        return self.line("plot", "--kind", kind, *problems, *_size(group.sizes), *placement, *factor, *more)
+
+    def activity(self, group: RankedGroup) -> str:
+        """The activity of γ and β of one group."""
+        placement = () if group.placement == NOWHERE else ("--placement", group.placement)
+        return self.line("activity", *group.problems, *_size(group.sizes), *placement)
+
+    def _factor(self, group: RankedGroup) -> float | None:
+        """The learning rate over the problem's own; None where its file is not known."""
+        known = problem_at(group.problems[0], group.sizes[0])
+        return None if known is None else float(f"{group.learning_rate / known.training.learning_rate:.6g}")
 
     @property
     def _folder(self) -> str:

@@ -106,8 +106,13 @@ def number(value: float | None, digits: int = 3, *, signed: bool = False) -> Cel
         return empty()
     if not math.isfinite(value):
         return Cell(text(str(value)), str(value), number=True)
-    sign = "+" if signed else ""
-    return Cell(text(f"{value:{sign}.{digits}f}".replace("-", "−")), repr(value), number=True)
+    return Cell(text(decimal(value, digits, signed=signed)), repr(value), number=True)
+
+
+def decimal(value: float, digits: int = 3, *, signed: bool = False) -> str:
+    """A number with a real minus sign, and none in front of a zero."""
+    written = f"{value:{'+' if signed else ''}.{digits}f}"
+    return written.lstrip("+-") if float(written) == 0 else written.replace("-", "−")
 
 
 def count(value: int) -> Cell:

@@ -81,7 +81,8 @@
   const layout = (more) => ({
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: ink("ink"), family: getComputedStyle(document.body).fontFamily, size: 12 },
-    margin: { l: 56, r: 12, t: 12, b: 44 }, showlegend: false,
+    margin: { l: 56, r: 12, t: 28, b: 44 }, showlegend: false,
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: ink("soft"), activecolor: ink("ink") },
     hoverlabel: { bgcolor: ink("raised"), bordercolor: ink("line"), font: { color: ink("ink") } },
     // A finger that drags is to scroll the page.
     dragmode: coarse.matches ? false : "zoom",
@@ -206,6 +207,124 @@
     if (on) on.textContent = page.measured_on[shown.on];
   }
 
+  // --- heat maps ----------------------------------------------------------------------------------------------
+
+  /** Rows of numbers from the bytes of a panel; null where there is no finite value. */
+  function unquantised(panel, centre, extent) {
+    const bytes = Int8Array.from(atob(panel.values), (letter) => letter.charCodeAt(0));
+    const width = panel.channels.length;
+    return panel.steps.map((_, row) => Array.from(
+      bytes.subarray(row * width, (row + 1) * width),
+      (byte) => (byte === -128 ? null : centre + (byte / 127) * extent),
+    ));
+  }
+
+  async function drawMaps(figure, area) {
+    const { comparison, name, seed, parameter } = figure.dataset;
+    const maps = await data(`data-${comparison}-maps-${seed}`);
+    const Plotly = await drawing();
+    figure.querySelector(".seed").textContent = seed;
+    const command = figure.querySelector(".command");
+    const line = command.querySelector("code").textContent.replace(/--seed \S+/, `--seed ${seed}`);
+    command.querySelector("code").textContent = line;
+    command.querySelector("button").dataset.copy = line;
+    const own = maps[name];
+    if (!own) {
+      Plotly.purge(area);
+      area.textContent = `There is no run of seed ${seed}.`;
+      return;
+    }
+    const { symbol: greek, centre } = page.parameters[parameter];
+    const across = narrow.matches ? 3 : Math.max(own.panels.length, 4);
+    const down = Math.ceil(own.panels.length / across);
+    area.style.height = `${narrow.matches ? down * 190 + 90 : 290}px`;
+    const last = Math.max(...own.panels.map((panel) => panel.steps.at(-1)));
+    const gap = { x: 0.012 + 0.012 * (4 / across), y: 0.28 / down };
+    const wide = (1 - gap.x * (across - 1)) / across;
+    const high = (1 - gap.y * (down - 1)) / down;
+    const drawn = layout({
+      margin: { l: 62, r: narrow.matches ? 8 : 80, t: 26, b: narrow.matches ? 96 : 40 },
+      plot_bgcolor: page.no_value,
+      annotations: [],
+      coloraxis: {
+        colorscale: page.diverging, cmin: centre - own.extent, cmax: centre + own.extent,
+        colorbar: narrow.matches
+          ? { orientation: "h", y: 0, yanchor: "top", ypad: 42, thickness: 10, title: { text: greek, side: "top" }, outlinewidth: 0 }
+          : { thickness: 12, title: { text: greek }, outlinewidth: 0, len: 1 },
+      },
+    });
+    const traces = own.panels.map((panel, index) => {
+      const suffix = index ? String(index + 1) : "";
+      const [column, row] = [index % across, Math.floor(index / across)];
+      const left = column * (wide + gap.x);
+      const top = 1 - row * (high + gap.y);
+      const most = panel.channels.at(-1);
+      drawn[`xaxis${suffix}`] = axis("", {
+        domain: [left, left + wide], anchor: `y${suffix}`, showgrid: false, automargin: false,
+        tickvals: most > 1 && !narrow.matches ? [1, most] : [most], range: [0.5, most + 0.5], tickangle: 0,
+      });
+      drawn[`yaxis${suffix}`] = axis(column || row ? "" : "training step", {
+        domain: [top - high, top], anchor: `x${suffix}`, showgrid: false, showticklabels: column === 0,
+        range: [panel.steps[0], last], nticks: 5, automargin: false,
+      });
+      drawn.annotations.push({
+        text: plain(panel.slot), showarrow: false, xref: "paper", yref: "paper", x: left + wide / 2, y: top,
+        xanchor: "center", yanchor: "bottom", font: { size: 12, color: ink("ink") },
+      });
+      return {
+        type: "heatmap", x: panel.channels, y: panel.steps, z: unquantised(panel, centre, own.extent),
+        xaxis: `x${suffix}`, yaxis: `y${suffix}`, coloraxis: "coloraxis", hoverongaps: false,
+        hovertemplate: `${plain(panel.slot)}, channel %{x} of ${most}, step %{y}: ${greek} = %{z:.3f}<extra></extra>`,
+      };
+    });
+    await Plotly.react(area, traces, drawn, config(`${parameter}-${comparison}`));
+  }
+
+  // --- activity -----------------------------------------------------------------------------------------------
+
+  async function drawActivity(figure, area) {
+    const { comparison } = figure.dataset;
+    const panels = (await data(`data-${comparison}-activity`)).filter(({ variant }) => !shown.off.has(variant));
+    const Plotly = await drawing();
+    const across = narrow.matches ? 1 : Math.max(panels.length, 2);
+    const down = Math.ceil(panels.length / across) || 1;
+    area.style.height = `${down * (narrow.matches ? 230 : 270) + 80}px`;
+    const gap = { x: 0.07, y: 0.3 / down };
+    const wide = (1 - gap.x * (across - 1)) / across;
+    const high = (1 - gap.y * (down - 1)) / down;
+    const drawn = layout({
+      annotations: [], showlegend: true, margin: { l: 56, r: 12, t: 28, b: 80 },
+      legend: { orientation: "h", x: 0, y: 0, yref: "container", yanchor: "bottom", itemclick: false, itemdoubleclick: false },
+    });
+    const traces = panels.flatMap((panel, index) => {
+      const suffix = index ? String(index + 1) : "";
+      const [column, row] = [index % across, Math.floor(index / across)];
+      const left = column * (wide + gap.x);
+      const top = 1 - row * (high + gap.y);
+      const { activity, symbol: greek } = page.parameters[panel.parameter];
+      const label = symbol(page.variants[panel.variant].symbol);
+      drawn[`xaxis${suffix}`] = axis("training step", { domain: [left, left + wide], anchor: `y${suffix}`, nticks: 5 });
+      drawn[`yaxis${suffix}`] = axis(activity, { domain: [top - high, top], anchor: `x${suffix}`, rangemode: "tozero" });
+      drawn.annotations.push({
+        text: `${greek} of ${label}`, showarrow: false, xref: "paper", yref: "paper", x: left, y: top,
+        xanchor: "left", yanchor: "bottom", font: { size: 13, color: ink("ink") },
+      });
+      return panel.slots.map(({ slot, steps, magnitude }, place) => ({
+        x: steps, y: magnitude, mode: "lines", xaxis: `x${suffix}`, yaxis: `y${suffix}`, meta: panel.variant,
+        name: plain(slot), showlegend: index === 0,
+        line: { color: depth(place, panel.slots.length), width: 1.75 },
+        hovertemplate: `${plain(slot)} %{y:.4f} at step %{x}<extra></extra>`,
+      }));
+    });
+    await Plotly.react(area, traces, drawn, config(`activity-${comparison}`));
+  }
+
+  /** A layer's colour, from the first to the last; the ends that the page would swallow are left out. */
+  function depth(place, layers) {
+    const [first, last] = isDark() ? [5, 20] : [0, 17];
+    return page.sequential[Math.round(first + ((last - first) * place) / Math.max(layers - 1, 1))][1];
+  }
+
   async function curvesCsv(comparison) {
     const curves = await data(`data-${comparison}-curves`);
     const rows = [["variant", "seed", "split", "statistics", "epoch", "loss", "accuracy", "diverged_at_step"]];
@@ -221,7 +340,7 @@
 
   // --- drawing what is seen -----------------------------------------------------------------------------------
 
-  const painters = { curves: drawCurves };
+  const painters = { curves: drawCurves, maps: drawMaps, activity: drawActivity };
 
   const sight = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
@@ -237,7 +356,7 @@
   /** Draw a figure, unless it shows the present state already. One after the other for each figure. */
   function paint(figure) {
     const wanted = JSON.stringify([[...shown.off], shown.on, shown.span, shown.log, shown.each, isDark(), narrow.matches, figure.dataset.seed]);
-    if (figure.wanted === wanted) return;
+    if (figure.wanted === wanted || figure.hidden) return;
     figure.wanted = wanted;
     const area = figure.querySelector(".plot-area");
     figure.painting = (figure.painting ?? Promise.resolve()).then(async () => {

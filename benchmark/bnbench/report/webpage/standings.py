@@ -25,6 +25,7 @@ from bnbench.report.webpage.markup import (
     Html,
     Table,
     count,
+    decimal,
     empty,
     join,
     number,
@@ -307,7 +308,7 @@ def _difference_cells(difference: PairedDifference | None, scale: _Scale, digits
     if interval is None:
         between = empty("one seed" if len(difference.seeds) == 1 else f"{len(difference.seeds)} seeds")
     else:
-        low, high = (f"{value:.{digits}f}".replace("-", "−") for value in (interval.low, interval.high))
+        low, high = (decimal(value, digits) for value in (interval.low, interval.high))
         between = Cell(tag("span", text(f"[{low}, {high}]"), class_="range"), repr(interval.low))
     high_end = "" if interval is None else repr(interval.high)
     return [number(difference.mean, digits, signed=True), between, Cell(scale.draw(difference), high_end)]
