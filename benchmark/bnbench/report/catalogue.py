@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from bnbench.errors import unknown
-from bnbench.report.groups import Wanted
+from bnbench.report.groups import Wanted, problem_label
 from bnbench.variant import STUDIED
 
 ThesisKind = Literal["curves", "gamma", "beta"]
@@ -43,11 +43,11 @@ def _contours(beta: str, gamma: str, problem: str, *placements: str) -> tuple[Th
     where = " and ".join(placements)
     return (
         ThesisFigure(
-            beta, "beta", f"β over training, {problem}, BatchNorm {where}",
+            beta, "beta", f"β over training, {problem_label(problem)}, placement {where}",
             tuple(Wanted(problem, _LEARNING_BETA, each) for each in placements), "",
         ),
         ThesisFigure(
-            gamma, "gamma", f"γ over training, {problem}, BatchNorm {where}",
+            gamma, "gamma", f"γ over training, {problem_label(problem)}, placement {where}",
             tuple(Wanted(problem, _LEARNING_GAMMA, each) for each in placements), "",
         ),
     )  # fmt: skip

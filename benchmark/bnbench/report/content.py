@@ -10,7 +10,12 @@ from bnbench.analysis.frames import Results
 from bnbench.report.export import Drawing
 from bnbench.report.gallery import NothingToDrawError, draw_contours, draw_curves
 from bnbench.report.groups import RunGroup
+from bnbench.report.layers import draw_activity, draw_sparsity
 from bnbench.report.page import Page
+from bnbench.report.summaries import comparable, draw_differences, draw_profile, draw_ranks, draw_sensitivity
+
+Draw = Callable[[Results, Sequence[RunGroup], Page, int | None], list[Drawing]]
+"""(results, groups, page, seed of runs that are drawn alone) to drawings; none where the runs do not allow it."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +24,7 @@ class Kind:
 
     name: str
     summary: str
-    draw: Callable[[Results, Sequence[RunGroup], Page, int | None], list[Drawing]]
-    """(results, groups, page, seed of runs that are drawn alone) to drawings; none where the runs do not allow it."""
+    draw: Draw
     lacks: str
     """What the runs must have been, where nothing could be drawn."""
 
@@ -53,28 +57,85 @@ def by_setting(groups: Iterable[RunGroup]) -> list[list[RunGroup]]:
     return list(found.values())
 
 
-def _curves(results: Results, groups: Sequence[RunGroup], page: Page, seed: int | None) -> list[Drawing]:
-    most = 3 if page.wide else 5
-    drawings = []
-    for together in by_setting(groups):
-        pages = [together[start : start + most] for start in range(0, len(together), most)]
-        for number, part in enumerate(pages, start=1):
-            drawings.append(draw_curves(results, part, page, number=number if len(pages) > 1 else None))
-    return drawings
+def in_pages(groups: Sequence[RunGroup], most: int) -> list[tuple[Sequence[RunGroup], int | None]]:
+    """Groups in portions that fit on a page, numbered from 1 where there are several."""
+    pages = [groups[start : start + most] for start in range(0, len(groups), most)]
+    return [(part, number if len(pages) > 1 else None) for number, part in enumerate(pages, start=1)]
 
 
-def _contours(parameter: str) -> Callable[[Results, Sequence[RunGroup], Page, int | None], list[Drawing]]:
+def _curves(results: Results, groups: Sequence[RunGroup], page: Page, _seed: int | None) -> list[Drawing]:
+    return [
+        draw_curves(results, part, page, number=number)
+        for together in by_setting(groups)
+        for part, number in in_pages(together, 3 if page.wide else 5)
+    ]
+
+
+def _contours(parameter: str) -> Draw:
     def draw(results: Results, groups: Sequence[RunGroup], page: Page, seed: int | None) -> list[Drawing]:
-        drawn = [draw_contours(results, group, parameter, page, seed) for group in groups]
-        return [drawing for drawing in drawn if drawing is not None]
+        return _there(draw_contours(results, group, parameter, page, seed) for group in groups)
 
     return draw
 
 
+def _differences(results: Results, groups: Sequence[RunGroup], page: Page, _seed: int | None) -> list[Drawing]:
+    return [
+        draw_differences(results, part, page, number=number)
+        for together in by_setting(group for group in groups if comparable(group))
+        for part, number in in_pages(together, 2 if page.wide else 5)
+    ]
+
+
+def _activity(results: Results, groups: Sequence[RunGroup], page: Page, _seed: int | None) -> list[Drawing]:
+    return _there(draw_activity(results, group, page) for group in groups)
+
+
+def _heat_map(results: Results, groups: Sequence[RunGroup], page: Page, _seed: int | None) -> list[Drawing]:
+    return _there(draw_activity(results, group, page, heat_map=True) for group in groups)
+
+
+def _sparsity(results: Results, groups: Sequence[RunGroup], page: Page, _seed: int | None) -> list[Drawing]:
+    return _there(draw_sparsity(results, group, page) for group in groups)
+
+
+def _ranks(results: Results, groups: Sequence[RunGroup], page: Page, _seed: int | None) -> list[Drawing]:
+    usable = [group for group in groups if len(group.variants) > 1]
+    return [draw_ranks(results, usable, page)] if usable else []
+
+
+def _profile(results: Results, groups: Sequence[RunGroup], page: Page, _seed: int | None) -> list[Drawing]:
+    return _there([draw_profile(results, groups, page)])
+
+
+def _sensitivity(results: Results, groups: Sequence[RunGroup], page: Page, _seed: int | None) -> list[Drawing]:
+    drawings = []
+    for together in by_setting(groups):
+        rates: dict[str, set[float]] = {}
+        for group in together:
+            rates.setdefault(group.placement, set()).add(group.learning_rate)
+        swept = [group for group in together if len(rates[group.placement]) > 1]
+        if swept:
+            drawings.append(draw_sensitivity(results, swept, page))
+    return drawings
+
+
+def _there(drawings: Iterable[Drawing | None]) -> list[Drawing]:
+    return [drawing for drawing in drawings if drawing is not None]
+
+
+_LEARNS = "a variant that learns it"
 _KINDS = (
     Kind("curves", "training loss and accuracy, the variants in one pair of axes", _curves, "any run"),
-    Kind("gamma", "γ over training, a panel per BatchNorm layer", _contours("gamma"), "a variant that learns γ"),
-    Kind("beta", "β over training, a panel per BatchNorm layer", _contours("beta"), "a variant that learns β"),
-)
+    Kind("difference", "training accuracy minus vanilla's, with its interval", _differences,
+         "vanilla and another variant"),
+    Kind("gamma", "γ over training, a panel per BatchNorm layer", _contours("gamma"), _LEARNS),
+    Kind("beta", "β over training, a panel per BatchNorm layer", _contours("beta"), _LEARNS),
+    Kind("activity", "mean activity of γ and β per layer over training", _activity, "a variant that learns γ or β"),
+    Kind("heatmap", "the same as a heat map, layer × epoch", _heat_map, "a variant that learns γ or β"),
+    Kind("sparsity", "share of activations that each ReLU zeroes", _sparsity, "runs with the probe `sparsity`"),
+    Kind("rank", "place of each variant in each comparison", _ranks, "two variants of a problem"),
+    Kind("profile", "performance profile over problems", _profile, "two problems, one of them with a target"),
+    Kind("sensitivity", "final accuracy over the learning rate", _sensitivity, "one placement at two learning rates"),
+)  # fmt: skip
 
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})

@@ -13,10 +13,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bnbench.report.page import TEXT, Page
-from bnbench.report.style import ACCURACY_LABEL, EPOCH_LABEL, LOSS_LABEL, Look, looks_of, variant_label
+from bnbench.report.style import ACCURACY_LABEL, EPOCH_LABEL, LOSS_LABEL, Look, looks_of, percent, variant_label
 
 ROW_HEIGHT = 0.285
 """Height of a row of axes, in page widths."""
@@ -98,8 +98,17 @@ def training_curves(groups: Sequence[CurveGroup], page: Page = TEXT) -> Figure:
         return figure
 
 
-def variant_legend(figure: Figure, looks: Mapping[str, Look], page: Page) -> None:
-    """The variants with colour, dash and marker, above the axes; in as many rows as the page's width asks for."""
+def variant_legend(
+    figure: Figure, looks: Mapping[str, Look], page: Page, names: Mapping[str, str] | None = None
+) -> None:
+    """The legend above the axes, in as many rows as the page asks for.
+
+    Args:
+        figure: where.
+        looks: variants with colour, dash and marker.
+        page: the size.
+        names: what stands beside each; their symbols if None.
+    """
     handles = [
         Line2D(
             [], [], color=look.colour, linestyle=look.dash, marker=look.marker, markeredgecolor="white",
@@ -108,7 +117,8 @@ def variant_legend(figure: Figure, looks: Mapping[str, Look], page: Page) -> Non
         for look in looks.values()
     ]  # fmt: skip
     columns = 3 if page.width < 4 and len(looks) > 4 else min(len(looks), 6)
-    figure.legend(handles, [variant_label(name) for name in looks], loc="outside upper center", ncols=columns)
+    labels = [variant_label(name) if names is None else names[name] for name in looks]
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
 
 
 def mark_every(points: int, index: int) -> tuple[int, int]:
@@ -143,11 +153,11 @@ def _set_up(loss: Axes, accuracy: Axes, group: CurveGroup, page: Page, *, column
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2))
         last = max(group.last_epoch(), 1)
         axes.set_xlim(-0.01 * last, 1.02 * last)  # room for the markers at both ends
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
     rows = group.training()
     loss.set_ylim(0, loss_ceiling(rows))
     highest = rows["accuracy"].max()
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+    accuracy.yaxis.set_major_formatter(FuncFormatter(percent))
     accuracy.set_ylim(0, 1 if not highest > 0 else min(1.02, 1.1 * float(highest)))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from string import ascii_lowercase, ascii_uppercase
+from collections.abc import Sequence
+from string import ascii_uppercase
 
 from bnbench.analysis.frames import Results, RunRecord
 from bnbench.errors import UserError
+from bnbench.report.captions import described, file_name, joined, kind_command, lettered, plot_command
 from bnbench.report.catalogue import ThesisFigure
 from bnbench.report.curves import CurveGroup, training_curves
 from bnbench.report.decimation import even_steps
@@ -26,8 +26,6 @@ from bnbench.report.groups import (
 from bnbench.report.page import TEXT, Page
 from bnbench.report.style import GREEK, NEUTRAL, variant_label
 from bnbench.report.trajectories import ModelTrajectories, affine_contours, resolution
-
-ALPHANUMERIC = re.compile(r"[a-z0-9:]+")
 
 ABOUT_CURVES = (
     "Training loss (cross-entropy, without the ℓ2 term) and training accuracy, on train_eval with running statistics, "
@@ -73,10 +71,10 @@ def draw_thesis_figure(
     if figure.kind == "curves":
         letters = [f"({letter}) " for letter, group in zip(figure.letters, found, strict=True) if group is not None]
         read = [curve_group(results, group, letter) for group, letter in zip(groups, letters, strict=True)]
-        body, drawn = f"{ABOUT_CURVES} {_described(groups, letters)}", training_curves(read, page)
+        body, drawn = f"{ABOUT_CURVES} {described(groups, letters)}", training_curves(read, page)
     else:
-        models, described = contour_models(results, groups, figure.kind, page, seed)
-        body, drawn = f"{about_contours(figure.kind)} {described}", affine_contours(models, figure.kind, page)
+        models, sentences = contour_models(results, groups, figure.kind, page, seed)
+        body, drawn = f"{about_contours(figure.kind)} {sentences}", affine_contours(models, figure.kind, page)
     return Drawing(name, f"Figure {figure.number}: {figure.title}", f"{head} {body}{tail}", command, page, drawn)
 
 
@@ -100,13 +98,13 @@ def draw_curves(
     Raises:
         UserError: a table is damaged.
     """
-    letters = [f"({letter}) " for letter in ascii_lowercase[: len(groups)]] if len(groups) > 1 else [""]
+    letters = lettered(groups)
     read = [curve_group(results, group, letter) for group, letter in zip(groups, letters, strict=True)]
-    title = f"Training curves of {_joined(dict.fromkeys(problem_label(g.problem, g.size) for g in groups))}"
+    title = f"Training curves of {joined(dict.fromkeys(problem_label(g.problem, g.size) for g in groups))}"
     return Drawing(
         name=name or file_name("curves", groups, number),
         title=title,
-        caption=f"{title}. {ABOUT_CURVES} {_described(groups, letters)}",
+        caption=f"{title}. {ABOUT_CURVES} {described(groups, letters)}",
         command=kind_command("curves", groups, page),
         page=page,
         figure=training_curves(read, page),
@@ -128,37 +126,18 @@ def draw_contours(
     Raises:
         UserError: no run has that seed, or a table is damaged.
     """
-    models, described = contour_models(results, [group], parameter, page, seed)
+    models, sentences = contour_models(results, [group], parameter, page, seed)
     if not models:
         return None
     title = f"{GREEK[parameter]} over training, {group_title(group)}"
     return Drawing(
         name=file_name(parameter, [group]),
         title=title,
-        caption=f"{title}. {about_contours(parameter)} {described}",
+        caption=f"{title}. {about_contours(parameter)} {sentences}",
         command=kind_command(parameter, [group], page, seed),
         page=page,
         figure=affine_contours(models, parameter, page),
     )
-
-
-def file_name(kind: str, groups: Sequence[RunGroup], number: int | None = None) -> str:
-    """A drawing's file name: what is in it, as far as its groups agree."""
-    parts = [kind, *_agreed(groups)]
-    return "-".join(parts).replace(":", "") + ("" if number is None else f"-{number}")
-
-
-def kind_command(kind: str, groups: Sequence[RunGroup], page: Page, seed: int | None = None) -> str:
-    """The command line that draws a figure by content again."""
-    words = ["--kind", kind]
-    for problem in dict.fromkeys(group.problem for group in groups):
-        words += ["--problem", problem]
-    sizes = {group.size for group in groups}
-    words += [f"--size {size}" for size in sizes - {"full"}]
-    placements = dict.fromkeys(group.placement for group in groups)
-    words += [f"--placement {placement}" for placement in placements]
-    words += [f"--lr-factor {factor:g}" for factor in dict.fromkeys(g.lr_factor for g in groups) if factor is not None]
-    return plot_command(*words, page=page, seed=seed)
 
 
 def run_commands(figure: ThesisFigure, size: str) -> str:
@@ -175,12 +154,6 @@ def run_commands(figure: ThesisFigure, size: str) -> str:
         words += [f"--size {size}"] if size != "full" else []
         commands.append("  " + " ".join(words))
     return "\n".join(commands)
-
-
-def plot_command(*words: str, page: Page, seed: int | None = None) -> str:
-    """The command line that draws a figure again; folders and formats, which do not change it, are left out."""
-    rest = ["--width", page.name] + ([] if seed is None else ["--seed", str(seed)])
-    return " ".join(["bnbench plot", *words, *rest])
 
 
 def curve_group(results: Results, group: RunGroup, letter: str = "") -> CurveGroup:
@@ -241,7 +214,7 @@ def contour_models(
     for letter, (group, record) in zip(ascii_uppercase, chosen, strict=False):
         title = f"({letter}) {variant_label(record.identity.variant)}"
         if len(groups) > 1:
-            title += f", BatchNorm {group.placement}"
+            title += f", placement {group.placement}"
         if record.diverged_at_step is not None:
             title += f" (diverged at step {record.diverged_at_step})"
         slots = {
@@ -250,31 +223,6 @@ def contour_models(
         }
         models.append(ModelTrajectories(title, slots))
     return models, " ".join(sentences)
-
-
-def _described(groups: Sequence[RunGroup], letters: Sequence[str]) -> str:
-    return " ".join(
-        f"{letter}{group_title(group)}: {describe_group(group)}." for group, letter in zip(groups, letters, strict=True)
-    )
-
-
-def _agreed(groups: Sequence[RunGroup]) -> list[str]:
-    """The words of a file name that all groups share: problem, size, setting, placement and learning rate."""
-    first = groups[0]
-    words = [first.problem] if len({group.problem for group in groups}) == 1 else []
-    words += [first.size] if first.size != "full" else []
-    if first.records[0].overrides and len({group.records[0].identity.setting_id for group in groups}) == 1:
-        words.append(first.records[0].identity.setting_id.rpartition("-")[2][:6])
-    if len({group.placement for group in groups}) == 1:
-        words.append(first.placement if ALPHANUMERIC.fullmatch(first.placement) else first.records[-1].identity.mask)
-    if len({group.learning_rate for group in groups}) == 1 and first.lr_factor != 1:
-        words.append(f"lr{first.learning_rate:.3g}")
-    return words
-
-
-def _joined(words: Iterable[str]) -> str:
-    *rest, last = words
-    return f"{', '.join(rest)} and {last}" if rest else last
 
 
 def _seed_for(group: RunGroup, variants: Sequence[str], asked: int | None) -> int:
@@ -291,4 +239,4 @@ def _seed_for(group: RunGroup, variants: Sequence[str], asked: int | None) -> in
 
 def _wanted_title(wanted: Wanted) -> str:
     factor = "" if wanted.lr_factor == 1 else f", learning rate × {wanted.lr_factor:g}"
-    return f"{problem_label(wanted.problem)}, BatchNorm {wanted.placement}{factor}"
+    return f"{problem_label(wanted.problem)}, placement {wanted.placement}{factor}"

@@ -184,16 +184,20 @@ def problem_label(problem: str, size: str = "full") -> str:
 
 def group_title(group: RunGroup) -> str:
     """A heading: problem, placement and learning rate, each where it is not the usual one."""
-    parts = [problem_label(group.problem, group.size)]
-    if group.placement == NOWHERE:
-        parts.append("no BatchNorm")
-    elif group.placement != USUAL_PLACEMENT:
-        parts.append(f"BatchNorm {group.placement}")
+    parts = [placement_title(group)]
     if group.lr_factor is None:
         parts.append(f"learning rate {group.learning_rate:.3g}")
     elif group.lr_factor != 1:
         parts.append(f"learning rate × {group.lr_factor:g}")
     return ", ".join(parts)
+
+
+def placement_title(group: RunGroup) -> str:
+    """Problem and placement, the latter where it is not the usual one."""
+    name = problem_label(group.problem, group.size)
+    if group.placement == NOWHERE:
+        return f"{name}, no BatchNorm"
+    return name if group.placement == USUAL_PLACEMENT else f"{name}, placement {group.placement}"
 
 
 def describe_group(group: RunGroup) -> str:

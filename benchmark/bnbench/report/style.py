@@ -64,9 +64,15 @@ PARAMETER_LABELS: Mapping[str, str] = MappingProxyType(
 ACTIVITY_LABELS: Mapping[str, str] = MappingProxyType(
     {GAMMA: "mean |γ − 1| over channels", BETA: "mean |β| over channels", BIAS: "mean |bias| over channels"}
 )
+SPARSITY_LABEL = "zeroed activations [%]"
 EPOCH_LABEL = "epoch"
 LOSS_LABEL = "training loss [nats]"
 ACCURACY_LABEL = "training accuracy [%]"
+
+
+def percent(value: float, _position: float | None = None) -> str:
+    """A share as a tick label in percent, for matplotlib's FuncFormatter."""
+    return f"{100 * value:.4g}".replace("-", "\N{MINUS SIGN}")
 
 
 def looks_of(variants: Iterable[str]) -> dict[str, Look]:

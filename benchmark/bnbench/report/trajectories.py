@@ -106,7 +106,7 @@ def _draw_model(part: SubFigure, model: ModelTrajectories, parameter: str, page:
     bar = part.colorbar(image, ax=panels[: len(model.slots)], aspect=14, pad=0.015, fraction=0.04)
     bar.set_label(PARAMETER_LABELS[parameter])
     bar.ax.tick_params(labelsize=page.small, width=page.line / 2)
-    bar.locator = MaxNLocator(nbins=5)
+    bar.locator = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
     bar.outline.set_linewidth(page.line / 2)
 
 
