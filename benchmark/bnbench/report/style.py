@@ -106,16 +106,12 @@ def variant_label(variant: str) -> str:
 
 def diverging_map() -> Colormap:
     """For γ and β around their neutral value: blue below, red above, white between (ColorBrewer's RdBu)."""
-    chosen = colormaps["RdBu_r"].copy()
-    chosen.set_bad(NO_VALUE)
-    return chosen
+    return colormaps["RdBu_r"].with_extremes(bad=NO_VALUE)
 
 
 def sequential_map() -> Colormap:
     """For amounts that start at 0: its lightness rises evenly, so grey keeps the order (viridis)."""
-    chosen = colormaps["viridis"].copy()
-    chosen.set_bad(NO_VALUE)
-    return chosen
+    return colormaps["viridis"].with_extremes(bad=NO_VALUE)
 
 
 def slot_colours(slots: Sequence[str]) -> dict[str, str]:
