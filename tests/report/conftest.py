@@ -13,6 +13,8 @@ from support.synthetic_store import SyntheticRun, build_store
 
 SEEDS = (4842821, 42, 43)
 STUDIED = ("vanilla", "bn", "bn_beta", "bn_gamma", "bn_gamma_beta")
+SLOTS = ("conv1", "conv2", "conv3", "dense1", "dense2")
+"""Those that carry a BatchNorm where it is `hidden`."""
 LEARNS = {"bn": (), "bn_beta": ("beta",), "bn_gamma": ("gamma",), "bn_gamma_beta": ("beta", "gamma"), "vanilla": ()}
 HOSTILE = """zz<img src=x onerror="window.stolen='all'">&amp;'\"</script><b>bold"""
 """What somebody might call a problem who wishes the reader ill."""
@@ -24,10 +26,10 @@ def curve(variant, seed, epochs=20):
     return [0.1 + (height - 0.1) * (1 - 0.7**epoch) for epoch in range(epochs + 1)]
 
 
-def affine(variant, slots=("conv1", "conv2", "conv3", "dense1", "dense2"), snapshots=30, channels=12):
+def affine(variant, seed, slots=SLOTS, snapshots=30, channels=12):
     """γ and β that drift away from where they do nothing, in the slots of `hidden`."""
     steps = [5 * index for index in range(snapshots)]
-    generator = np.random.default_rng(len(variant))
+    generator = np.random.default_rng([len(variant), seed])
     found = {}
     for slot in slots:
         for parameter in ("gamma", "beta"):
@@ -42,7 +44,11 @@ def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "runs"
     runs = [
         SyntheticRun(
-            "digits_3c3d", variant, seed, curve(variant, seed), affine={} if variant == "vanilla" else affine(variant)
+            "digits_3c3d",
+            variant,
+            seed,
+            curve(variant, seed),
+            affine={} if variant == "vanilla" else affine(variant, seed),
         )
         for variant in STUDIED
         for seed in SEEDS

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 
+import numpy as np
 import pytest
 
-from .conftest import HOSTILE
+from bnbench.analysis.frames import open_results
+
+from .conftest import HOSTILE, SLOTS
 
 CURVES = "document.querySelector('#c1-curves .plot-area')"
 DRAWN = f"{CURVES}.dataset.drawn"
@@ -97,6 +100,57 @@ def test_other_splits(page):
     page.wait_until("document.querySelector('#c1-curves .measured-on').textContent === 'test data'")
     choose(page, "on", "train_eval running")
     page.wait_until("document.querySelector('#c1-curves .measured-on').textContent === 'training data'")
+
+
+MAP = "document.querySelector('#c1-map-1 .plot-area')"
+
+
+def test_the_heat_maps_show_the_recorded_trajectories(page, store):
+    page.evaluate("document.getElementById('c1-map-1').scrollIntoView({behavior: 'instant'})")
+    page.wait_until(f"{MAP}.dataset.drawn")
+    figure = page.evaluate("({...document.getElementById('c1-map-1').dataset})")
+    assert (figure["variant"], figure["parameter"], figure["seed"]) == ("bn_gamma_beta", "beta", "4842821")
+    results = open_results(store)
+    (run,) = results.select(
+        problem="digits_3c3d", variant="bn_gamma_beta", seed=4842821, placement="hidden", learning_rate=0.02
+    )
+    panels = page.evaluate(f"{MAP}.data.map(t => [t.x, t.y, t.z])")
+    scale = page.evaluate(f"(a => [a.cmin, a.cmax])({MAP}.layout.coloraxis)")
+    own = [results.trajectory(run.identity.run_id, f"{slot}", "beta") for slot in SLOTS]
+    extent = max(np.abs(trajectory.values).max() for trajectory in own)
+    assert scale == pytest.approx([-extent, extent], rel=1e-5)
+    for (channels, steps, values), trajectory in zip(panels, own, strict=True):
+        assert steps == trajectory.steps.tolist()
+        assert channels == list(range(1, 13))
+        expected = trajectory.values[:, np.argsort(trajectory.values[-1])]
+        assert np.abs(np.array(values) - expected).max() <= extent / 254 * 1.001
+
+
+def test_another_seed_of_the_heat_maps(page):
+    before = page.evaluate(f"{MAP}.data[0].z")
+    choose(page, "seed", "43")
+    page.wait_until(f"JSON.stringify({MAP}.data[0].z) !== {json.dumps(json.dumps(before, separators=(',', ':')))}")
+    assert page.evaluate("document.querySelector('#c1-map-1 .command code').textContent").count("--seed 43") == 1
+    assert page.evaluate("document.querySelector('#c1-map-1 .seed').textContent") == "43"
+    choose(page, "seed", "4842821")
+
+
+def test_a_variant_that_is_off_has_no_heat_map(page):
+    page.evaluate("document.querySelector('[data-toggle=bn_gamma_beta]').click()")
+    shown = "[...document.querySelectorAll('#c1 figure[data-variant]')].filter(f => f.checkVisibility()).map(f => f.dataset.name)"
+    assert page.evaluate(shown) == ["beta bn_beta", "gamma bn_gamma"]
+    page.evaluate("document.querySelector('[data-toggle=bn_gamma_beta]').click()")
+    assert len(page.evaluate(shown)) == 4
+
+
+def test_activity_over_training(page):
+    page.evaluate("document.getElementById('c1-activity').scrollIntoView({behavior: 'instant'})")
+    area = "document.querySelector('#c1-activity .plot-area')"
+    page.wait_until(f"{area}.dataset.drawn")
+    assert page.evaluate(f"{area}.data.length") == 4 * len(SLOTS)
+    # Everything starts where it does nothing and drifts away from there.
+    assert page.evaluate(f"{area}.data.every(t => t.y[0] === 0 && t.y.at(-1) > 0.1)")
+    show_curves(page)
 
 
 def test_a_divergence_is_a_cross_where_the_curve_ends(page):

@@ -488,6 +488,8 @@
     theme();
     unfold();
     document.querySelectorAll("figure[data-figure]").forEach((figure) => sight.observe(figure));
+    // The first figure is drawn sooner if plotly.js is ready before it is reached.
+    (window.requestIdleCallback ?? ((task) => setTimeout(task, 500)))(drawing);
   }
 
   start();
