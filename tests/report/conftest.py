@@ -27,7 +27,9 @@ def curve(variant, seed, epochs=20):
 
 
 def affine(variant, seed, slots=SLOTS, snapshots=30, channels=12):
-    """γ and β that drift away from where they do nothing, in the slots of `hidden`."""
+    """γ and β that drift away from where they do nothing, in the slots of `hidden`; nothing of vanilla."""
+    if variant == "vanilla":
+        return {}
     steps = [5 * index for index in range(snapshots)]
     generator = np.random.default_rng([len(variant), seed])
     found = {}
@@ -43,13 +45,7 @@ def affine(variant, seed, slots=SLOTS, snapshots=30, channels=12):
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "runs"
     runs = [
-        SyntheticRun(
-            "digits_3c3d",
-            variant,
-            seed,
-            curve(variant, seed),
-            affine={} if variant == "vanilla" else affine(variant, seed),
-        )
+        SyntheticRun("digits_3c3d", variant, seed, curve(variant, seed), affine=affine(variant, seed))
         for variant in STUDIED
         for seed in SEEDS
     ]

@@ -137,7 +137,8 @@ def test_another_seed_of_the_heat_maps(page):
 
 def test_a_variant_that_is_off_has_no_heat_map(page):
     page.evaluate("document.querySelector('[data-toggle=bn_gamma_beta]').click()")
-    shown = "[...document.querySelectorAll('#c1 figure[data-variant]')].filter(f => f.checkVisibility()).map(f => f.dataset.name)"
+    figures = "[...document.querySelectorAll('#c1 figure[data-variant]')]"
+    shown = f"{figures}.filter(f => f.checkVisibility()).map(f => f.dataset.name)"
     assert page.evaluate(shown) == ["beta bn_beta", "gamma bn_gamma"]
     page.evaluate("document.querySelector('[data-toggle=bn_gamma_beta]').click()")
     assert len(page.evaluate(shown)) == 4

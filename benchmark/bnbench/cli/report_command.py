@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -34,7 +35,9 @@ def command(output: Path | None, results: Path) -> None:
     opened = open_results(results)
     for warning in opened.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    page = report_page(opened).encode()
+    runs = sum(record.readable for record in opened.records)
+    with click.progressbar(length=runs, label="reading runs", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        page = report_page(opened, lambda: bar.update(1)).encode()
     path = results / FILE if output is None else output
     try:
         with atomic_file(path) as file:
