@@ -99,7 +99,7 @@ def _comparisons(contents: Contents) -> Part:
 def _provenance(contents: Contents) -> Part:
     every_run = origins.every_run_table(contents.results, contents.ranking, contents.symbols, contents.commands)
     tables = (
-        origins.data_table(contents.results.records, contents.commands),
+        origins.data_table(contents.results.records),
         origins.settings_table(contents.store.documents),
         origins.environments_table(contents.store.documents),
     )
@@ -123,12 +123,14 @@ def _title(compared: tuple[Comparison, ...]) -> str:
 
 def _subtitle(contents: Contents) -> str:
     compared = contents.compared
+    seeds = sorted({len(each.seeds) for each in compared})
+    up_to = "up to " if len(seeds) > 1 else ""
     return " · ".join(
         [
             _counted(len({each.problem for each in compared}), "problem"),
             _counted(len(compared), "comparison"),
             _counted(len(contents.symbols), "variant"),
-            f"up to {_counted(max((len(each.seeds) for each in compared), default=0), 'seed')}",
+            f"{up_to}{_counted(max(seeds, default=0), 'seed')}",
         ]
     )
 

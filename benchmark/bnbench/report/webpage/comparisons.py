@@ -92,7 +92,8 @@ class Commands:
         problems = [word for problem in group.problems for word in ("--problem", problem)]
         placement = () if group.placement == NOWHERE else ("--placement", group.placement)
         factor = () if self._factor(group) is None else ("--lr-factor", f"{self._factor(group):g}")
-        return self.line("plot", "--kind", kind, *problems, *_size(group.sizes), *placement, *factor, *more)
+        size = () if group.sizes == ("full",) else _size(group.sizes)
+        return self.line("plot", "--kind", kind, *problems, *size, *placement, *factor, *more)
 
     def activity(self, group: RankedGroup) -> str:
         """The activity of γ and β of one group."""

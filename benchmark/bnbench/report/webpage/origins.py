@@ -17,7 +17,7 @@ _SETTING_FIELDS = ("architecture", "width", "precision", "split_seed", "numerics
 _CANONICAL = {True: "yes", False: "no", None: "not recorded"}
 
 
-def data_table(records: Sequence[RunRecord], commands: Commands) -> Table:
+def data_table(records: Sequence[RunRecord]) -> Table:
     """Every data set that was trained on, told apart by what its pixels and labels are."""
     runs: dict[tuple[str, str | None, bool | None], int] = {}
     for record in records:
@@ -50,7 +50,6 @@ def data_table(records: Sequence[RunRecord], commands: Commands) -> Table:
                 "Runs on data of different fingerprints are never compared without saying so."
             ),
         ),
-        command=commands.line("status"),
     )
 
 

@@ -89,6 +89,12 @@
     ...more,
   });
 
+  /** Below the panels; what is shown is chosen in the bar above, with the keyboard too. */
+  const legend = () => ({
+    orientation: "h", x: 0, y: 0, yref: "container", yanchor: "bottom", itemclick: false, itemdoubleclick: false,
+    itemwidth: 36,
+  });
+
   const config = (name) => ({
     displaylogo: false, responsive: true, doubleClickDelay: 400,
     // The button would hand the data to a server, and nothing leaves this page.
@@ -131,7 +137,10 @@
       const own = curves.runs.filter((run) => run.variant === name && run.on[shown.on]);
       const settled = own.filter((run) => run.diverged === null);
       const label = symbol(look.symbol);
-      const common = { ...axes, name: label, legendgroup: name, meta: name };
+      // One entry in the legend for each variant: that of its first line.
+      let listed = metric === "loss";
+      const once = () => { const first = listed; listed = false; return first; };
+      const common = { ...axes, name: label, legendgroup: name, meta: name, showlegend: false };
       if (settled.length && !shown.each) {
         const seeds = overSeeds(settled.map((run) => run.on[shown.on]), metric);
         if (settled.length > 1) {
@@ -142,7 +151,7 @@
           see(seeds.epochs, seeds.high);
         }
         traces.push({
-          ...common, x: seeds.epochs, y: seeds.mean, mode: "lines", line: line(look, 2),
+          ...common, x: seeds.epochs, y: seeds.mean, mode: "lines", line: line(look, 2.25), showlegend: once(),
           hovertemplate: `${label} %{y:.4g}<extra></extra>`,
         });
         see(seeds.epochs, seeds.mean);
@@ -152,7 +161,7 @@
         const curve = run.on[shown.on];
         const said = run.diverged === null ? "" : `, diverged at step ${run.diverged}`;
         traces.push({
-          ...common, x: curve.epoch, y: curve[metric], mode: "lines", line: line(look, 1.25),
+          ...common, x: curve.epoch, y: curve[metric], mode: "lines", line: line(look, 1.25), showlegend: once(),
           hovertemplate: `${label} %{y:.4g} (seed ${run.seed}${said})<extra></extra>`,
         });
         see(curve.epoch, curve[metric]);
@@ -192,7 +201,7 @@
     // No ticks between epochs: nothing was measured there.
     const epochs = (more) => axis("epoch", { range: [0, to], ...(to <= 10 ? { dtick: 1 } : {}), ...more });
     await Plotly.react(area, [...loss.traces, ...accuracy.traces], layout({
-      hovermode: "x unified",
+      hovermode: "x unified", showlegend: true, legend: legend(), margin: { l: 56, r: 12, t: 28, b: narrow.matches ? 96 : 76 },
       xaxis: epochs({ domain: stacked ? [0, 1] : [0, 0.46], anchor: "y" }),
       xaxis2: epochs({ domain: stacked ? [0, 1] : [0.54, 1], anchor: "y2" }),
       yaxis: axis("loss [nats]", {
@@ -294,7 +303,7 @@
     const high = (1 - gap.y * (down - 1)) / down;
     const drawn = layout({
       annotations: [], showlegend: true, margin: { l: 56, r: 12, t: 28, b: 80 },
-      legend: { orientation: "h", x: 0, y: 0, yref: "container", yanchor: "bottom", itemclick: false, itemdoubleclick: false },
+      legend: legend(),
     });
     const traces = panels.flatMap((panel, index) => {
       const suffix = index ? String(index + 1) : "";
