@@ -5,6 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SIZE   ?= full
+STUDY  ?= thesis
+SEEDS  ?= 3
+RESULTS ?= results/runs/$(STUDY)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench reproduce-thesis clean
@@ -35,6 +38,12 @@ lint: $(READY)  ## style, types, layers
 
 bench: $(READY)  ## throughput, as ratios measured in one run (ten minutes, on a quiet machine)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -s
+
+reproduce-thesis: $(READY)  ## the whole study: SIZE=tiny in minutes; without it in full, resumable, estimate first
+	$(BIN)/bnbench study $(STUDY) --size $(SIZE) --seeds $(SEEDS) --results $(RESULTS) --dry-run
+	$(BIN)/bnbench study $(STUDY) --size $(SIZE) --seeds $(SEEDS) --results $(RESULTS)
+	$(BIN)/bnbench rank --size $(SIZE) --results $(RESULTS)
+	$(BIN)/bnbench claims --study $(STUDY) --results $(RESULTS)
 
 clean:  ## remove caches and build products; results and .venv stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache

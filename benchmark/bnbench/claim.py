@@ -25,7 +25,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Measure = Literal["final accuracy", "early accuracy", "final loss"]
-"""Of a run's training curve (`train_eval`, running statistics): means over the last or the first tenth of the epochs."""
+"""Of a run's training curve (`train_eval`, running statistics): means over the last, or the first, tenth of the
+epochs."""
 Parameter = Literal["gamma", "beta"]
 Slots = Literal["all", "first", "intermediate", "last", "others"]
 """Of the slots that carry a BatchNorm: all; the first; those between the first and the last; the last; all but the

@@ -1,4 +1,4 @@
-"""Studies as data: named collections of experiments, with the figures they make and the claims they decide (torch-free).
+"""Studies as data: named collections of experiments, the figures they make, the claims they decide (torch-free).
 
 A study file says which problems are run under which variants, placements and learning rates. Runs that several
 experiments ask for are run once.
@@ -83,12 +83,13 @@ class Experiment(_Strict):
         problems = figure.problems or self.problems
         placements = figure.placements or self.placements
         models = _KINDS[figure.kind]
+        shown: list[tuple[str, ...]] = [(each,) for each in models] if models else [self.variant_names]
         grid = [
             (problem, variants, placement, factor)
             for problem in problems
             for placement in placements
             for factor in self.lr_factors
-            for variants in ([(each,) for each in models] or [self.variant_names])
+            for variants in shown
         ]
         first = ord("A" if models else "a")
         return tuple(Panel(chr(first + index), *each) for index, each in enumerate(grid))
@@ -316,7 +317,8 @@ def _resolved_paths(path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
 
     def resolved(value: Any) -> Any:  # noqa: ANN401 -- anything that TOML can say
         if isinstance(value, dict):
-            return {key: named(each) if key in {"problem", "problems"} else resolved(each) for key, each in value.items()}
+            names = {"problem", "problems"}
+            return {key: named(each) if key in names else resolved(each) for key, each in value.items()}
         return [resolved(each) for each in value] if isinstance(value, list) else value
 
     def named(value: Any) -> Any:  # noqa: ANN401

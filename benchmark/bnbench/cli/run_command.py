@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnbench.cli.options import Grid, grid_options, results_option, select
+from bnbench.cli.options import Command, Grid, grid_options, results_option, select
 
 if TYPE_CHECKING:
     from bnbench.cli.options import Selection
@@ -18,18 +20,41 @@ if TYPE_CHECKING:
     from bnbench.storage.store import ResultStore
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """How runs are executed; nothing of it decides their numbers but the number of threads."""
+
+    device: str
+    threads: int
+    workers: int | None
+
+
+def run_options(command: Command) -> Command:
+    """The options of every command that trains; it takes them as keywords and makes `RunOptions` of them."""
+    for option in reversed(_RUN_OPTIONS):
+        command = option(command)
+    return command
+
+
+_RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="CPU threads of a run; decides its bits.",
+    ),
+    click.option(
+        "--workers", type=click.IntRange(min=1), help="Runs side by side; default: as many as cores, 1 on a GPU."
+    ),
+)
+
+
 @click.command("run")
 @grid_options
 @results_option
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="CPU threads of a run; decides its bits.",
-)
-@click.option("--workers", type=click.IntRange(min=1), help="Runs side by side; default: as many as cores, 1 on a GPU.")
+@run_options
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 def command(
     results: Path,
@@ -47,36 +72,64 @@ def command(
       bnbench run cifar100_allcnnc --placement every --size tiny
       bnbench run ./mine.toml --variant bn_gamma --seeds 3 --set training.l2=0
     """
+    selection = select(Grid(**grid))
+    require_data(selection.specs)
+    store, todo = missing_runs(selection.specs, results)
+    if dry_run:
+        _print_plan(selection, {spec.run_id for spec in todo})
+        return
+    outcomes = train_missing(todo, len(selection.specs), store, RunOptions(device, threads, workers))
+    _report(selection, store)
+    end_on_failures(outcomes, len(selection.specs))
+
+
+def missing_runs(specs: Sequence[RunSpec], results: Path) -> tuple[ResultStore, list[RunSpec]]:
+    """The results folder, and the runs that are not finished in it; says what is wrong with single runs there.
+
+    Raises:
+        UserError: the folder cannot be read, or holds runs of another schema version.
+    """
     from bnbench.plan import pending
     from bnbench.storage.store import ResultStore
 
-    selection = select(Grid(**grid))
-    _require_data(selection)
     store = ResultStore(results)
     contents = store.look()
     for warning in contents.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    todo = pending(selection.specs, {document.run_id for document in contents.finished})
-    if dry_run:
-        _print_plan(selection, {spec.run_id for spec in todo})
-        return
-    outcomes = _train(todo, len(selection.specs), store, device, threads, workers) if todo else []
-    if not todo:
-        click.echo(f"All {len(selection.specs)} runs are finished already; nothing to train.", err=True)
-    _report(selection, store)
+    return store, pending(specs, {document.run_id for document in contents.finished})
+
+
+def train_missing(todo: list[RunSpec], asked: int, store: ResultStore, options: RunOptions) -> list[Outcome]:
+    """Train these runs out of `asked`, with progress on stderr; Ctrl-C ends the command with what is done intact.
+
+    Raises:
+        UserError: no such device, or a folder that cannot be written.
+    """
+    if todo:
+        return _train(todo, asked, store, options.device, options.threads, options.workers)
+    click.echo(f"All {asked} runs are finished already; nothing to train.", err=True)
+    return []
+
+
+def end_on_failures(outcomes: Sequence[Outcome], asked: int) -> None:
+    """End the command with exit code 1 if a run failed, and say why it did."""
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
-        click.echo(f"{len(failed)} of {len(selection.specs)} runs failed:", err=True)
+        click.echo(f"{len(failed)} of {asked} runs failed:", err=True)
         for outcome in failed:
             click.echo(f"  {outcome.run_id}: {(outcome.error or '').strip().splitlines()[-1]}", err=True)
         raise SystemExit(1)
 
 
-def _require_data(selection: Selection) -> None:
-    """Refuse to start when a data set is missing, with the commands that would bring it."""
+def require_data(specs: Sequence[RunSpec]) -> None:
+    """Refuse to start when a data set is missing, with the commands that would bring it.
+
+    Raises:
+        MissingDataError: of the first data set that is.
+    """
     from bnbench.data.store import missing
 
-    for spec in selection.specs:
+    for spec in specs:
         if spec.data.fingerprint is None:
             raise missing(spec.data.name)
 
