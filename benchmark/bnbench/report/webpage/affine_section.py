@@ -135,7 +135,7 @@ def _map_figure(each: Comparison, affine: Affine, place: int, figure: AffineFigu
         tag("figcaption", *caption),
         tag(
             "div",
-            markup.command(commands.plot(each.group, figure.parameter, "--seed", affine.seeds[0])),
+            markup.command(commands.plot(each, figure.parameter, "--seed", affine.seeds[0])),
             class_="tools",
         ),
         id=f"{each.name}-map-{place}",
@@ -166,7 +166,7 @@ def _activity_figure(each: Comparison, affine: Affine, commands: Commands) -> Ht
         "figure",
         tag("div", class_="plot-area activity", role="group", aria_label=label),
         tag("figcaption", text(caption)),
-        tag("div", markup.command(commands.plot(each.group, "activity")), class_="tools"),
+        tag("div", markup.command(commands.plot(each, "activity")), class_="tools"),
         id=f"{each.name}-activity",
         data_figure="activity",
         data_comparison=each.name,

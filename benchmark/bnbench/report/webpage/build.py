@@ -12,6 +12,7 @@ from bnbench import __version__
 from bnbench.analysis.frames import Results
 from bnbench.report.style import BETA, GAMMA, GREEK, NEUTRAL, NO_VALUE, diverging_map, sequential_map
 from bnbench.report.webpage import markup, origins, overview, standings
+from bnbench.report.webpage.claims_section import claims_content, verdict_counts
 from bnbench.report.webpage.colours import Stroke
 from bnbench.report.webpage.comparison_section import comparisons_content
 from bnbench.report.webpage.comparisons import Comparison
@@ -47,7 +48,7 @@ def report_page(results: Results, on_run: Callable[[], None] = lambda: None) -> 
     """
     plotly = plotly_script()
     contents = gather(results, on_run)
-    parts = [_runs(contents), _ranking(contents), _comparisons(contents), _provenance(contents)]
+    parts = [_runs(contents), _ranking(contents), _claims(contents), _comparisons(contents), _provenance(contents)]
     script = page_file("page.js")
     return Template(page_file("page.html")).substitute(
         title=text(_title(contents.compared)),
@@ -71,7 +72,7 @@ def report_page(results: Results, on_run: Callable[[], None] = lambda: None) -> 
 
 def _runs(contents: Contents) -> Part:
     seen = overview.look_over(contents.results, contents.store.unfinished)
-    pieces = [overview.tiles(seen)]
+    pieces = [overview.tiles(seen, verdict_counts(contents.claims))]
     if contents.compared:
         table = overview.runs_table(contents.compared, contents.results.records, contents.symbols, contents.commands)
         pieces.append(markup.table(table))
@@ -90,6 +91,10 @@ def _ranking(contents: Contents) -> Part:
         table = standings.every_comparison_table(contents.compared, contents.symbols, commands)
         pieces.append(markup.table(table))
     return Part("ranking", "Ranking", join(pieces))
+
+
+def _claims(contents: Contents) -> Part:
+    return Part("claims", "Claims", claims_content(contents.claims, contents.compared, contents.commands))
 
 
 def _comparisons(contents: Contents) -> Part:

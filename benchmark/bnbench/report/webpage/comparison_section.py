@@ -15,8 +15,9 @@ SPANS = (("1", "all epochs"), ("0.5", "first half"), ("0.25", "first quarter"), 
 
 
 def comparisons_content(contents: Contents) -> Html:
-    """The controls, then every comparison; the first one unfolded."""
-    sections = [_section(contents, each, unfolded=place == 0) for place, each in enumerate(contents.compared)]
+    """The controls, then every comparison; the first at its problem's own learning rate is unfolded."""
+    usual = [each for each in contents.compared if each.is_usual] or list(contents.compared)
+    sections = [_section(contents, each, unfolded=each is usual[0]) for each in contents.compared]
     return join([_toolbar(contents), *sections])
 
 
@@ -59,7 +60,7 @@ def _curves_figure(each: Comparison, curves: Curves, commands: Commands) -> Html
     ]
     tools = [
         tag("button", text("Download CSV"), type="button", class_="quiet", data_curves=each.name),
-        markup.command(commands.plot(each.group, "curves")),
+        markup.command(commands.plot(each, "curves")),
     ]
     return tag(
         "figure",

@@ -10,7 +10,7 @@ from pathlib import Path
 from bnbench.analysis.ranking import RankedGroup, Ranking
 from bnbench.analysis.settings import problem_at
 from bnbench.placement import NOWHERE
-from bnbench.report.groups import seed_order
+from bnbench.report.groups import USUAL_PLACEMENT, seed_order
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,17 @@ class Comparison:
         return f"{self.problem}{size}, {self.where}, learning rate {self.rate}{changed}"
 
     @property
+    def lr_factor(self) -> float | None:
+        """The learning rate over the problem's own; None where its file is not known."""
+        known = problem_at(self.group.problems[0], self.group.sizes[0])
+        return None if known is None else float(f"{self.group.learning_rate / known.training.learning_rate:.6g}")
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is the first that somebody would look at: hidden layers, the problem's own learning rate."""
+        return self.group.placement == USUAL_PLACEMENT and self.lr_factor == 1
+
+    @property
     def file_name(self) -> str:
         """A stem for files that are taken from this section."""
         parts = [*self.group.problems, *self.group.sizes, self.group.placement, f"lr{self.rate}", self.name]
@@ -87,11 +98,12 @@ class Commands:
         placement = () if group.placement == NOWHERE else ("--placement", group.placement)
         return self.line("rank", *group.problems, *_size(group.sizes), *placement, *more)
 
-    def plot(self, group: RankedGroup, kind: str, *more: object) -> str:
-        """A figure of one group, by its kind."""
+    def plot(self, each: Comparison, kind: str, *more: object) -> str:
+        """A figure of one comparison, by its kind."""
+        group = each.group
         problems = [word for problem in group.problems for word in ("--problem", problem)]
         placement = () if group.placement == NOWHERE else ("--placement", group.placement)
-        factor = () if self._factor(group) is None else ("--lr-factor", f"{self._factor(group):g}")
+        factor = () if each.lr_factor is None else ("--lr-factor", f"{each.lr_factor:g}")
         size = () if group.sizes == ("full",) else _size(group.sizes)
         return self.line("plot", "--kind", kind, *problems, *size, *placement, *factor, *more)
 
@@ -99,11 +111,6 @@ class Commands:
         """The activity of γ and β of one group."""
         placement = () if group.placement == NOWHERE else ("--placement", group.placement)
         return self.line("activity", *group.problems, *_size(group.sizes), *placement)
-
-    def _factor(self, group: RankedGroup) -> float | None:
-        """The learning rate over the problem's own; None where its file is not known."""
-        known = problem_at(group.problems[0], group.sizes[0])
-        return None if known is None else float(f"{group.learning_rate / known.training.learning_rate:.6g}")
 
     @property
     def _folder(self) -> str:

@@ -13,6 +13,9 @@ Html = NewType("Html", str)
 
 NOTHING = Html('<span class="nothing" aria-label="no value">–</span>')
 
+LONG = 40
+"""Rows from which on a table scrolls in its own box."""
+
 
 def text(value: object) -> Html:
     """A value as HTML text, safe in quoted attributes too."""
@@ -141,7 +144,14 @@ def table(contents: Table) -> Html:
         tag("tbody", body),
     )
     # A box that scrolls has to be reachable with the keyboard, and to say what it is.
-    box = tag("div", grid, class_="scroll", tabindex="0", role="region", aria_label=f"Table {contents.name}")
+    box = tag(
+        "div",
+        grid,
+        class_="scroll long" if len(contents.rows) > LONG else "scroll",
+        tabindex="0",
+        role="region",
+        aria_label=f"Table {contents.name}",
+    )
     button = tag("button", text("Download CSV"), type="button", class_="quiet", data_csv=f"{contents.name}.csv")
     tools = [button] if contents.command is None else [button, command(contents.command)]
     return tag("div", box, notes(contents.notes), tag("div", *tools, class_="tools"), class_="table")

@@ -75,15 +75,15 @@ def look_over(results: Results, unfinished: Sequence[str]) -> Overview:
     )
 
 
-def tiles(overview: Overview, verdicts: Mapping[str, int] | None = None) -> Html:
-    """The counts, large."""
+def tiles(overview: Overview, verdicts: Mapping[str, int]) -> Html:
+    """The counts of runs, and of claims by their verdict, large."""
     shown = [
         (overview.finished, "finished"),
         (overview.diverged, "diverged"),
         (overview.failed, "failed"),
         (overview.unfinished, "unfinished"),
     ]
-    shown += [(number, f"claims {verdict}") for verdict, number in (verdicts or {}).items()]
+    shown += [(number, f"claims: {verdict}") for verdict, number in verdicts.items()]
     return tag(
         "ul",
         *(
