@@ -7,8 +7,10 @@ import pytest
 from bnbench.analysis.claims import Verdict, decide_claims
 from bnbench.analysis.frames import open_results
 from bnbench.analysis.ranking import rank
-from bnbench.report.webpage.claims_section import claims_content, decided, verdict_counts
+from bnbench.report.webpage import markup
+from bnbench.report.webpage.claims_section import claims_content, study_findings, verdict_counts
 from bnbench.report.webpage.comparisons import Commands, comparisons
+from bnbench.report.webpage.coverage import coverage_table
 from bnbench.study import find_study
 from support.synthetic_store import SyntheticRun, build_store
 
@@ -49,7 +51,7 @@ def results(tmp_path_factory):
 @pytest.fixture(scope="module")
 def read(results):
     compared = comparisons(rank(results))
-    return Reader(claims_content(decided(results), compared, Commands(results.path)))
+    return Reader(claims_content(study_findings(results), compared, Commands(results.path)))
 
 
 def test_the_verdicts_are_those_of_the_analysis(read, results):
@@ -91,16 +93,31 @@ def test_runs_that_are_no_evidence_stand_apart(read):
 
 
 def test_the_counts_are_of_the_evidence_alone(results):
-    reports = decided(results)
-    counts = verdict_counts(reports)
+    findings = study_findings(results)
+    counts = verdict_counts(findings)
     assert sum(counts.values()) == len(find_study("thesis").claims)
     assert counts[Verdict.HOLDS] >= 2
     assert list(counts) == [str(verdict) for verdict in Verdict]
 
 
+def test_how_much_of_the_study_has_been_run(results):
+    (found,) = study_findings(results)
+    coverage = {each.experiment.id: each for each in found.coverage}
+    # The five variants of one of three problems, in three seeds: of 15 runs a seed, 5.
+    assert coverage["fig-4.1"].runs == 15
+    assert (coverage["fig-4.1"].recorded, coverage["fig-4.1"].complete_seeds) == (5, ())
+    # Vanilla has no placement: it is one run of both placements' nine, and the only one that is there.
+    assert (coverage["fig-A.1"].runs, coverage["fig-A.1"].recorded) == (9, 1)
+    assert coverage["fig-4.2"].recorded == 0
+    read = Reader(markup.table(coverage_table(found.study, found.coverage, Commands(results.path))))
+    head, *rows = read.tables()["study-thesis.csv"]
+    assert len(rows) == len(found.study.experiments)
+    assert {row[0]: row[head.index("recorded")] for row in rows}["fig-4.1"] == "5"
+
+
 def test_without_runs_of_a_study_there_is_nothing_to_decide(store):
     results = open_results(store)
-    assert decided(results) == ()
+    assert study_findings(results) == ()
     assert verdict_counts(()) == {}
     read = Reader(claims_content((), (), Commands(results.path)))
     assert "no claims to decide" in "".join(read.text)

@@ -17,6 +17,7 @@ from bnbench.report.webpage.colours import Stroke
 from bnbench.report.webpage.comparison_section import comparisons_content
 from bnbench.report.webpage.comparisons import Comparison
 from bnbench.report.webpage.contents import Contents, gather
+from bnbench.report.webpage.coverage import coverage_table
 from bnbench.report.webpage.curves import MEASURED_ON
 from bnbench.report.webpage.embedding import data_block, page_file, plotly_script, script_hash
 from bnbench.report.webpage.markup import Html, join, notes, tag, text
@@ -72,13 +73,18 @@ def report_page(results: Results, on_run: Callable[[], None] = lambda: None) -> 
 
 def _runs(contents: Contents) -> Part:
     seen = overview.look_over(contents.results, contents.store.unfinished)
-    pieces = [overview.tiles(seen, verdict_counts(contents.claims))]
+    pieces = [overview.tiles(seen, verdict_counts(contents.findings))]
     if contents.compared:
         table = overview.runs_table(contents.compared, contents.results.records, contents.symbols, contents.commands)
         pieces.append(markup.table(table))
     missing = overview.missing_table(seen, contents.compared, contents.commands)
     if missing is not None:
         pieces.append(markup.table(missing))
+    pieces += [
+        markup.table(coverage_table(each.study, each.coverage, contents.commands))
+        for each in contents.findings
+        if each.claims.evidence.runs
+    ]
     return Part("runs", "What was run", join(pieces))
 
 
@@ -94,7 +100,7 @@ def _ranking(contents: Contents) -> Part:
 
 
 def _claims(contents: Contents) -> Part:
-    return Part("claims", "Claims", claims_content(contents.claims, contents.compared, contents.commands))
+    return Part("claims", "Claims", claims_content(contents.findings, contents.compared, contents.commands))
 
 
 def _comparisons(contents: Contents) -> Part:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bnbench.analysis.claims.curve_rules import DELTA
 from bnbench.analysis.claims.decide import BodyOfRuns, ClaimResult, ClaimsReport, PartResult, Side, decide_claims
+from bnbench.analysis.claims.evidence import bodies_of_runs
 from bnbench.analysis.claims.tables import data_in_words, effect_in_words, part_in_words, run_in_words
 from bnbench.analysis.claims.verdict import Verdict
 from bnbench.analysis.frames import Results
 from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
 from bnbench.report.webpage import markup
 from bnbench.report.webpage.comparisons import Commands, Comparison
+from bnbench.report.webpage.coverage import ExperimentCoverage, coverage
 from bnbench.report.webpage.markup import (
     NOTHING,
     Cell,
@@ -29,7 +32,7 @@ from bnbench.report.webpage.markup import (
     text,
     words,
 )
-from bnbench.study import find_study, study_files
+from bnbench.study import Study, find_study, study_files, study_problem_files
 
 FIRST = "thesis"
 """The study whose claims are shown of shortened and tiny runs too; of the others only what counts."""
@@ -41,7 +44,8 @@ _CLASSES = {
     Verdict.NO_DATA: "no-data",
 }
 _MOST_LINKS = 3
-_SYMBOL = re.compile(r"(BN_(?:γ,β|γ|β))")
+_SYMBOL = re.compile(r"(BN_(?:γ,β|γ|β)|`[^`]+`)")
+"""What is more than plain text in a claim: a variant's symbol, a placement in backticks."""
 _MINUS = re.compile(r"-(?=\d)")
 _CLAIM_COLUMNS = (
     Column(text("claim"), "claim"),
@@ -63,30 +67,45 @@ _PART_COLUMNS = (
 )
 
 
-def decided(results: Results) -> tuple[ClaimsReport, ...]:
-    """The claims of the shipped studies, as far as the runs are theirs.
+@dataclass(frozen=True)
+class StudyFindings:
+    """What the runs of a results folder are to one study."""
+
+    study: Study
+    claims: ClaimsReport
+    coverage: tuple[ExperimentCoverage, ...]
+
+
+def study_findings(results: Results) -> tuple[StudyFindings, ...]:
+    """The shipped studies, as far as the runs are theirs: the first of any, the others with evidence only.
 
     Raises:
         UserError: a table is damaged.
     """
-    names = sorted(study_files(), key=lambda name: (name != FIRST, name))
-    reports = [decide_claims(results, find_study(name)) for name in names]
-    return tuple(each for each in reports if each.evidence.runs or (each.apart and each.study == FIRST))
+    found = []
+    for name in sorted(study_files(), key=lambda name: (name != FIRST, name)):
+        study = find_study(name)
+        files = study_problem_files(study)
+        evidence, apart = bodies_of_runs(results, study, files)
+        # The studies share their problems: what is evidence for one is not for the other, and need not be said twice.
+        if evidence.run_count or (apart and name == FIRST):
+            found.append(StudyFindings(study, decide_claims(results, study, files), coverage(study, evidence)))
+    return tuple(found)
 
 
-def verdict_counts(reports: Sequence[ClaimsReport]) -> dict[str, int]:
+def verdict_counts(findings: Sequence[StudyFindings]) -> dict[str, int]:
     """How many claims of the first study have each verdict; nothing where no run counts."""
-    if not reports or not reports[0].evidence.runs:
+    if not findings or not findings[0].claims.evidence.runs:
         return {}
-    found = Counter(result.verdict for result in reports[0].evidence.claims)
+    found = Counter(result.verdict for result in findings[0].claims.evidence.claims)
     return {str(verdict): found[verdict] for verdict in Verdict}
 
 
-def claims_content(reports: Sequence[ClaimsReport], compared: Sequence[Comparison], commands: Commands) -> Html:
+def claims_content(findings: Sequence[StudyFindings], compared: Sequence[Comparison], commands: Commands) -> Html:
     """The verdicts of every study; then, apart from them, what the same rules make of runs that do not count."""
-    if not reports:
+    if not findings:
         return notes([text("No run belongs to a problem of a study, so there are no claims to decide.")])
-    return join(_study(each, compared, commands) for each in reports)
+    return join(_study(each.claims, compared, commands) for each in findings)
 
 
 def _study(report: ClaimsReport, compared: Sequence[Comparison], commands: Commands) -> Html:
@@ -174,8 +193,12 @@ def _verdict(verdict: Verdict) -> Cell:
 
 def _wide(said: str) -> Cell:
     """A cell of prose, which may take several lines; symbols of variants have their subscripts."""
-    pieces = _SYMBOL.split(said)
-    shown = [symbol(piece) if place % 2 else text(piece) for place, piece in enumerate(pieces)]
+    shown = []
+    for piece in _SYMBOL.split(said):
+        if not _SYMBOL.fullmatch(piece):
+            shown.append(text(piece))
+        else:
+            shown.append(tag("code", text(piece.strip("`"))) if piece.startswith("`") else symbol(piece))
     return Cell(tag("div", *shown, class_="prose"), said)
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bnbench.analysis.activity import sparsity_summary
-from bnbench.analysis.claims.decide import ClaimsReport
 from bnbench.analysis.frames import Results
 from bnbench.analysis.ranking import Ranking, rank
 from bnbench.report.style import looks_of
-from bnbench.report.webpage.claims_section import decided
+from bnbench.report.webpage.claims_section import StudyFindings, study_findings
 from bnbench.report.webpage.colours import Stroke, stroke
 from bnbench.report.webpage.comparisons import Commands, Comparison, comparisons
 from bnbench.report.webpage.curves import MEASURED_ON, Curves, curves_of
@@ -43,8 +42,8 @@ class Contents:
     """Variant to line, in the same order."""
     drawn: dict[str, Drawn]
     """By comparison."""
-    claims: tuple[ClaimsReport, ...]
-    """What the runs say of the claims of each study they belong to."""
+    findings: tuple[StudyFindings, ...]
+    """What the runs are to each study they belong to."""
     sparsity: pd.DataFrame
     """As `sparsity_summary` gives it."""
     commands: Commands
@@ -78,7 +77,7 @@ def gather(results: Results, on_run: Callable[[], None]) -> Contents:
         symbols={name: named[name] for name in strokes},
         strokes=strokes,
         drawn={each.name: Drawn(curves_of(results, each), affine_of(results, each, on_run)) for each in compared},
-        claims=decided(results),
+        findings=study_findings(results),
         sparsity=sparsity_summary(results),
         commands=Commands(results.path),
     )

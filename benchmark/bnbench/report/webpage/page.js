@@ -246,13 +246,13 @@
     const { symbol: greek, centre } = page.parameters[parameter];
     const across = narrow.matches ? 3 : Math.max(own.panels.length, 4);
     const down = Math.ceil(own.panels.length / across);
-    area.style.height = `${narrow.matches ? down * 190 + 90 : 290}px`;
+    area.style.height = `${narrow.matches ? down * 190 + 90 : 305}px`;
     const last = Math.max(...own.panels.map((panel) => panel.steps.at(-1)));
     const gap = { x: 0.012 + 0.012 * (4 / across), y: 0.28 / down };
     const wide = (1 - gap.x * (across - 1)) / across;
     const high = (1 - gap.y * (down - 1)) / down;
     const drawn = layout({
-      margin: { l: 62, r: narrow.matches ? 8 : 80, t: 26, b: narrow.matches ? 96 : 40 },
+      margin: { l: 62, r: narrow.matches ? 8 : 80, t: narrow.matches ? 26 : 44, b: narrow.matches ? 96 : 40 },
       plot_bgcolor: page.no_value,
       annotations: [],
       coloraxis: {
@@ -302,7 +302,7 @@
     const wide = (1 - gap.x * (across - 1)) / across;
     const high = (1 - gap.y * (down - 1)) / down;
     const drawn = layout({
-      annotations: [], showlegend: true, margin: { l: 56, r: 12, t: 28, b: 80 },
+      annotations: [], showlegend: true, margin: { l: 56, r: 12, t: 44, b: 80 },
       legend: legend(),
     });
     const traces = panels.flatMap((panel, index) => {
