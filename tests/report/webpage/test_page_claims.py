@@ -15,7 +15,7 @@ from bnbench.study import find_study
 from support.synthetic_store import SyntheticRun, build_store
 
 from .conftest import SEEDS, STUDIED, affine
-from .test_report_page import Reader
+from .test_page_text import Reader
 
 EPOCHS = 100
 """Of cifar10_3c3d: a run of any other length would be no evidence."""
