@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bnbench.analysis.frames import Results
-    from bnbench.report.catalogue import ThesisFigure
+    from bnbench.report.catalogue import StudyFigure
     from bnbench.report.content import Kind
     from bnbench.report.export import Drawing, Format
     from bnbench.report.groups import RunGroup
@@ -75,7 +75,7 @@ def command(
     """
     from bnbench.analysis.frames import Results
     from bnbench.errors import UserError, unknown
-    from bnbench.report.catalogue import THESIS_FIGURES, thesis_figure
+    from bnbench.report.catalogue import study_figure, thesis_figures
     from bnbench.report.content import KINDS
     from bnbench.report.groups import select_groups
     from bnbench.report.page import PAGES
@@ -86,7 +86,8 @@ def command(
     for kind in kinds:
         if kind not in KINDS:
             raise unknown("kind of figure", kind, KINDS)
-    figures = [thesis_figure(number) for number in (THESIS_FIGURES if everything else numbers)]
+    known = thesis_figures()
+    figures = [study_figure(number, known) for number in (known if everything else numbers)]
     chosen = [KINDS[kind] for kind in (KINDS if everything else kinds)]
     job = _Job(Results(ResultStore(results)), size, PAGES[width], seed, output, _formats(formats), as_json)
     for warning in job.results.warnings:
@@ -117,7 +118,7 @@ class _Job:
     written: list[dict[str, object]] = field(default_factory=list)
 
     def draw(
-        self, figures: Sequence[ThesisFigure], kinds: Sequence[Kind], groups: Sequence[RunGroup], *, skip: bool
+        self, figures: Sequence[StudyFigure], kinds: Sequence[Kind], groups: Sequence[RunGroup], *, skip: bool
     ) -> None:
         """Draw and write one figure after the other; with `skip`, go on where there are no runs for one.
 
@@ -126,12 +127,12 @@ class _Job:
         """
         from bnbench.errors import UserError
         from bnbench.report.content import draw_kind
-        from bnbench.report.gallery import NothingToDrawError, draw_thesis_figure
+        from bnbench.report.gallery import NothingToDrawError, draw_study_figure
 
         skipped: list[str] = []
         for figure in figures:
             try:
-                self._save([draw_thesis_figure(self.results, figure, self.size, self.page, seed=self.seed)])
+                self._save([draw_study_figure(self.results, figure, self.size, self.page, seed=self.seed)])
             except NothingToDrawError:
                 if not skip:
                     raise
@@ -182,12 +183,12 @@ def _print_list(job: _Job) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from bnbench.report.catalogue import THESIS_FIGURES
+    from bnbench.report.catalogue import thesis_figures
     from bnbench.report.content import KINDS
     from bnbench.report.groups import find_groups
 
     rows = []
-    for figure in THESIS_FIGURES.values():
+    for figure in thesis_figures().values():
         found = find_groups(job.results, figure.parts, job.size)
         runs = sum(len(group.variants) for group in found if group is not None)
         rows.append((figure.number, figure.kind, figure.title, runs, sum(len(part.variants) for part in figure.parts)))

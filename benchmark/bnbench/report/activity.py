@@ -69,7 +69,7 @@ def layer_lines(rows: Sequence[LayerRow], slots: Sequence[str], page: Page = TEX
                 axes.set_title(panel.title)
                 _draw_lines(axes, panel.rows, colours, page)
                 axes.set_xlabel(EPOCH_LABEL)
-                axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=2))
+                axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=2, steps=[1, 2, 5, 10]))
                 axes.tick_params(labelbottom=True)
             for axes in axes_row[len(row.panels) :]:
                 axes.set_visible(False)
@@ -128,7 +128,8 @@ def _draw_lines(axes: Axes, rows: pd.DataFrame, colours: dict[str, str], page: P
         own = rows[rows["slot"] == slot]
         if own.empty:
             continue
-        by_seed = own.pivot(index="epoch", columns="seed", values="value")
+        # As far as every seed has it: a run that diverged ends before the others.
+        by_seed = own.pivot(index="epoch", columns="seed", values="value").dropna()
         values = by_seed.to_numpy(np.float64)
         axes.plot(by_seed.index, values.mean(axis=1), color=colour, linewidth=page.line, label=slot)
         if values.shape[1] > 1:
@@ -137,9 +138,9 @@ def _draw_lines(axes: Axes, rows: pd.DataFrame, colours: dict[str, str], page: P
 
 
 def _grid(rows: pd.DataFrame, slots: Sequence[str]) -> tuple[Floats, Floats]:
-    """(epochs, values [slots, epochs]), the mean over the seeds; NaN where nothing was recorded."""
-    table = rows.pivot_table(index="slot", columns="epoch", values="value", aggfunc="mean", observed=True)
-    table = table.reindex(list(slots))
+    """(epochs, values [slots, epochs]): the mean over the seeds, as far as all have it; NaN for a layer without."""
+    by_seed = rows.pivot(index="epoch", columns=["slot", "seed"], values="value").dropna()
+    table = by_seed.T.groupby(level="slot", observed=True).mean().reindex(list(slots))
     return table.columns.to_numpy(np.float64), table.to_numpy(np.float64)
 
 
@@ -162,5 +163,5 @@ def _draw_map(
     axes.set_title(panel.title)
     axes.set_yticks(range(len(slots)), list(slots))
     axes.set_xlabel(EPOCH_LABEL)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=2))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=2, steps=[1, 2, 5, 10]))
     return image

@@ -15,11 +15,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL, PairedDifference, t_interval
 from bnbench.report.curves import BAND, CurveGroup, line_style, mark_every, variant_legend
 from bnbench.report.page import TEXT, Page
-from bnbench.report.style import ACCURACY_LABEL, EPOCH_LABEL, Look, looks_of, percent, variant_label
+from bnbench.report.style import ACCURACY_LABEL, DIFFERENCE_LABEL, EPOCH_LABEL, Look, looks_of, percent, variant_label
 
 BASELINE = "vanilla"
 ROW_HEIGHT = 0.27
-"""Height of a row of axes, in page widths."""
+"""Height of a row of axes, in page widths; a narrow page has higher ones."""
+FEW_EPOCHS = 40
+"""Up to so many, the ends of the intervals are drawn as lines; more of them hide the curves."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -58,7 +60,11 @@ def differences_to_vanilla(groups: Sequence[DifferenceGroup], page: Page = TEXT)
     with page.style():
         looks = looks_of(name for group in groups for name in group.curves.variants())
         del looks[BASELINE]
-        height = page.tallest if page.wide else page.width * ROW_HEIGHT * len(groups) + 6 * page.font / 72
+        height = (
+            page.tallest
+            if page.wide
+            else page.width * ROW_HEIGHT * (1.5 if page.width < 4 else 1.0) * len(groups) + 6 * page.font / 72
+        )
         figure = page.figure(height)
         rows = figure.subplots(len(groups), 2, squeeze=False, width_ratios=(3, 2))
         for (left, right), group in zip(rows, groups, strict=True):
@@ -110,7 +116,11 @@ def _draw_over_epochs(axes: Axes, group: CurveGroup, looks: dict[str, Look], pag
             markevery=mark_every(len(found.epochs), index),
         )
         if found.low is not None and found.high is not None:
-            axes.fill_between(found.epochs, 100 * found.low, 100 * found.high, color=look.colour, alpha=BAND, lw=0)
+            low, high = np.clip(100 * found.low, -100, 100), np.clip(100 * found.high, -100, 100)
+            axes.fill_between(found.epochs, low, high, color=look.colour, alpha=BAND / 2, linewidth=0)
+            if len(found.epochs) <= FEW_EPOCHS:
+                for edge in (low, high):
+                    axes.plot(found.epochs, edge, **line_style(look, page, thin=True), alpha=0.6)
         gone = {step for (variant, _), step in group.diverged.items() if variant in {name, BASELINE}}
         if gone:
             axes.plot(
@@ -118,9 +128,9 @@ def _draw_over_epochs(axes: Axes, group: CurveGroup, looks: dict[str, Look], pag
             )
     last = max(group.last_epoch(), 1)
     axes.set_xlim(-0.01 * last, 1.02 * last)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2, steps=[1, 2, 5, 10]))
     axes.set_xlabel(EPOCH_LABEL)
-    axes.set_ylabel("accuracy − vanilla's\n[percentage points]")
+    axes.set_ylabel(DIFFERENCE_LABEL)
 
 
 def _draw_final(axes: Axes, group: DifferenceGroup, looks: dict[str, Look], page: Page) -> None:
@@ -131,9 +141,10 @@ def _draw_final(axes: Axes, group: DifferenceGroup, looks: dict[str, Look], page
     for row, name in enumerate(names):
         look, difference = looks[name], final[name]
         if difference.mean is None:
+            said = f"no value in {difference.unusable} of {len(difference.seeds)} seeds"
             axes.annotate(
-                difference.says or "", (0, row), xytext=(page.font / 2, 0), textcoords="offset points",
-                va="center", color=look.colour, fontsize=page.small,
+                said if difference.unusable else difference.says or "", (0, row), xytext=(page.font / 2, 0),
+                textcoords="offset points", va="center", color=look.colour, fontsize=page.small,
             )  # fmt: skip
             continue
         if difference.t_interval is not None:
@@ -148,7 +159,7 @@ def _draw_final(axes: Axes, group: DifferenceGroup, looks: dict[str, Look], page
     axes.set_yticks(range(len(names)), [variant_label(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("final accuracy − vanilla's\n[percentage points]")
+    axes.set_xlabel(f"final {DIFFERENCE_LABEL}")
     if all(difference.mean is None for difference in final.values()):
         axes.set_xlim(-1, 4)
         axes.set_xticks([0])
@@ -177,7 +188,7 @@ def learning_rate_sensitivity(groups: Sequence[RateGroup], page: Page = TEXT) ->
         looks = looks_of(str(name) for group in groups for name in group.final["variant"].unique())
         across = min(len(groups), 3 if page.wide else 2)
         down = -(-len(groups) // across)
-        height = page.tallest if page.wide else page.width * (0.42 if across > 1 else 0.62) * down + 6 * page.font / 72
+        height = page.tallest if page.wide else page.width * 0.36 * down + 6 * page.font / 72
         figure = page.figure(height)
         panels = figure.subplots(down, across, squeeze=False).flat
         for axes, group in zip(panels, groups, strict=False):
@@ -219,7 +230,7 @@ def _draw_rates(axes: Axes, group: RateGroup, looks: dict[str, Look], page: Page
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(percent))
     axes.set_ylabel(f"final {ACCURACY_LABEL}")
-    axes.set_xlabel("learning rate")
+    axes.set_xlabel("learning rate [logarithmic]")
     axes.set_xlim(rates[0] / 1.6, rates[-1] * 1.6)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0,)))
     axes.set_xticks(rates, [f"{rate:.3g}" for rate in rates])

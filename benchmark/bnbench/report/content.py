@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeVar
 
 from bnbench.analysis.frames import Results
 from bnbench.report.export import Drawing
@@ -12,7 +13,16 @@ from bnbench.report.gallery import NothingToDrawError, draw_contours, draw_curve
 from bnbench.report.groups import RunGroup
 from bnbench.report.layers import draw_activity, draw_sparsity
 from bnbench.report.page import Page
-from bnbench.report.summaries import comparable, draw_differences, draw_profile, draw_ranks, draw_sensitivity
+from bnbench.report.summaries import (
+    by_placement,
+    comparable,
+    draw_differences,
+    draw_profile,
+    draw_ranks,
+    draw_sensitivity,
+)
+
+Item = TypeVar("Item")
 
 Draw = Callable[[Results, Sequence[RunGroup], Page, int | None], list[Drawing]]
 """(results, groups, page, seed of runs that are drawn alone) to drawings; none where the runs do not allow it."""
@@ -57,9 +67,9 @@ def by_setting(groups: Iterable[RunGroup]) -> list[list[RunGroup]]:
     return list(found.values())
 
 
-def in_pages(groups: Sequence[RunGroup], most: int) -> list[tuple[Sequence[RunGroup], int | None]]:
-    """Groups in portions that fit on a page, numbered from 1 where there are several."""
-    pages = [groups[start : start + most] for start in range(0, len(groups), most)]
+def in_pages(items: Sequence[Item], most: int) -> list[tuple[Sequence[Item], int | None]]:
+    """Items in portions that fit on a page, numbered from 1 where there are several."""
+    pages = [items[start : start + most] for start in range(0, len(items), most)]
     return [(part, number if len(pages) > 1 else None) for number, part in enumerate(pages, start=1)]
 
 
@@ -108,15 +118,11 @@ def _profile(results: Results, groups: Sequence[RunGroup], page: Page, _seed: in
 
 
 def _sensitivity(results: Results, groups: Sequence[RunGroup], page: Page, _seed: int | None) -> list[Drawing]:
-    drawings = []
-    for together in by_setting(groups):
-        rates: dict[str, set[float]] = {}
-        for group in together:
-            rates.setdefault(group.placement, set()).add(group.learning_rate)
-        swept = [group for group in together if len(rates[group.placement]) > 1]
-        if swept:
-            drawings.append(draw_sensitivity(results, swept, page))
-    return drawings
+    swept = [own for own in by_placement(groups) if len({group.learning_rate for group in own}) > 1]
+    return [
+        draw_sensitivity(results, [group for own in part for group in own], page, number=number)
+        for part, number in in_pages(swept, 6)
+    ]
 
 
 def _there(drawings: Iterable[Drawing | None]) -> list[Drawing]:

@@ -150,7 +150,7 @@ def _set_up(loss: Axes, accuracy: Axes, group: CurveGroup, page: Page, *, column
         page.dress(axes)
         axes.set_xlabel(EPOCH_LABEL)
         axes.set_ylabel(label)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2, steps=[1, 2, 5, 10]))
         last = max(group.last_epoch(), 1)
         axes.set_xlim(-0.01 * last, 1.02 * last)  # room for the markers at both ends
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
@@ -179,12 +179,12 @@ def loss_ceiling(rows: pd.DataFrame) -> float:
     The loss of an untrained network is about ln C; one far above that (running statistics that have not settled, or a
     run about to diverge) goes off the axis and is marked at its edge.
     """
-    finite = rows["loss"][np.isfinite(rows["loss"])]
+    finite = rows[np.isfinite(rows["loss"])]
     if finite.empty:
         return 1.0
-    first = finite[rows.loc[finite.index, "epoch"] == 0]
-    usual = float(first.median()) if len(first) else float(finite.median())
-    highest = float(finite.max())
+    untrained = finite[finite["epoch"] == 0]
+    usual = float((finite if untrained.empty else untrained)["loss"].median())
+    highest = float(finite["loss"].max())
     return 1.05 * highest if highest <= 2 * usual else 1.5 * usual
 
 

@@ -29,9 +29,8 @@ def even_steps(trajectory: Trajectory, most: int) -> Trajectory:
         return trajectory
     # As many as the closest two snapshots ask for, so that a short, uneven trajectory loses nothing to be seen.
     wanted = min(most, int((steps[-1] - steps[0]) // gaps.min()) + 1)
-    grid = np.linspace(steps[0], steps[-1], max(wanted, 2))
-    chosen = np.searchsorted(steps, grid + 1e-9 * (steps[-1] - steps[0]), side="right") - 1
-    return Trajectory(grid.round().astype(np.int64), trajectory.values[chosen])
+    grid = np.linspace(steps[0], steps[-1], max(wanted, 2)).round().astype(np.int64)
+    return Trajectory(grid, trajectory.values[np.searchsorted(steps, grid, side="right") - 1])
 
 
 def every_so_many(length: int, most: int) -> npt.NDArray[np.int64]:

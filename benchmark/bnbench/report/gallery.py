@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from string import ascii_uppercase
 
+from bnbench.analysis.activity import NEUTRAL
 from bnbench.analysis.frames import Results, RunRecord
 from bnbench.errors import UserError
 from bnbench.report.captions import described, file_name, joined, kind_command, lettered, plot_command
-from bnbench.report.catalogue import ThesisFigure
+from bnbench.report.catalogue import StudyFigure
 from bnbench.report.curves import CurveGroup, training_curves
 from bnbench.report.decimation import even_steps
 from bnbench.report.export import Drawing
 from bnbench.report.groups import (
     RunGroup,
-    Wanted,
     describe_group,
     find_groups,
     group_title,
@@ -22,9 +22,10 @@ from bnbench.report.groups import (
     normalised_slots,
     problem_label,
     seed_order,
+    title_of,
 )
 from bnbench.report.page import TEXT, Page
-from bnbench.report.style import GREEK, NEUTRAL, variant_label
+from bnbench.report.style import GREEK, variant_label
 from bnbench.report.trajectories import ModelTrajectories, affine_contours, resolution
 
 ABOUT_CURVES = (
@@ -39,8 +40,8 @@ class NothingToDrawError(UserError):
     """There are no runs for a figure; the message says which command makes them."""
 
 
-def draw_thesis_figure(
-    results: Results, figure: ThesisFigure, size: str = "full", page: Page = TEXT, *, seed: int | None = None
+def draw_study_figure(
+    results: Results, figure: StudyFigure, size: str = "full", page: Page = TEXT, *, seed: int | None = None
 ) -> Drawing:
     """A figure of the study, of what there is; what is missing is named in the caption.
 
@@ -60,10 +61,14 @@ def draw_thesis_figure(
     if not groups:
         raise NothingToDrawError(
             f"figure {figure.number}: none of its runs is in {results.path}",
-            hint=f"This makes them:\n{run_commands(figure, size)}",
+            hint=f"This makes them: {study_command(figure, size)}",
         )
-    absent = [_wanted_title(each) for each, group in zip(figure.parts, found, strict=True) if group is None]
-    head = f"Figure {figure.number} of Tsingunidis (2023): {figure.title}."
+    absent = [
+        title_of(each.problem, size, each.placement, each.lr_factor, 0.0)
+        for each, group in zip(figure.parts, found, strict=True)
+        if group is None
+    ]
+    head = f"Figure {figure.number} of {figure.source}: {figure.title}."
     tail = f" Not there at all: {'; '.join(absent)}." if absent else ""
     words = ["--figure", figure.number] + (["--size", size] if size != "full" else [])
     command = plot_command(*words, page=page, seed=seed)
@@ -76,6 +81,11 @@ def draw_thesis_figure(
         models, sentences = contour_models(results, groups, figure.kind, page, seed)
         body, drawn = f"{about_contours(figure.kind)} {sentences}", affine_contours(models, figure.kind, page)
     return Drawing(name, f"Figure {figure.number}: {figure.title}", f"{head} {body}{tail}", command, page, drawn)
+
+
+def study_command(figure: StudyFigure, size: str) -> str:
+    """The command that trains a figure's runs."""
+    return f"bnbench study {figure.study} --only {figure.experiment}" + ("" if size == "full" else f" --size {size}")
 
 
 def draw_curves(
@@ -140,22 +150,6 @@ def draw_contours(
     )
 
 
-def run_commands(figure: ThesisFigure, size: str) -> str:
-    """The commands that train a figure's runs, one a line."""
-    lines: dict[tuple[str, float], list[str]] = {}
-    for each in figure.parts:
-        lines.setdefault((each.problem, each.lr_factor), []).append(each.placement)
-    commands = []
-    for (problem, factor), placements in lines.items():
-        words = ["bnbench run", problem]
-        words += [f"--variant {name}" for name in figure.parts[0].variants] if figure.kind != "curves" else []
-        words += [f"--placement {placement}" for placement in placements if placements != ["hidden"]]
-        words += [f"--lr-factor {factor:g}"] if factor != 1 else []
-        words += [f"--size {size}"] if size != "full" else []
-        commands.append("  " + " ".join(words))
-    return "\n".join(commands)
-
-
 def curve_group(results: Results, group: RunGroup, letter: str = "") -> CurveGroup:
     """A group's curves, read."""
     columns = ["run_id", "variant", "seed", "epoch", "step", "split", "statistics", "loss", "accuracy"]
@@ -173,7 +167,8 @@ def about_contours(parameter: str) -> str:
     return (
         f"The {'scale' if parameter == 'gamma' else 'shift'} {sign} of every BatchNorm over training: a panel per "
         f"layer, training step up, channels across, sorted by their final value. One colour scale per model, shared "
-        f"by its layers and centred at {neutral:g}, where {sign} does nothing."
+        f"by its layers and centred at {neutral:g}, where {sign} does nothing. Contour lines (smoothed) at its "
+        f"quarters: dashed below the centre, solid above."
     )
 
 
@@ -235,8 +230,3 @@ def _seed_for(group: RunGroup, variants: Sequence[str], asked: int | None) -> in
             raise UserError(f"no run with seed {asked}: {group_title(group)}", hint=f"Recorded seeds: {known}.")
         return asked
     return seed_order(set.intersection(*have) or anywhere, group.problem, group.size)[0]
-
-
-def _wanted_title(wanted: Wanted) -> str:
-    factor = "" if wanted.lr_factor == 1 else f", learning rate × {wanted.lr_factor:g}"
-    return f"{problem_label(wanted.problem)}, placement {wanted.placement}{factor}"

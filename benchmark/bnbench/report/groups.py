@@ -182,22 +182,35 @@ def problem_label(problem: str, size: str = "full") -> str:
     return name if size == "full" else f"{name} ({size})"
 
 
-def group_title(group: RunGroup) -> str:
-    """A heading: problem, placement and learning rate, each where it is not the usual one."""
-    parts = [placement_title(group)]
-    if group.lr_factor is None:
-        parts.append(f"learning rate {group.learning_rate:.3g}")
-    elif group.lr_factor != 1:
-        parts.append(f"learning rate × {group.lr_factor:g}")
+def title_of(problem: str, size: str, placement: str, lr_factor: float | None, learning_rate: float) -> str:
+    """A heading: problem, placement and learning rate, the latter two where they are not the usual ones."""
+    parts = [problem_label(problem, size)]
+    if placement == NOWHERE:
+        parts.append("no BatchNorm")
+    elif placement != USUAL_PLACEMENT:
+        parts.append(f"placement {placement}")
+    if lr_factor is None:
+        parts.append(f"learning rate {learning_rate:.3g}")
+    elif lr_factor != 1:
+        parts.append(f"learning rate × {lr_factor:g}")
     return ", ".join(parts)
 
 
+def group_title(group: RunGroup) -> str:
+    """A heading for a group, with its learning rate where that is not the problem's own."""
+    return title_of(group.problem, group.size, group.placement, group.lr_factor, group.learning_rate)
+
+
 def placement_title(group: RunGroup) -> str:
-    """Problem and placement, the latter where it is not the usual one."""
-    name = problem_label(group.problem, group.size)
-    if group.placement == NOWHERE:
-        return f"{name}, no BatchNorm"
-    return name if group.placement == USUAL_PLACEMENT else f"{name}, placement {group.placement}"
+    """A heading for a group without its learning rate."""
+    return title_of(group.problem, group.size, group.placement, 1.0, group.learning_rate)
+
+
+def circumstances(group: RunGroup) -> str:
+    """Placement and learning rate, without the problem."""
+    rate = f"× {group.lr_factor:g}" if group.lr_factor is not None else f"{group.learning_rate:.3g}"
+    place = "no BatchNorm" if group.placement == NOWHERE else group.placement
+    return place if group.lr_factor == 1 else f"{place}, learning rate {rate}"
 
 
 def describe_group(group: RunGroup) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bnbench.analysis.activity import NEUTRAL, snapshot_measures
 from bnbench.analysis.frames import Results, RunRecord
 from bnbench.architecture import ARCHITECTURES, slot_names
 from bnbench.report.activity import LayerPanel, LayerRow, layer_heat_map, layer_lines
@@ -14,7 +14,7 @@ from bnbench.report.decimation import every_so_many
 from bnbench.report.export import Drawing
 from bnbench.report.groups import RunGroup, group_title, learns, normalised_slots
 from bnbench.report.page import TEXT, Page
-from bnbench.report.style import ACTIVITY_LABELS, BETA, GAMMA, GREEK, NEUTRAL, SPARSITY_LABEL, variant_label
+from bnbench.report.style import ACTIVITY_LABELS, BETA, GAMMA, GREEK, SPARSITY_LABEL, variant_label
 
 ABOUT_ACTIVITY = (
     "Activity of γ and β in every BatchNorm over training: how far a parameter is from the value at which it does "
@@ -124,9 +124,9 @@ def run_activity(
     for slot in normalised_slots(record):
         trajectory = results.trajectory(record.identity.run_id, slot, parameter)
         kept = every_so_many(len(trajectory.steps), most)
-        distance = np.abs(trajectory.values[kept].astype(np.float64) - NEUTRAL[parameter])
+        magnitude = snapshot_measures(trajectory.values[kept], NEUTRAL[parameter]).magnitude
         steps = trajectory.steps[kept]
-        columns = {"step": steps, "epoch": steps / steps_per_epoch, "value": distance.mean(axis=1)}
+        columns = {"step": steps, "epoch": steps / steps_per_epoch, "value": magnitude}
         pieces.append(pd.DataFrame({"seed": record.identity.seed, "slot": slot, **columns}))
     return pd.concat(pieces, ignore_index=True)
 

@@ -50,21 +50,25 @@ _OTHERS = (
 
 GRID = "#E5E5E5"
 """Grid lines, and nothing else."""
+CONTOUR = "#404040"
+"""Lines of equal value on a diverging scale: dashed below the neutral value, solid above."""
 NO_VALUE = "#9A9A9A"
 """Where there is no finite value to draw."""
 
 GAMMA, BETA, BIAS = "gamma", "beta", "bias"
 GREEK: Mapping[str, str] = MappingProxyType({GAMMA: "γ", BETA: "β", BIAS: "bias"})
-NEUTRAL: Mapping[str, float] = MappingProxyType({GAMMA: 1.0, BETA: 0.0, BIAS: 0.0})
-"""The value at which a parameter does nothing; every parameter starts there, and diverging scales are centred there."""
-
 PARAMETER_LABELS: Mapping[str, str] = MappingProxyType(
     {GAMMA: "scale γ [dimensionless]", BETA: "shift β [dimensionless]", BIAS: "bias [dimensionless]"}
 )
 ACTIVITY_LABELS: Mapping[str, str] = MappingProxyType(
-    {GAMMA: "mean |γ − 1| over channels", BETA: "mean |β| over channels", BIAS: "mean |bias| over channels"}
+    {
+        GAMMA: "mean |γ − 1|\n[dimensionless]",
+        BETA: "mean |β|\n[dimensionless]",
+        BIAS: "mean |bias|\n[dimensionless]",
+    }
 )
 SPARSITY_LABEL = "zeroed activations [%]"
+DIFFERENCE_LABEL = "difference [% points]"
 EPOCH_LABEL = "epoch"
 LOSS_LABEL = "training loss [nats]"
 ACCURACY_LABEL = "training accuracy [%]"

@@ -19,14 +19,14 @@ from bnbench.report.comparisons import (
 )
 from bnbench.report.export import Drawing
 from bnbench.report.gallery import curve_group
-from bnbench.report.groups import RunGroup, group_title, placement_title, problem_label
+from bnbench.report.groups import RunGroup, circumstances, placement_title, problem_label
 from bnbench.report.page import TEXT, Page
-from bnbench.report.ranks import RankRow, performance_profile, rank_plot, rank_row
+from bnbench.report.ranks import performance_profile, rank_plot, rank_row
 
 ABOUT_DIFFERENCES = (
     "Training accuracy minus vanilla's, paired by seed, on train_eval with running statistics. Left: after every "
-    "epoch, the mean over the seeds with its pointwise 95 % t interval (from three seeds). Right: the final difference, the "
-    "mean over the last tenth of the epochs, with its 95 % t interval."
+    "epoch, the mean over the seeds with its pointwise 95 % t interval (from three seeds; cut off at 100 points). "
+    "Right: the final difference, the mean over the last tenth of the epochs, with its 95 % t interval."
 )
 ABOUT_RANKS = (
     "Rank of each variant in each comparison, by final training accuracy (mean over the last tenth of the epochs and "
@@ -89,18 +89,20 @@ def draw_ranks(results: Results, groups: Sequence[RunGroup], page: Page = TEXT) 
     Raises:
         UserError: a table is damaged.
     """
-    rows = [rank_row(group_title(group), _ranked(results, group)) for group in groups]
+    ordered = sorted(groups, key=lambda group: group.problem)
+    rows = [
+        rank_row(problem_label(group.problem, group.size), circumstances(group), _ranked(results, group))
+        for group in ordered
+    ]
     overall = _ranking(results, groups).overall
-    mean = None
-    if overall:
-        ranks = {row.variant: row.mean_rank for row in overall[0].rows}
-        mean = RankRow(f"mean over {len(overall[0].problems)} problems", ranks)
+    mean = {row.variant: row.mean_rank for row in overall[0].rows} if overall else None
+    beside = f"Beside the names: the mean rank over {len(overall[0].problems)} problems." if overall else ""
     title = f"Ranks of the variants, {_problems(groups)}"
     notes = " ".join(f"{note[:1].upper()}{note[1:]}." for note in overall[0].notes) if overall else ""
     return Drawing(
         name=file_name("rank", groups),
         title=title,
-        caption=f"{title}. {ABOUT_RANKS} {notes} {described(groups, [''] * len(groups))}".replace("  ", " "),
+        caption=f"{title}. {ABOUT_RANKS} {beside} {notes} {described(groups, [''] * len(groups))}".replace("  ", " "),
         command=kind_command("rank", groups, page),
         page=page,
         figure=rank_plot(rows, mean, page),
@@ -138,35 +140,45 @@ def draw_profile(results: Results, groups: Sequence[RunGroup], page: Page = TEXT
     )
 
 
-def draw_sensitivity(results: Results, groups: Sequence[RunGroup], page: Page = TEXT) -> Drawing:
-    """Final accuracy over the learning rate, a panel per placement.
+def draw_sensitivity(
+    results: Results, groups: Sequence[RunGroup], page: Page = TEXT, *, number: int | None = None
+) -> Drawing:
+    """Final accuracy over the learning rate, a panel for each setting and placement.
 
     Args:
         results: an opened results folder.
-        groups: of one setting, each placement at two learning rates or more.
+        groups: each setting and placement at two learning rates or more.
         page: the size of the figure.
+        number: of the page, where there are several.
 
     Raises:
         UserError: a table is damaged.
     """
-    placements: dict[str, list[RunGroup]] = {}
-    for group in groups:
-        placements.setdefault(group.placement, []).append(group)
-    letters = dict(zip(placements, lettered(list(placements)), strict=True))
+    swept = by_placement(groups)
+    letters = lettered(swept)
     panels = [
-        RateGroup(f"{letters[placement]}{placement_title(own[0])}", _final(results, own))
-        for placement, own in placements.items()
+        RateGroup(f"{letter}{placement_title(own[0])}", _final(results, own))
+        for letter, own in zip(letters, swept, strict=True)
     ]
     title = f"Sensitivity to the learning rate, {_problems(groups)}"
-    said = described(groups, [letters[group.placement] for group in groups])
+    of_group = [(group, letter) for letter, own in zip(letters, swept, strict=True) for group in own]
+    said = described([group for group, _ in of_group], [letter for _, letter in of_group])
     return Drawing(
-        name=file_name("sensitivity", groups),
+        name=file_name("sensitivity", groups, number),
         title=title,
         caption=f"{title}. {ABOUT_RATES} {said}",
         command=kind_command("sensitivity", groups, page),
         page=page,
         figure=learning_rate_sensitivity(panels, page),
     )
+
+
+def by_placement(groups: Sequence[RunGroup]) -> list[list[RunGroup]]:
+    """The groups of each setting and placement together, in order."""
+    found: dict[tuple[str, str], list[RunGroup]] = {}
+    for group in groups:
+        found.setdefault((group.records[0].identity.setting_id, group.placement), []).append(group)
+    return list(found.values())
 
 
 def _problems(groups: Sequence[RunGroup]) -> str:

@@ -12,15 +12,23 @@ from matplotlib.colors import CenteredNorm
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
+from scipy.ndimage import uniform_filter
 
+from bnbench.analysis.activity import NEUTRAL
 from bnbench.analysis.frames import Trajectory
 from bnbench.report.page import TEXT, Page
-from bnbench.report.style import NEUTRAL, PARAMETER_LABELS, diverging_map
+from bnbench.report.style import CONTOUR, PARAMETER_LABELS, diverging_map
 
 SIDE_BY_SIDE = 3
 """Models with at most so many BatchNorm layers stand two in a row."""
 MODEL_HEIGHT = 0.27
 """Of one row of panels, in page widths."""
+NARROW = 4.0
+"""Inches; on a page that is no wider, panels go on in a second line."""
+MOST_COLUMNS = 4
+NARROW_HEIGHT = 0.46
+SMOOTHING = 0.08
+"""Share of the channels, and of the snapshots, that a contour line is smoothed over."""
 SMALLEST_RANGE = 1e-6
 """Half the width of the scale of a model whose parameter never moved."""
 
@@ -48,22 +56,43 @@ def affine_contours(models: Sequence[ModelTrajectories], parameter: str, page: P
         page: the size.
     """
     with page.style():
-        widest = max(len(model.slots) for model in models)
-        across = 2 if widest <= SIDE_BY_SIDE and len(models) > 1 else 1
-        down = -(-len(models) // across)
-        figure = page.figure(page.tallest if page.wide else page.width * MODEL_HEIGHT * down)
-        parts = figure.subfigures(down, across, squeeze=False)
+        plan = _arrange(page, len(models), max(len(model.slots) for model in models))
+        figure = page.figure(plan.height)
+        parts = figure.subfigures(plan.down, plan.across, squeeze=False)
         for index, model in enumerate(models):
-            part = parts[index // across][index % across]
-            _draw_model(part, model, parameter, page, shown=widest)
+            _draw_model(parts[index // plan.across][index % plan.across], model, parameter, page, plan)
         return figure
 
 
 def resolution(page: Page, models: int, layers: int) -> int:
     """How many steps up a panel of a page's figure can show."""
-    across = 2 if layers <= SIDE_BY_SIDE and models > 1 else 1
-    height = page.tallest if page.wide else page.width * MODEL_HEIGHT * -(-models // across)
-    return max(2, int(min(height, page.tallest) / -(-models // across) * page.dots_per_inch))
+    plan = _arrange(page, models, layers)
+    return max(2, int(min(plan.height, page.tallest) / (plan.down * plan.lines) * page.dots_per_inch))
+
+
+@dataclass(frozen=True)
+class _Arrangement:
+    """Where models and their panels stand."""
+
+    across: int
+    """Models side by side."""
+    down: int
+    columns: int
+    """Panels of a model side by side."""
+    lines: int
+    height: float
+    """Of the figure, in inches."""
+
+
+def _arrange(page: Page, models: int, layers: int) -> _Arrangement:
+    narrow = page.width < NARROW
+    across = 2 if layers <= SIDE_BY_SIDE and models > 1 and not narrow else 1
+    columns = min(layers, MOST_COLUMNS if narrow else layers)
+    down, lines = -(-models // across), -(-layers // columns)
+    row = page.width * (NARROW_HEIGHT if narrow else MODEL_HEIGHT)
+    return _Arrangement(
+        across, down, columns, lines, page.tallest if page.wide else row * down * (1 + 0.75 * (lines - 1))
+    )
 
 
 def sort_channels(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -86,10 +115,20 @@ def centred_scale(model: ModelTrajectories, centre: float) -> CenteredNorm:
     return CenteredNorm(centre, farthest)
 
 
-def _draw_model(part: SubFigure, model: ModelTrajectories, parameter: str, page: Page, *, shown: int) -> None:
-    """A row of panels with its colour bar; as many columns as the figure's widest model has."""
+def contour_levels(scale: CenteredNorm) -> npt.NDArray[np.float64]:
+    """Where contour lines run: at each quarter of a scale, but for its centre."""
+    return float(scale.vcenter) + np.array([-0.75, -0.5, -0.25, 0.25, 0.5, 0.75]) * float(scale.halfrange)
+
+
+def _stroke(level: float, scale: CenteredNorm) -> str:
+    return "dashed" if level < scale.vcenter else "solid"
+
+
+def _draw_model(part: SubFigure, model: ModelTrajectories, parameter: str, page: Page, plan: _Arrangement) -> None:
+    """The panels of a model with its colour bar; as many columns as the figure's widest model has."""
     scale = centred_scale(model, NEUTRAL[parameter])
-    panels: list[Axes] = list(part.subplots(1, shown, squeeze=False, sharey=True)[0])
+    grid = part.subplots(plan.lines, plan.columns, squeeze=False, sharey=True)
+    panels: list[Axes] = list(grid.flat)
     part.suptitle(model.title, x=0.01, ha="left", fontsize=page.font)
     last_step = max(int(trajectory.steps[-1]) for trajectory in model.slots.values())
     unit = 1000 if last_step >= 10_000 else 1
@@ -98,16 +137,21 @@ def _draw_model(part: SubFigure, model: ModelTrajectories, parameter: str, page:
         image = _draw_slot(axes, slot, trajectory, scale, unit, page)
     for axes in panels[len(model.slots) :]:
         axes.set_visible(False)
-    panels[0].set_ylabel(f"training step [{'10³ ' if unit > 1 else ''}updates]")
-    for axes in panels[1:]:
-        axes.tick_params(labelleft=False)
-    panels[(len(model.slots) - 1) // 2].set_xlabel("channel, sorted by final value")
+    for index, axes in enumerate(panels):
+        if index % plan.columns:
+            axes.tick_params(labelleft=False)
+        else:
+            axes.set_ylabel(f"step [{'10³ ' if unit > 1 else ''}updates]")
+    last_line = list(range(len(model.slots)))[(len(model.slots) - 1) // plan.columns * plan.columns :]
+    panels[last_line[(len(last_line) - 1) // 2]].set_xlabel("channel, sorted by final value")
     assert image is not None
-    bar = part.colorbar(image, ax=panels[: len(model.slots)], aspect=14, pad=0.015, fraction=0.04)
+    bar = part.colorbar(image, ax=panels[: len(model.slots)], aspect=14 * plan.lines, pad=0.015, fraction=0.04)
     bar.set_label(PARAMETER_LABELS[parameter])
     bar.ax.tick_params(labelsize=page.small, width=page.line / 2)
     bar.locator = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
     bar.outline.set_linewidth(page.line / 2)
+    for level in contour_levels(scale):
+        bar.ax.axhline(level, color=CONTOUR, linewidth=page.line * 0.35, linestyle=_stroke(level, scale))
 
 
 def _draw_slot(axes: Axes, slot: str, trajectory: Trajectory, scale: CenteredNorm, unit: int, page: Page) -> AxesImage:
@@ -124,8 +168,36 @@ def _draw_slot(axes: Axes, slot: str, trajectory: Trajectory, scale: CenteredNor
         norm=scale,
         extent=(0.5, channels + 0.5, low - half, high + half),
     )
+    _draw_contours(axes, values, scale, image.get_extent(), page)
     page.dress(axes, grid=False)
     axes.set_title(slot)
     axes.set_xticks([1, channels] if channels > 1 else [1])
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, steps=[1, 2, 5, 10]))
     return image
+
+
+def _draw_contours(
+    axes: Axes,
+    values: npt.NDArray[np.float32],
+    scale: CenteredNorm,
+    extent: tuple[float, float, float, float],
+    page: Page,
+) -> None:
+    """Lines at each quarter of the scale, dashed below the centre and solid above: the sign, where there is no colour.
+
+    Of values smoothed over a few channels and snapshots, or every channel that is out of line would be circled.
+    """
+    finite = np.where(np.isfinite(values), values, scale.vcenter).astype(np.float64)
+    size = [max(1, round(SMOOTHING * length)) for length in finite.shape]
+    smooth = uniform_filter(finite, size, mode="nearest")
+    levels = contour_levels(scale)
+    inside = (levels > smooth.min()) & (levels < smooth.max())
+    if min(smooth.shape) < 2 or not inside.any():
+        return
+    left, right, bottom, top = extent
+    across = np.linspace(left, right, 2 * smooth.shape[1] + 1)[1::2]
+    up = np.linspace(bottom, top, 2 * smooth.shape[0] + 1)[1::2]
+    axes.contour(
+        across, up, smooth, levels=levels[inside], colors=CONTOUR, linewidths=page.line * 0.35,
+        linestyles=[_stroke(level, scale) for level in levels[inside]],
+    )  # fmt: skip
