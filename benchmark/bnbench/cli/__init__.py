@@ -17,6 +17,7 @@ _COMMANDS = {
     "study": "run a study: many experiments, shared runs once",
     "status": "what a results folder holds",
     "rank": "rank the variants of the recorded runs",
+    "activity": "how γ and β moved, and what the ReLUs zeroed",
     "plot": "draw figures: the thesis's by number, others by content",
     "claims": "what the recorded runs say of a study's claims",
     "report": "one HTML file of everything that was recorded",
