@@ -6,11 +6,12 @@ import base64
 import builtins
 import json
 import re
+import shlex
 import zlib
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnbench.analysis.frames import open_results
@@ -21,6 +22,7 @@ from bnbench.report.webpage import markup
 from bnbench.report.webpage.build import report_page
 from bnbench.report.webpage.colours import DARK_PAPER, contrast, stroke
 from bnbench.report.webpage.embedding import data_block, inline_script, rounded
+from support.command_line import invoke
 from support.synthetic_store import SyntheticRun, build_store
 
 from .conftest import HOSTILE, SEEDS, STUDIED
@@ -187,6 +189,24 @@ def test_a_table_of_every_run(read, store):
     assert {row[head.index("status")] for row in rows} == {"finished", "diverged at step 17", "failed"}
 
 
+def test_every_command_on_the_page_works(read, store, tmp_path, monkeypatch):
+    monkeypatch.chdir(store.parent)
+    lines = dict.fromkeys(a["data-copy"] for _, a in read.elements if "data-copy" in a)
+    told = [shlex.split(line) for line in lines]
+    assert {words[0] for words in told} == {"bnbench"}
+    assert {words[1] for words in told} == {"status", "rank", "activity", "plot", "report"}
+    drawn = set()
+    for words in told:
+        # One drawing of each kind is enough; all of them would take a minute.
+        if words[1] == "plot" and (words[3] in drawn or drawn.add(words[3])):
+            continue
+        output = {"plot": ["--output", tmp_path], "report": ["--output", tmp_path / "again.html"]}.get(words[1], [])
+        done = invoke(*words[1:], *output)
+        assert done.exit_code == 0, (words, done.output)
+    assert drawn == {"curves", "beta", "gamma", "activity"}
+    assert (tmp_path / "again.html").read_text(encoding="utf-8") == report_page(open_results(store))
+
+
 def test_a_store_without_a_finished_run_makes_a_page_too(tmp_path):
     build_store(tmp_path, [SyntheticRun("digits_3c3d", "bn", 42, [0.1], epochs=20, error="ValueError: no")])
     read = Reader(report_page(open_results(tmp_path)))
@@ -228,6 +248,7 @@ def test_any_text_survives_as_text_and_attribute(value):
     assert read.elements[0][1]["title"] == cleaned
 
 
+@settings(max_examples=50)
 @given(st.recursive(st.none() | st.booleans() | st.text() | st.integers(), st.lists))
 def test_any_value_survives_in_a_block_that_nothing_can_break_out_of(value):
     block = data_block("a", value)

@@ -139,7 +139,7 @@ def table(contents: Table) -> Html:
     body = join(tag("tr", *(_cell(each, first=index == 0) for index, each in enumerate(row))) for row in contents.rows)
     grid = tag(
         "table",
-        tag("caption", contents.caption),
+        tag("caption", contents.caption, id=f"{contents.name}-caption"),
         tag("thead", tag("tr", head)),
         tag("tbody", body),
     )
@@ -154,7 +154,18 @@ def table(contents: Table) -> Html:
     )
     button = tag("button", text("Download CSV"), type="button", class_="quiet", data_csv=f"{contents.name}.csv")
     tools = [button] if contents.command is None else [button, command(contents.command)]
-    return tag("div", box, notes(contents.notes), tag("div", *tools, class_="tools"), class_="table")
+    return tag(
+        "div", box, notes(contents.notes), _hints(contents.columns), tag("div", *tools, class_="tools"), class_="table"
+    )
+
+
+def _hints(columns: Sequence[Column]) -> Html:
+    """What the columns mean, for those who cannot point at a heading."""
+    hinted = [column for column in columns if column.hint is not None]
+    if not hinted:
+        return Html("")
+    terms = join(join([tag("dt", each.heading), tag("dd", text(each.hint))]) for each in hinted)
+    return tag("details", tag("summary", text("What the columns mean")), tag("dl", terms), class_="hints")
 
 
 def notes(lines: Sequence[Html]) -> Html:
