@@ -24,6 +24,7 @@ _COMMANDS = {
     "check": "compare the recorded runs with reference results",
     "reference": "the reference results: list them, make them anew",
     "plot": "draw figures: the thesis's by number, others by content",
+    "report": "one HTML file of everything that was recorded",
     "merge": "join results folders that were recorded apart",
     "data": "fetch, import, verify and list data sets",
     "env": "versions, device and folders in use",
