@@ -5,6 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SIZE   ?= full
+STUDY  ?= thesis
+SEEDS  ?= 3
+RESULTS ?= results/runs/$(STUDY)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench check-reference reproduce-thesis clean
@@ -38,6 +41,12 @@ check-reference: $(READY)  ## all problems, variants and five seeds at tiny size
 
 bench: $(READY)  ## throughput, as ratios measured in one run (ten minutes, on a quiet machine)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -s
+
+reproduce-thesis: $(READY)  ## the whole study: SIZE=tiny in minutes; without it in full, resumable, estimate first
+	$(BIN)/bnbench study $(STUDY) --size $(SIZE) --seeds $(SEEDS) --results $(RESULTS) --dry-run
+	$(BIN)/bnbench study $(STUDY) --size $(SIZE) --seeds $(SEEDS) --results $(RESULTS)
+	$(BIN)/bnbench rank --size $(SIZE) --results $(RESULTS)
+	$(BIN)/bnbench claims --study $(STUDY) --results $(RESULTS)
 
 clean:  ## remove caches and build products; results and .venv stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache
