@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bnbench.analysis.reference.check import CheckReport
     from bnbench.analysis.reference.published import Published, PublishedComparison
+    from bnbench.problem import Size
 
 
 @click.command("check")
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 def command(
     problems: tuple[str, ...],
     results: Path | None,
-    size: str | None,
+    size: Size | None,
     fresh: bool,
     seeds: int,
     device: str,
