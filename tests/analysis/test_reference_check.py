@@ -235,7 +235,7 @@ def test_a_reference_that_the_problem_file_has_left_behind_fails_the_check(tmp_p
     reference = store_reference(tmp_path, [run("bn", seed, problem=old) for seed in SEEDS])
     report = check(tmp_path, [run("bn", 42)], [reference])
     assert report.failed
-    assert report.wrong
+    assert report.runs[0].wrong
     assert "training.l2 = 0.0005, not 0.01" in report.runs[0].why_not
 
 

@@ -109,9 +109,8 @@ def command(
     for warning in opened.warnings:
         click.echo(f"Warning: {warning}", err=True)
     _print(report, published, comparisons, style)
-    if report.failed and not (report.nothing and not report.wrong and comparisons):
-        raise SystemExit(1)
-    if any(comparison.failed for comparison in comparisons):
+    tested = any(comparison.p is not None for comparison in comparisons)
+    if report.differs or (report.nothing and not tested) or any(comparison.failed for comparison in comparisons):
         raise SystemExit(1)
 
 

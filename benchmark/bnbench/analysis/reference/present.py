@@ -117,9 +117,9 @@ def summary(report: CheckReport) -> list[str]:
     others = len(report.runs) - compared - sum(run.failed and not run.compared for run in report.runs)
     lines = [f"{_runs(compared)} compared, {failed} failed" + (f"; {_runs(others)} without a reference" * bool(others))]
     if report.nothing:
-        lines.append("Nothing was compared, and so nothing is confirmed: that counts as failure.")
-    for tier in report.tiers:
-        lines.append(_tier_line(report, tier))
+        lines.append("Nothing was compared with a reference of this suite, and so nothing is confirmed.")
+    else:
+        lines += [_tier_line(report, tier) for tier in report.tiers]
     bad = sum(final.failed for final in report.finals)
     if report.finals:
         tests = sum(final.compared for final in report.finals)
