@@ -5,9 +5,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SIZE   ?= full
+STUDY  ?= thesis
+SEEDS  ?= 3
+RESULTS ?= results/runs/$(STUDY)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench reproduce-thesis clean
+.PHONY: help setup demo test lint bench check-reference reproduce-thesis clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,8 +36,17 @@ lint: $(READY)  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+check-reference: $(READY)  ## all problems, variants and five seeds at tiny size against results/reference (minutes)
+	$(BIN)/bnbench check --fresh --seeds 5
+
 bench: $(READY)  ## throughput, as ratios measured in one run (ten minutes, on a quiet machine)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -s
+
+reproduce-thesis: $(READY)  ## the whole study: SIZE=tiny in minutes; without it in full, resumable, estimate first
+	$(BIN)/bnbench study $(STUDY) --size $(SIZE) --seeds $(SEEDS) --results $(RESULTS) --dry-run
+	$(BIN)/bnbench study $(STUDY) --size $(SIZE) --seeds $(SEEDS) --results $(RESULTS)
+	$(BIN)/bnbench rank --size $(SIZE) --results $(RESULTS)
+	$(BIN)/bnbench claims --study $(STUDY) --results $(RESULTS)
 
 clean:  ## remove caches and build products; results and .venv stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache

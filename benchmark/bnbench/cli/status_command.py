@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bnbench.cli.cluster_options import print_jobs
 from bnbench.cli.options import results_option
 
 if TYPE_CHECKING:
@@ -25,16 +26,21 @@ def command(results: Path, each_run: bool, as_json: bool) -> None:
     """Say what a results folder holds: finished, diverged, failed, running and resumable runs.
 
     It only looks, so it may be asked while a sweep runs, from any machine that sees the folder. A run counts as running
-    while its process shows signs of life.
+    while its process shows signs of life. Cluster jobs that were submitted for the folder are listed too, where Slurm
+    can be asked.
 
     \b
     Example:
       bnbench status --runs --results results/runs
     """
-    from bnbench.analysis.frames import open_results
+    from bnbench.analysis.frames import Results, open_results
+    from bnbench.execution.cluster_queue import read_submissions
     from bnbench.storage.standing import begun_runs, count, survey
+    from bnbench.storage.store import ResultStore
 
-    opened = open_results(results)
+    # Before the first job begins there is nothing but the jobs, and that is worth saying.
+    submitted = bool(read_submissions(results)[0])
+    opened = Results(ResultStore(results)) if submitted else open_results(results)
     for warning in opened.warnings:
         click.echo(f"Warning: {warning}", err=True)
     ended = {record.identity.run_id for record in opened.records}
@@ -72,10 +78,13 @@ def command(results: Path, each_run: bool, as_json: bool) -> None:
         for group in sorted({group for group, _ in counts}):
             statuses: tuple[Status, ...] = ("finished", "diverged", "failed")
             table.add_row(*group, *(str(counts[group, status]) for status in statuses))
-    Console().print(table)
+    if opened.records or each_run:
+        Console().print(table)
     if standings and not each_run:
         told = ", ".join(f"{number} {_WORDS.get(state, state)}" for state, number in count(standings.values()).items())
         click.echo(f"Not ended: {told}; the command that started them does the rest. --runs names them.")
+    if submitted:
+        print_jobs(results, ended)
 
 
 _WORDS = {"new": "cut off before the first checkpoint"}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bnbench.execution.single import Outcome
     from bnbench.plan import RunSpec
     from bnbench.storage.standing import RunState, Standing
+    from bnbench.storage.store import ResultStore
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -73,6 +74,9 @@ class SweepPlan:
     runs: tuple[PlannedRun, ...]
     side_by_side: int
     machine: str
+    """What speeds are measured for: the model of the processor or GPU."""
+    device: str
+    """As runs record it: "cpu", or the model of the GPU."""
 
     @property
     def todo(self) -> list[RunSpec]:
@@ -182,6 +186,7 @@ def make_plan(specs: Sequence[RunSpec], results: Path, sweep: SweepOptions) -> S
     """
     from bnbench.data.store import data_home
     from bnbench.execution.estimate import machine_name
+    from bnbench.execution.single import describe_device
     from bnbench.storage.speeds import SPEEDS, read_speeds, remaining_seconds
     from bnbench.storage.standing import survey
     from bnbench.storage.store import ResultStore
@@ -207,7 +212,7 @@ def make_plan(specs: Sequence[RunSpec], results: Path, sweep: SweepOptions) -> S
         left = None if speed is None else remaining_seconds(spec, standing, speed)
         runs.append(PlannedRun(spec, standing, wanted, left))
     runs += [PlannedRun(spec, None, True, None) for spec in unnamed]
-    return SweepPlan(tuple(runs), len(slots), machine)
+    return SweepPlan(tuple(runs), len(slots), machine, describe_device(device))
 
 
 def print_plan(plan: SweepPlan, as_json: bool) -> None:
@@ -271,7 +276,7 @@ def run_sweep(plan: SweepPlan, results: Path, sweep: SweepOptions) -> list[Outco
             check_precision(spec.precision, device)
     # Only now: a mistake leaves no folder behind.
     store = ResultStore.open(results, create=True)
-    _clear_the_way(plan, store, sweep)
+    clear_the_way(plan, store, sweep)
     slots = slots[: len(todo)]
     ended = sum(run.standing is not None and run.standing.state in {"finished", "diverged"} for run in plan.runs)
     skipped = f" ({ended} of {len(plan.runs)} are finished already)" if ended else ""
@@ -336,7 +341,7 @@ def _slots(sweep: SweepOptions) -> tuple[tuple[Slot, ...], Any]:
     return cpu_slots(sweep.workers or on_one_gpu * default_workers(str(device), sweep.threads)), device
 
 
-def _clear_the_way(plan: SweepPlan, store: Any, sweep: SweepOptions) -> None:  # noqa: ANN401 -- ResultStore, lazily
+def clear_the_way(plan: SweepPlan, store: ResultStore, sweep: SweepOptions) -> None:
     """Forget failures that are to be tried again, throw away progress that is not wanted, tidy up after kills."""
     from bnbench.storage.repeating import forget_failure, start_afresh, tidy_result
 

@@ -283,8 +283,9 @@ class _Pool:
     def _death(self, run: _Active) -> Outcome:
         if run.overdue:
             return self._record_failure(run.spec, self._overdue_reason())
-        if self.stopped:
-            # It may have died of the very signal that asked for a checkpoint, before it could hear it.
+        if self.stopped or -(run.process.exitcode or 0) in STOP_SIGNALS:
+            # It may have died of the very signal that asked for a checkpoint, before it could hear it. A batch system
+            # signals every process of a job, so that may be known here before the request is.
             return Outcome(run.spec.run_id, "paused")
         return self._record_failure(run.spec, _cause_of_death(run.process.exitcode))
 
