@@ -13,11 +13,14 @@ from bnbench.errors import UserError
 _COMMANDS = {
     "list": "the test problems and their placements",
     "show": "one problem: network, settings, targets, cost",
+    "plan": "what a run would do: to train, resumable, finished, failed, how long",
+    "estimate": "measure how fast this machine is",
     "run": "train a problem under one or more variants",
     "study": "run a study: many experiments, shared runs once",
-    "status": "what a results folder holds",
+    "status": "what a results folder holds, also while a sweep runs",
     "rank": "rank the variants of the recorded runs",
     "claims": "what the recorded runs say of a study's claims",
+    "merge": "join results folders that were recorded apart",
     "data": "fetch, import, verify and list data sets",
     "env": "versions, device and folders in use",
 }

@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnbench.cli.options import check_precision_name, identify, parse_overrides, results_option, setting_options
-from bnbench.cli.run_command import RunOptions, end_on_failures, missing_runs, run_options, train_missing
+from bnbench.cli.options import (
+    DEFAULT_RESULTS,
+    check_precision_name,
+    identify,
+    parse_overrides,
+    results_option,
+    setting_options,
+)
+from bnbench.cli.sweep import summary
+from bnbench.cli.training import carry_out, gather_orders, plan_orders, report_failures, training_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bnbench.cli.sweep import PlannedRun, SweepPlan
     from bnbench.plan import Precision, RunSpec
     from bnbench.problem import Size
-    from bnbench.storage.store import ResultStore
     from bnbench.study import Study, StudyPlan
 
 
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--only", multiple=True, metavar="EXPERIMENT", help="Only this experiment, e.g. fig-4.1. Repeatable.")
 @setting_options
 @results_option
-@run_options
+@training_options
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: machine-readable.")
 def command(
@@ -38,11 +46,9 @@ def command(
     overrides: tuple[str, ...],
     precision: Precision,
     results: Path,
-    device: str,
-    threads: int,
-    workers: int | None,
     dry_run: bool,
     as_json: bool,
+    **options: Any,  # noqa: ANN401 -- the fields of Orders, as click hands them over
 ) -> None:
     """Run a study: every experiment of its file, runs that several share once, finished ones not again.
 
@@ -56,25 +62,27 @@ def command(
     """
     from bnbench.study import find_study, plan_study, study_problem_files, study_problems
 
+    orders = gather_orders(options)
     check_precision_name(precision)
     study = find_study(name)
     problems = study_problems(study, study_problem_files(study), size, parse_overrides(overrides, epochs))
     data = {reference: identify(problem) for reference, problem in problems.items()}
-    plan = plan_study(study, problems, data, only=only, seeds=seeds, precision=precision)
+    expanded = plan_study(study, problems, data, only=only, seeds=seeds, precision=precision)
+    if not dry_run:
+        _require_data(study, expanded)
+    plan = plan_orders(expanded.specs, results, orders)
     if dry_run:
-        _show(study, plan, seeds, results, as_json=as_json)
+        _show(study, expanded, plan, seeds, as_json=as_json)
         return
-    _require_data(study, plan)
-    store, todo = missing_runs(plan.specs, results)
-    _say_estimate(store, todo, device, threads, workers)
-    outcomes = train_missing(todo, len(plan.specs), store, RunOptions(device, threads, workers))
-    where = "" if results == Path("results/runs") else f" --results {results}"
+    click.echo(summary(plan), err=True)
+    outcomes = carry_out(plan, results, orders)
+    where = "" if results == DEFAULT_RESULTS else f" --results {results}"
     click.echo(
         f"What the runs of study '{study.name}' say:\n"
         f"  bnbench rank --size {size}{where}\n  bnbench claims --study {name}{where}",
         err=True,
     )
-    end_on_failures(outcomes, len(plan.specs))
+    report_failures(plan, outcomes or [])
 
 
 def _missing_data(specs: Sequence[RunSpec]) -> list[str]:
@@ -98,23 +106,22 @@ def _require_data(study: Study, plan: StudyPlan) -> None:
 # --- dry run ----------------------------------------------------------------------------------------------------
 
 
-def _show(study: Study, plan: StudyPlan, seeds: int, results: Path, *, as_json: bool) -> None:
-    """What would run, an experiment a line: its runs, those that no experiment before it asks for, those to do."""
-    present = [spec for spec in plan.specs if spec.data.fingerprint is not None]
-    store, todo = missing_runs(present, results)
-    todo_ids = {spec.run_id for spec in todo}
-    rows = _counts(plan, todo_ids)
-    absent = _missing_data(plan.specs)
+def _show(study: Study, expanded: StudyPlan, plan: SweepPlan, seeds: int, *, as_json: bool) -> None:
+    """What would run, an experiment a line: its runs, those that no experiment before it asks for, those that ended."""
+    ended = {run.spec.run_id for run in plan.runs if run.standing is not None and not run.to_train}
+    rows = _counts(expanded, ended)
+    absent = _missing_data(expanded.specs)
     if as_json:
         document = {
             "study": study.name,
             "reading": study.reading,
             "seeds": seeds,
             "experiments": rows,
-            "runs": len(plan.specs),
-            "to_run": len(plan.specs) - (len(present) - len(todo)),
+            "runs": len(plan.runs),
+            "to_run": len(plan.todo),
+            "seconds": plan.seconds,
             "missing_data": absent,
-            "specs": [_spec_json(spec, todo_ids) for spec in plan.specs],
+            "specs": [_run_json(run) for run in plan.runs],
         }
         click.echo(json.dumps(document, indent=1, ensure_ascii=False))
         return
@@ -122,35 +129,33 @@ def _show(study: Study, plan: StudyPlan, seeds: int, results: Path, *, as_json: 
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("experiment", "figures", "claims", "runs", "of its own", "finished", box=None, pad_edge=False)
+    table = Table("experiment", "figures", "claims", "runs", "of its own", "ended", box=None, pad_edge=False)
     for column in table.columns[3:]:
         column.justify = "right"
-    for planned, row in zip(plan.experiments, rows, strict=True):
+    for planned, row in zip(expanded.experiments, rows, strict=True):
         each = planned.experiment
         figures = " ".join(figure.number for figure in each.figures)
-        table.add_row(each.id, figures, " ".join(each.claims), *(str(row[key]) for key in ("runs", "own", "finished")))
+        table.add_row(each.id, figures, " ".join(each.claims), *(str(row[key]) for key in ("runs", "own", "ended")))
     click.echo(f"{study.name}: {study.summary} ({study.source})\nreading: {study.reading}\n")
     Console(width=100).print(table)
-    per_seed = f"{len(plan.specs) // seeds} a seed, {seeds} seed{'s' if seeds > 1 else ''}"
-    finished = len(present) - len(todo)
-    click.echo(f"\n{len(plan.specs)} runs ({per_seed}); {finished} finished, {len(plan.specs) - finished} to run")
+    count = len(expanded.specs)
+    click.echo(f"\n{count} runs ({count // seeds} a seed, {seeds} seed{'s' if seeds > 1 else ''})")
     for name in absent:
-        count = sum(spec.data.name == name for spec in plan.specs)
+        needing = sum(spec.data.name == name for spec in expanded.specs)
         click.echo(
-            f"! {count} of them need {name}, which is not on this machine: bnbench data fetch {name}, or bnbench data "
-            f"import {name} PATH"
+            f"! {needing} of them need {name}, which is not on this machine: bnbench data fetch {name}, or bnbench "
+            f"data import {name} PATH"
         )
-    _say_estimate(store, todo, "auto", 1, None)
+    click.echo(summary(plan))
 
 
-def _counts(plan: StudyPlan, todo: set[str]) -> list[dict[str, object]]:
+def _counts(expanded: StudyPlan, ended: set[str]) -> list[dict[str, object]]:
     seen: set[int] = set()
     rows: list[dict[str, object]] = []
-    for planned in plan.experiments:
+    for planned in expanded.experiments:
         # Shared runs are one object in every experiment, with or without an id.
         own = {id(spec) for spec in planned.specs} - seen
         seen |= own
-        ended = [s for s in planned.specs if s.data.fingerprint is not None and s.run_id not in todo]
         each = planned.experiment
         rows.append(
             {
@@ -158,7 +163,7 @@ def _counts(plan: StudyPlan, todo: set[str]) -> list[dict[str, object]]:
                 "summary": each.summary,
                 "runs": len(planned.specs),
                 "own": len(own),
-                "finished": len(ended),
+                "ended": sum(spec.data.fingerprint is not None and spec.run_id in ended for spec in planned.specs),
                 "claims": list(each.claims),
                 "figures": [
                     {"number": figure.number, "kind": figure.kind, "panels": [asdict(p) for p in each.panels(figure)]}
@@ -169,63 +174,15 @@ def _counts(plan: StudyPlan, todo: set[str]) -> list[dict[str, object]]:
     return rows
 
 
-def _spec_json(spec: RunSpec, todo: set[str]) -> dict[str, object]:
-    known = spec.data.fingerprint is not None
+def _run_json(run: PlannedRun) -> dict[str, object]:
+    spec = run.spec
     return {
-        "run_id": spec.run_id if known else None,
+        "run_id": None if run.standing is None else spec.run_id,
         "problem": spec.problem,
         "variant": spec.variant.name,
         "placement": spec.placement,
         "learning_rate": spec.training.learning_rate,
         "seed": spec.seed,
-        "finished": known and spec.run_id not in todo,
+        "state": None if run.standing is None else run.standing.state,
+        "to_run": run.to_train,
     }
-
-
-# --- how long ---------------------------------------------------------------------------------------------------
-
-
-def _say_estimate(store: ResultStore, todo: list[RunSpec], device: str, threads: int, workers: int | None) -> None:
-    """How long the rest takes, from what runs of the same setting took in this folder; nothing is guessed."""
-    from bnbench.analysis.frames import Results
-
-    if not todo:
-        return
-    results = Results(store)
-    settings = {spec.setting_id for spec in todo}
-    candidates = results.select(setting_id=sorted(settings))
-    if not candidates:
-        click.echo("estimate: none, since no run of these settings has been measured yet", err=True)
-        return
-
-    from bnbench.execution.pool import default_workers
-    from bnbench.execution.single import describe_device
-    from bnbench.training.numerics import choose_device
-
-    chosen = choose_device(device)
-    kind = describe_device(chosen)
-    measured = [record.identity.run_id for record in candidates if record.device == kind]
-    timing = results.timing(run_id=measured, columns=["setting_id", "train_s", "eval_s"])
-    epoch_s = {
-        str(setting): float((rows["train_s"] + rows["eval_s"]).mean())
-        for setting, rows in timing.groupby("setting_id", observed=True)
-    }
-    unmeasured = sum(spec.setting_id not in epoch_s for spec in todo)
-    seconds = sum(spec.training.epochs * epoch_s.get(spec.setting_id, 0.0) for spec in todo)
-    side_by_side = min(workers or default_workers(str(chosen), threads), len(todo))
-    if unmeasured == len(todo):
-        click.echo(f"estimate: none, since no run of these settings has been measured on {kind} yet", err=True)
-        return
-    rest = f", and {unmeasured} runs of settings that have not been measured yet" if unmeasured else ""
-    click.echo(
-        f"estimate: {_duration(seconds / side_by_side)} of training for {len(todo) - unmeasured} runs, {side_by_side} "
-        f"side by side on {kind}, from what such runs took here{rest}",
-        err=True,
-    )
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
