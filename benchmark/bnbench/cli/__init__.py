@@ -19,6 +19,7 @@ _COMMANDS = {
     "study": "run a study: many experiments, shared runs once",
     "status": "what a results folder holds, also while a sweep runs",
     "rank": "rank the variants of the recorded runs",
+    "activity": "how γ and β moved, and what the ReLUs zeroed",
     "claims": "what the recorded runs say of a study's claims",
     "merge": "join results folders that were recorded apart",
     "data": "fetch, import, verify and list data sets",
