@@ -41,8 +41,7 @@ def test_a_dry_run_of_the_thesis_without_its_data_counts_every_run(tmp_path, mon
     monkeypatch.setenv("BNBENCH_DATA", str(tmp_path / "data"))
     result = invoke("study", "thesis", "--dry-run", "--seeds", 3, "--results", tmp_path / "no")
     assert result.exit_code == 0, result.output
-    assert "315 runs (105 a seed, 3 seeds)\n" in result.stdout
-    assert "315 of 315 runs to train." in result.stdout
+    assert "315 runs (105 a seed, 3 seeds); 0 finished, 315 to run" in result.stdout
     assert "bnbench data fetch cifar10," in result.stdout
     assert "bnbench data fetch cifar100," in result.stdout
     assert list(tmp_path.iterdir()) == []
@@ -72,18 +71,19 @@ def test_a_study_of_the_users_own_is_run_once_and_then_finished(small, tmp_path)
     store = tmp_path / "results"
     part = invoke("study", small, *SHORT, "--only", "first", "--results", store)
     assert part.exit_code == 0, part.output
+    assert "`bnbench estimate …` measures it" in part.stderr
     kept = table_bytes(store)
     assert {name.split("-")[1] for name in kept} == {"vanilla", "bn"}
     whole = invoke("study", small, *SHORT, "--results", store)
     assert whole.exit_code == 0, whole.output
-    assert "1 of 3 runs to train" in whole.stderr
     assert "(2 of 3 are finished already)" in whole.stderr
+    assert "side by side on cpu, from what such runs took here" in whole.stderr
     assert kept.items() <= table_bytes(store).items()
     assert len(list(store.glob("*/run.json"))) == 3
     again = invoke("study", small, *SHORT, "--results", store)
-    assert "All 3 runs have ended already; nothing to train." in again.stderr
+    assert "All 3 runs have ended already" in again.stderr
     dry = invoke("study", small, *SHORT, "--dry-run", "--results", store)
-    assert "3 runs (3 a seed, 1 seed)\n0 of 3 runs to train." in dry.stdout
+    assert "3 runs (3 a seed, 1 seed); 3 finished, 0 to run" in dry.stdout
 
 
 @pytest.mark.parametrize(

@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bnbench.cli.carry_out import carry_out, carry_out_options, end_on_failures, gather, plan_runs, require_data
 from bnbench.cli.options import Grid, grid_options, results_option, select
 from bnbench.cli.sweep import print_plan
-from bnbench.cli.training import carry_out, gather_orders, plan_orders, report_failures, require_data, training_options
 
 if TYPE_CHECKING:
     from bnbench.cli.options import Selection
     from bnbench.problem import Target
-    from bnbench.storage.store import ResultStore
 
 
 @click.command("run")
 @grid_options
 @results_option
-@training_options
+@carry_out_options
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop; as `bnbench plan`.")
-def command(results: Path, dry_run: bool, **options: Any) -> None:  # noqa: ANN401 -- the fields of Grid and of Orders
+def command(
+    results: Path,
+    dry_run: bool,
+    **options: Any,  # noqa: ANN401 -- the fields of Grid, and how runs are carried out, as click hands them over
+) -> None:
     """Train problems under variants of BatchNorm.
 
     Runs that are finished are skipped, those that were interrupted go on from their last checkpoint, and those that
@@ -37,31 +40,28 @@ def command(results: Path, dry_run: bool, **options: Any) -> None:  # noqa: ANN4
       bnbench run cifar10_3c3d --gpus 0,1 --runs-per-gpu 2 --run-timeout 3h
       bnbench run cifar10_3c3d --seeds 10 --executor slurm --slurm partition=gpu --slurm gpus=1 --slurm time=12:00:00
     """
-    from bnbench.storage.store import ResultStore
-
-    orders = gather_orders(options)
+    how = gather(options)
     selection = select(Grid(**options))
     if not dry_run:
         require_data(selection.specs)
-    plan = plan_orders(selection.specs, results, orders)
+    plan = plan_runs(selection.specs, results, how)
     if dry_run:
         print_plan(plan, as_json=False)
         return
-    outcomes = carry_out(plan, results, orders)
-    if outcomes is None:
-        return
-    _report(selection, ResultStore(results))
-    report_failures(plan, outcomes)
+    outcomes = carry_out(plan, results, how)
+    if outcomes is not None:
+        _report(selection, results)
+        end_on_failures(plan, outcomes)
 
 
-def _report(selection: Selection, store: ResultStore) -> None:
+def _report(selection: Selection, folder: Path) -> None:
     """The ranking of what was asked for, a picture of the curves, and where everything lies."""
     from bnbench.analysis.frames import open_results
     from bnbench.analysis.ranking import rank
     from bnbench.cli.picture import draw_training_curves
     from bnbench.cli.rank_command import print_ranking
 
-    results = open_results(store.path)
+    results = open_results(folder)
     asked = [spec.run_id for spec in selection.specs]
     if not results.select(run_id=asked):
         return
@@ -70,6 +70,6 @@ def _report(selection: Selection, store: ResultStore) -> None:
     }
     print_ranking(rank(results, targets=lambda name, size: targets.get((name, size), ()), run_id=asked))
     picture = draw_training_curves(results, asked)
-    click.echo(f"curves and γ/β trajectories  {store.path}{os.sep}<run>{os.sep}*.parquet", err=True)
+    click.echo(f"curves and γ/β trajectories  {folder}{os.sep}<run>{os.sep}*.parquet", err=True)
     if picture is not None:
         click.echo(f"picture of the curves        {picture}", err=True)

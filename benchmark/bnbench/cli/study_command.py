@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bnbench.cli.carry_out import carry_out, carry_out_options, end_on_failures, gather, plan_runs
 from bnbench.cli.options import (
     DEFAULT_RESULTS,
     check_precision_name,
@@ -17,13 +18,12 @@ from bnbench.cli.options import (
     results_option,
     setting_options,
 )
-from bnbench.cli.sweep import summary
-from bnbench.cli.training import carry_out, gather_orders, plan_orders, report_failures, training_options
+from bnbench.cli.sweep import duration, summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bnbench.cli.sweep import PlannedRun, SweepPlan
+    from bnbench.cli.sweep import SweepPlan
     from bnbench.plan import Precision, RunSpec
     from bnbench.problem import Size
     from bnbench.study import Study, StudyPlan
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--only", multiple=True, metavar="EXPERIMENT", help="Only this experiment, e.g. fig-4.1. Repeatable.")
 @setting_options
 @results_option
-@training_options
+@carry_out_options
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: machine-readable.")
 def command(
@@ -48,7 +48,7 @@ def command(
     results: Path,
     dry_run: bool,
     as_json: bool,
-    **options: Any,  # noqa: ANN401 -- the fields of Orders, as click hands them over
+    **options: Any,  # noqa: ANN401 -- how runs are carried out, as click hands it over
 ) -> None:
     """Run a study: every experiment of its file, runs that several share once, finished ones not again.
 
@@ -62,27 +62,29 @@ def command(
     """
     from bnbench.study import find_study, plan_study, study_problem_files, study_problems
 
-    orders = gather_orders(options)
+    how = gather(options)
     check_precision_name(precision)
     study = find_study(name)
     problems = study_problems(study, study_problem_files(study), size, parse_overrides(overrides, epochs))
     data = {reference: identify(problem) for reference, problem in problems.items()}
-    expanded = plan_study(study, problems, data, only=only, seeds=seeds, precision=precision)
+    wanted = plan_study(study, problems, data, only=only, seeds=seeds, precision=precision)
     if not dry_run:
-        _require_data(study, expanded)
-    plan = plan_orders(expanded.specs, results, orders)
+        _require_data(study, wanted)
+    plan = plan_runs(wanted.specs, results, how)
     if dry_run:
-        _show(study, expanded, plan, seeds, as_json=as_json)
+        _show(study, wanted, plan, seeds, results, as_json=as_json)
         return
-    click.echo(summary(plan), err=True)
-    outcomes = carry_out(plan, results, orders)
+    _say_estimate(plan, results)
+    outcomes = carry_out(plan, results, how)
+    if outcomes is None:
+        return
     where = "" if results == DEFAULT_RESULTS else f" --results {results}"
     click.echo(
         f"What the runs of study '{study.name}' say:\n"
         f"  bnbench rank --size {size}{where}\n  bnbench claims --study {name}{where}",
         err=True,
     )
-    report_failures(plan, outcomes or [])
+    end_on_failures(plan, outcomes)
 
 
 def _missing_data(specs: Sequence[RunSpec]) -> list[str]:
@@ -106,22 +108,21 @@ def _require_data(study: Study, plan: StudyPlan) -> None:
 # --- dry run ----------------------------------------------------------------------------------------------------
 
 
-def _show(study: Study, expanded: StudyPlan, plan: SweepPlan, seeds: int, *, as_json: bool) -> None:
-    """What would run, an experiment a line: its runs, those that no experiment before it asks for, those that ended."""
-    ended = {run.spec.run_id for run in plan.runs if run.standing is not None and not run.to_train}
-    rows = _counts(expanded, ended)
-    absent = _missing_data(expanded.specs)
+def _show(study: Study, wanted: StudyPlan, plan: SweepPlan, seeds: int, results: Path, *, as_json: bool) -> None:
+    """What would run, an experiment a line: its runs, those that no experiment before it asks for, those to do."""
+    ended = _ended(plan)
+    rows = _counts(wanted, ended)
+    absent = _missing_data(wanted.specs)
     if as_json:
         document = {
             "study": study.name,
             "reading": study.reading,
             "seeds": seeds,
             "experiments": rows,
-            "runs": len(plan.runs),
+            "runs": len(wanted.specs),
             "to_run": len(plan.todo),
-            "seconds": plan.seconds,
             "missing_data": absent,
-            "specs": [_run_json(run) for run in plan.runs],
+            "specs": [_spec_json(spec, ended) for spec in wanted.specs],
         }
         click.echo(json.dumps(document, indent=1, ensure_ascii=False))
         return
@@ -129,33 +130,43 @@ def _show(study: Study, expanded: StudyPlan, plan: SweepPlan, seeds: int, *, as_
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("experiment", "figures", "claims", "runs", "of its own", "ended", box=None, pad_edge=False)
+    table = Table("experiment", "figures", "claims", "runs", "of its own", "finished", box=None, pad_edge=False)
     for column in table.columns[3:]:
         column.justify = "right"
-    for planned, row in zip(expanded.experiments, rows, strict=True):
+    for planned, row in zip(wanted.experiments, rows, strict=True):
         each = planned.experiment
         figures = " ".join(figure.number for figure in each.figures)
-        table.add_row(each.id, figures, " ".join(each.claims), *(str(row[key]) for key in ("runs", "own", "ended")))
+        table.add_row(each.id, figures, " ".join(each.claims), *(str(row[key]) for key in ("runs", "own", "finished")))
     click.echo(f"{study.name}: {study.summary} ({study.source})\nreading: {study.reading}\n")
     Console(width=100).print(table)
-    count = len(expanded.specs)
-    click.echo(f"\n{count} runs ({count // seeds} a seed, {seeds} seed{'s' if seeds > 1 else ''})")
+    per_seed = f"{len(wanted.specs) // seeds} a seed, {seeds} seed{'s' if seeds > 1 else ''}"
+    click.echo(f"\n{len(wanted.specs)} runs ({per_seed}); {len(ended)} finished, {len(plan.todo)} to run")
     for name in absent:
-        needing = sum(spec.data.name == name for spec in expanded.specs)
+        count = sum(spec.data.name == name for spec in wanted.specs)
         click.echo(
-            f"! {needing} of them need {name}, which is not on this machine: bnbench data fetch {name}, or bnbench "
-            f"data import {name} PATH"
+            f"! {count} of them need {name}, which is not on this machine: bnbench data fetch {name}, or bnbench data "
+            f"import {name} PATH"
         )
-    click.echo(summary(plan))
+    _say_estimate(plan, results)
 
 
-def _counts(expanded: StudyPlan, ended: set[str]) -> list[dict[str, object]]:
+def _ended(plan: SweepPlan) -> set[str]:
+    """The runs that are results already."""
+    return {
+        run.spec.run_id
+        for run in plan.runs
+        if run.standing is not None and run.standing.state in {"finished", "diverged"}
+    }
+
+
+def _counts(plan: StudyPlan, finished: set[str]) -> list[dict[str, object]]:
     seen: set[int] = set()
     rows: list[dict[str, object]] = []
-    for planned in expanded.experiments:
+    for planned in plan.experiments:
         # Shared runs are one object in every experiment, with or without an id.
         own = {id(spec) for spec in planned.specs} - seen
         seen |= own
+        ended = [s for s in planned.specs if s.data.fingerprint is not None and s.run_id in finished]
         each = planned.experiment
         rows.append(
             {
@@ -163,7 +174,7 @@ def _counts(expanded: StudyPlan, ended: set[str]) -> list[dict[str, object]]:
                 "summary": each.summary,
                 "runs": len(planned.specs),
                 "own": len(own),
-                "ended": sum(spec.data.fingerprint is not None and spec.run_id in ended for spec in planned.specs),
+                "finished": len(ended),
                 "claims": list(each.claims),
                 "figures": [
                     {"number": figure.number, "kind": figure.kind, "panels": [asdict(p) for p in each.panels(figure)]}
@@ -174,15 +185,52 @@ def _counts(expanded: StudyPlan, ended: set[str]) -> list[dict[str, object]]:
     return rows
 
 
-def _run_json(run: PlannedRun) -> dict[str, object]:
-    spec = run.spec
+def _spec_json(spec: RunSpec, finished: set[str]) -> dict[str, object]:
+    known = spec.data.fingerprint is not None
     return {
-        "run_id": None if run.standing is None else spec.run_id,
+        "run_id": spec.run_id if known else None,
         "problem": spec.problem,
         "variant": spec.variant.name,
         "placement": spec.placement,
         "learning_rate": spec.training.learning_rate,
         "seed": spec.seed,
-        "state": None if run.standing is None else run.standing.state,
-        "to_run": run.to_train,
+        "finished": known and spec.run_id in finished,
     }
+
+
+# --- how long ---------------------------------------------------------------------------------------------------
+
+
+def _say_estimate(plan: SweepPlan, results: Path) -> None:
+    """How long the rest takes: from speeds that were measured, else from what such runs took in this folder."""
+    if not plan.todo:
+        return
+    told = None if plan.seconds is not None else _from_finished_runs(plan, results)
+    click.echo(told or summary(plan), err=True)
+
+
+def _from_finished_runs(plan: SweepPlan, results: Path) -> str | None:
+    """The time left by the epochs of finished runs of the same settings on this kind of device; None without any."""
+    from bnbench.analysis.frames import Results
+    from bnbench.storage.store import ResultStore
+
+    todo = [spec for spec in plan.todo if spec.data.fingerprint is not None]
+    found = Results(ResultStore(results))
+    candidates = found.select(setting_id=sorted({spec.setting_id for spec in todo})) if todo else []
+    measured = [record.identity.run_id for record in candidates if record.device == plan.device]
+    if not measured:
+        return None
+    timing = found.timing(run_id=measured, columns=["setting_id", "train_s", "eval_s"])
+    epoch_s = {
+        str(setting): float((rows["train_s"] + rows["eval_s"]).mean())
+        for setting, rows in timing.groupby("setting_id", observed=True)
+    }
+    known = [spec for spec in todo if spec.setting_id in epoch_s]
+    seconds = sum(spec.training.epochs * epoch_s[spec.setting_id] for spec in known)
+    side_by_side = min(plan.side_by_side, len(plan.todo))
+    rest = len(plan.todo) - len(known)
+    unknown = f", and {rest} runs of settings that have not been measured yet" if rest else ""
+    return (
+        f"estimate: about {duration(seconds / side_by_side)} of training for {len(known)} runs, {side_by_side} side by "
+        f"side on {plan.device}, from what such runs took here{unknown}"
+    )
