@@ -45,6 +45,7 @@ bench: $(READY)  ## throughput, as ratios measured in one run (ten minutes, on a
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -s
 
 reproduce-thesis: $(READY)  ## the whole study: SIZE=tiny in minutes; without it in full, resumable, estimate first
+	$(BIN)/bnbench estimate cifar10_3c3d cifar100_3c3d cifar100_allcnnc --variant bn_gamma_beta --size $(SIZE)
 	$(BIN)/bnbench study $(STUDY) --size $(SIZE) --seeds $(SEEDS) --results $(RESULTS) --dry-run
 	$(BIN)/bnbench study $(STUDY) --size $(SIZE) --seeds $(SEEDS) --results $(RESULTS)
 	$(BIN)/bnbench rank --size $(SIZE) --results $(RESULTS)
