@@ -10,7 +10,7 @@ SEEDS  ?= 3
 RESULTS ?= results/runs/$(STUDY)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench reproduce-thesis clean
+.PHONY: help setup demo test lint bench check-reference reproduce-thesis clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: $(READY)  ## style, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check-reference: $(READY)  ## all problems, variants and five seeds at tiny size against results/reference (minutes)
+	$(BIN)/bnbench check --fresh --seeds 5
 
 bench: $(READY)  ## throughput, as ratios measured in one run (ten minutes, on a quiet machine)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -s

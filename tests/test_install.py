@@ -22,7 +22,9 @@ print(json.dumps({
     "problems": {name: path.read_text(encoding="utf-8") for name, path in problem_files().items()},
     "valid": [file.problem(size).name for file in find_problems(()) for size in ("full", "tiny")],
     "studies": [find_study(name).name for name in study_files()],
-    "reference": sorted(path.name for path in shipped_folder("reference").iterdir()),
+    "reference": sorted(
+        str(path.relative_to(shipped_folder("reference"))) for path in shipped_folder("reference").rglob("*.*")
+    ),
     "folders": [str(shipped_folder("problems")), str(shipped_folder("reference"))],
 }))
 """
@@ -60,7 +62,8 @@ def wheel(tmp_path_factory):
 
 SHIPPED = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "problems").glob("*.toml")}
 STUDIES = sorted(path.stem for path in (ROOT / "problems" / "studies").glob("*.toml"))
-REFERENCE = sorted(path.name for path in (ROOT / "results" / "reference").iterdir())
+STORED = ROOT / "results" / "reference"
+REFERENCE = sorted(str(path.relative_to(STORED)) for path in STORED.rglob("*.*"))
 
 
 def test_an_installed_wheel_finds_the_files_it_carries(wheel, tmp_path):

@@ -281,3 +281,10 @@ def test_mistakes_outside_the_file():
 
 def test_the_shipped_studies_are_found():
     assert list(study_files()) == ["thesis", "thesis_code"]
+
+
+def test_the_study_in_the_documentation_is_one(tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "claims.md").read_text(encoding="utf-8")
+    study = read_study(written(tmp_path, text.split("```toml\n")[1].split("```")[0]))
+    assert [len(claim.parts) for claim in study.claims] == [2]
+    assert len(planned(study).specs) == 3

@@ -71,7 +71,7 @@ def test_a_study_of_the_users_own_is_run_once_and_then_finished(small, tmp_path)
     store = tmp_path / "results"
     part = invoke("study", small, *SHORT, "--only", "first", "--results", store)
     assert part.exit_code == 0, part.output
-    assert "estimate: none" in part.stderr
+    assert "`bnbench estimate …` measures it" in part.stderr
     kept = table_bytes(store)
     assert {name.split("-")[1] for name in kept} == {"vanilla", "bn"}
     whole = invoke("study", small, *SHORT, "--results", store)
@@ -81,7 +81,7 @@ def test_a_study_of_the_users_own_is_run_once_and_then_finished(small, tmp_path)
     assert kept.items() <= table_bytes(store).items()
     assert len(list(store.glob("*/run.json"))) == 3
     again = invoke("study", small, *SHORT, "--results", store)
-    assert "All 3 runs are finished already" in again.stderr
+    assert "All 3 runs have ended already" in again.stderr
     dry = invoke("study", small, *SHORT, "--dry-run", "--results", store)
     assert "3 runs (3 a seed, 1 seed); 3 finished, 0 to run" in dry.stdout
 

@@ -13,6 +13,7 @@ from bnbench.execution import single
 from bnbench.execution.single import Resources, execute, record_failure
 from bnbench.plan import expand_grid
 from bnbench.problem import find_problem
+from bnbench.storage.repeating import forget_failure
 from bnbench.storage.store import ResultStore
 from bnbench.variant import VARIANTS
 
@@ -55,7 +56,11 @@ def test_a_run_that_raises_is_recorded_with_its_traceback_without_places(spec, t
     assert "/home" not in document["error"] and "/work" not in document["error"]
     assert ResultStore(tmp_path).finished() == {}
     monkeypatch.undo()
+    again = execute(spec, tmp_path, Resources("cpu"), nobody)
+    assert (again.status, again.elsewhere, again.error) == ("failed", True, document["error"]), "not tried by itself"
+    assert forget_failure(tmp_path / spec.run_id)
     assert execute(spec, tmp_path, Resources("cpu"), nobody).status == "finished"
+    assert not forget_failure(tmp_path / spec.run_id)
 
 
 def test_a_mistake_of_the_users_is_raised_and_not_recorded(spec, tmp_path):

@@ -378,16 +378,16 @@ def test_a_run_goes_on_from_the_end_of_an_epoch(told, epoch):
     assert Told([*said, *rest.events]).rows() == told.rows()
 
 
-def test_a_run_is_asked_at_snapshot_steps_and_never_at_the_end_of_an_epoch():
+def test_a_run_is_asked_after_every_step_but_the_last_of_an_epoch():
     asked = []
-    run = trainer(run_spec(schedule="every:2"))
+    run = trainer(run_spec(schedule="every:5"))
 
     def pause():
         asked.append(run.step)
         return False
 
     told = train(run, pause)
-    assert asked == [1, 3, 5, 7, 9, 11, 13, 15]
+    assert asked == [1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15]
     assert told.last == Finished(16)
 
 
@@ -443,6 +443,34 @@ def test_the_first_step_that_is_not_finite_is_found_wherever_it_is(bad):
     assert len(told.of(EpochEvaluated)) == 1 + bad // 8
     reached = told.of(StepReached)[-1]
     assert not math.isfinite(reached.batch_loss)
+
+
+@pytest.mark.parametrize("bad", [2, 5, 9])
+def test_pausing_does_not_hide_a_divergence_or_change_the_rows_it_ends_with(bad):
+    def spoiled(run):
+        run.network.register_forward_hook(
+            # The loss of one step alone; what is learned stays finite, so a later look at later steps finds nothing.
+            lambda _, arguments, logits: (
+                torch.where(torch.arange(4) == 0, -math.inf, logits)
+                if len(arguments) == 2 and run.step == bad
+                else logits
+            )
+        )
+        return run
+
+    spec = run_spec("vanilla")
+    whole = train(spoiled(trainer(spec)))
+    assert whole.last == Diverged(bad)
+    run, pieces = spoiled(trainer(spec)), []
+    while True:
+        piece = train(run, lambda: True)
+        pieces += piece.events
+        if not isinstance(piece.last, Paused):
+            break
+        run = spoiled(restored(spec, saved(run)))
+    assert piece.last == Diverged(bad)
+    assert len([each for each in pieces if isinstance(each, Paused)]) >= bad // 2
+    assert Told(pieces).rows() == whole.rows()
 
 
 def test_one_infinite_loss_among_finite_ones_is_a_divergence():

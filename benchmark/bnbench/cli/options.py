@@ -65,15 +65,16 @@ def size_option(command: Command) -> Command:
 
 def grid_options(command: Command) -> Command:
     """The options that span a grid of runs; the command takes them as keywords and makes a `Grid` of them."""
-    return _with_options(command, _GRID_OPTIONS + _SETTING_OPTIONS)
+    return with_options(command, _GRID_OPTIONS + _SETTING_OPTIONS)
 
 
 def setting_options(command: Command) -> Command:
     """Those of them that change what every run is: seeds, size, overrides, precision."""
-    return _with_options(command, _SETTING_OPTIONS)
+    return with_options(command, _SETTING_OPTIONS)
 
 
-def _with_options(command: Command, options: tuple[Callable[[Any], Any], ...]) -> Command:
+def with_options(command: Command, options: tuple[Callable[[Any], Any], ...]) -> Command:
+    """Decorate a command with options, which its help lists in this order."""
     for option in reversed(options):
         command = option(command)
     return command

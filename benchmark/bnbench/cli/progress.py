@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from bnbench.execution.pool import Message
-from bnbench.execution.single import Outcome
+from bnbench.execution.single import Notice, Outcome
 from bnbench.plan import RunSpec
 from bnbench.training.events import EpochEvaluated
 
@@ -41,6 +41,8 @@ def verdict(outcome: Outcome, last: EpochEvaluated | None) -> str:
     if outcome.status == "failed":
         reason = (outcome.error or "no reason known").strip().splitlines()[-1]
         return f"FAILED: {reason}"
+    if outcome.status == "paused":
+        return "paused, goes on from its checkpoint another time"
     if outcome.status == "diverged":
         return f"diverged at step {outcome.diverged_at_step}"
     return "finished" if last is None else f"finished, {standing(last)}"
@@ -70,13 +72,20 @@ class SweepProgress(AbstractContextManager["SweepProgress"]):
         """A run has come further."""
         if isinstance(event, EpochEvaluated):
             self._last[spec.run_id] = event
+        if isinstance(event, Notice):
+            self.say(f"  {title(spec)}: {event.text}")
+
+    def deferred(self, spec: RunSpec) -> None:
+        """Another process is training this run."""
+        self.say(f"  {title(spec)}: another process is training it; it is looked at again at the end")
 
     def ended(self, spec: RunSpec, outcome: Outcome) -> None:
         """A run is over: a line that stays."""
         self._ended += 1
-        seconds = time.monotonic() - self._began[spec.run_id]
         end = verdict(outcome, self._last.get(spec.run_id))
-        self.say(f"[{self._ended}/{self._runs}] {title(spec)}: {end} ({seconds:.0f} s)")
+        seconds = time.monotonic() - self._began.get(spec.run_id, time.monotonic())
+        how = "by another process" if outcome.elsewhere else f"{seconds:.0f} s"
+        self.say(f"[{self._ended}/{self._runs}] {title(spec)}: {end} ({how})")
 
     @abstractmethod
     def say(self, line: str) -> None:
@@ -144,8 +153,14 @@ class _Bars(SweepProgress):
         short = f"{spec.variant.name} seed {spec.seed}"
         self._tasks[spec.run_id] = self._progress.add_task(f"  {short}", total=spec.training.epochs, state="starting")
 
+    def deferred(self, spec: RunSpec) -> None:
+        super().deferred(spec)
+        self._remove(spec)
+
     def event(self, spec: RunSpec, event: Message) -> None:
         super().event(spec, event)
+        if isinstance(event, Notice):
+            return
         if isinstance(event, EpochEvaluated):
             epochs = float(event.epoch)
             if event.epoch > 0:
@@ -160,7 +175,7 @@ class _Bars(SweepProgress):
 
     def ended(self, spec: RunSpec, outcome: Outcome) -> None:
         super().ended(spec, outcome)
-        self._progress.remove_task(self._tasks.pop(spec.run_id))
+        self._remove(spec)
         # A run that ends early, diverged or failed, has no more work in it.
         self._done[spec.run_id] = spec.training.epochs
         self._speeds.pop(spec.run_id, None)
@@ -168,6 +183,11 @@ class _Bars(SweepProgress):
 
     def say(self, line: str) -> None:
         self._progress.console.print(line, markup=False)
+
+    def _remove(self, spec: RunSpec) -> None:
+        task = self._tasks.pop(spec.run_id, None)
+        if task is not None:
+            self._progress.remove_task(task)
 
     def _draw_overall(self) -> None:
         speed = f"  {sum(self._speeds.values()):,.0f} samples/s" if self._speeds else ""

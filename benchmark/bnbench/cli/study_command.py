@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnbench.cli.options import check_precision_name, identify, parse_overrides, results_option, setting_options
-from bnbench.cli.run_command import RunOptions, end_on_failures, missing_runs, run_options, train_missing
+from bnbench.cli.carry_out import carry_out, carry_out_options, end_on_failures, gather, plan_runs
+from bnbench.cli.options import (
+    DEFAULT_RESULTS,
+    check_precision_name,
+    identify,
+    parse_overrides,
+    results_option,
+    setting_options,
+)
+from bnbench.cli.sweep import duration, summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bnbench.cli.sweep import SweepPlan
     from bnbench.plan import Precision, RunSpec
     from bnbench.problem import Size
-    from bnbench.storage.store import ResultStore
     from bnbench.study import Study, StudyPlan
 
 
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--only", multiple=True, metavar="EXPERIMENT", help="Only this experiment, e.g. fig-4.1. Repeatable.")
 @setting_options
 @results_option
-@run_options
+@carry_out_options
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: machine-readable.")
 def command(
@@ -38,11 +46,9 @@ def command(
     overrides: tuple[str, ...],
     precision: Precision,
     results: Path,
-    device: str,
-    threads: int,
-    workers: int | None,
     dry_run: bool,
     as_json: bool,
+    **options: Any,  # noqa: ANN401 -- how runs are carried out, as click hands it over
 ) -> None:
     """Run a study: every experiment of its file, runs that several share once, finished ones not again.
 
@@ -56,25 +62,29 @@ def command(
     """
     from bnbench.study import find_study, plan_study, study_problem_files, study_problems
 
+    how = gather(options)
     check_precision_name(precision)
     study = find_study(name)
     problems = study_problems(study, study_problem_files(study), size, parse_overrides(overrides, epochs))
     data = {reference: identify(problem) for reference, problem in problems.items()}
-    plan = plan_study(study, problems, data, only=only, seeds=seeds, precision=precision)
+    wanted = plan_study(study, problems, data, only=only, seeds=seeds, precision=precision)
+    if not dry_run:
+        _require_data(study, wanted)
+    plan = plan_runs(wanted.specs, results, how)
     if dry_run:
-        _show(study, plan, seeds, results, as_json=as_json)
+        _show(study, wanted, plan, seeds, results, as_json=as_json)
         return
-    _require_data(study, plan)
-    store, todo = missing_runs(plan.specs, results)
-    _say_estimate(store, todo, device, threads, workers)
-    outcomes = train_missing(todo, len(plan.specs), store, RunOptions(device, threads, workers))
-    where = "" if results == Path("results/runs") else f" --results {results}"
+    _say_estimate(plan, results)
+    outcomes = carry_out(plan, results, how)
+    if outcomes is None:
+        return
+    where = "" if results == DEFAULT_RESULTS else f" --results {results}"
     click.echo(
         f"What the runs of study '{study.name}' say:\n"
         f"  bnbench rank --size {size}{where}\n  bnbench claims --study {name}{where}",
         err=True,
     )
-    end_on_failures(outcomes, len(plan.specs))
+    end_on_failures(plan, outcomes)
 
 
 def _missing_data(specs: Sequence[RunSpec]) -> list[str]:
@@ -98,23 +108,21 @@ def _require_data(study: Study, plan: StudyPlan) -> None:
 # --- dry run ----------------------------------------------------------------------------------------------------
 
 
-def _show(study: Study, plan: StudyPlan, seeds: int, results: Path, *, as_json: bool) -> None:
+def _show(study: Study, wanted: StudyPlan, plan: SweepPlan, seeds: int, results: Path, *, as_json: bool) -> None:
     """What would run, an experiment a line: its runs, those that no experiment before it asks for, those to do."""
-    present = [spec for spec in plan.specs if spec.data.fingerprint is not None]
-    store, todo = missing_runs(present, results)
-    todo_ids = {spec.run_id for spec in todo}
-    rows = _counts(plan, todo_ids)
-    absent = _missing_data(plan.specs)
+    ended = _ended(plan)
+    rows = _counts(wanted, ended)
+    absent = _missing_data(wanted.specs)
     if as_json:
         document = {
             "study": study.name,
             "reading": study.reading,
             "seeds": seeds,
             "experiments": rows,
-            "runs": len(plan.specs),
-            "to_run": len(plan.specs) - (len(present) - len(todo)),
+            "runs": len(wanted.specs),
+            "to_run": len(plan.todo),
             "missing_data": absent,
-            "specs": [_spec_json(spec, todo_ids) for spec in plan.specs],
+            "specs": [_spec_json(spec, ended) for spec in wanted.specs],
         }
         click.echo(json.dumps(document, indent=1, ensure_ascii=False))
         return
@@ -125,32 +133,40 @@ def _show(study: Study, plan: StudyPlan, seeds: int, results: Path, *, as_json: 
     table = Table("experiment", "figures", "claims", "runs", "of its own", "finished", box=None, pad_edge=False)
     for column in table.columns[3:]:
         column.justify = "right"
-    for planned, row in zip(plan.experiments, rows, strict=True):
+    for planned, row in zip(wanted.experiments, rows, strict=True):
         each = planned.experiment
         figures = " ".join(figure.number for figure in each.figures)
         table.add_row(each.id, figures, " ".join(each.claims), *(str(row[key]) for key in ("runs", "own", "finished")))
     click.echo(f"{study.name}: {study.summary} ({study.source})\nreading: {study.reading}\n")
     Console(width=100).print(table)
-    per_seed = f"{len(plan.specs) // seeds} a seed, {seeds} seed{'s' if seeds > 1 else ''}"
-    finished = len(present) - len(todo)
-    click.echo(f"\n{len(plan.specs)} runs ({per_seed}); {finished} finished, {len(plan.specs) - finished} to run")
+    per_seed = f"{len(wanted.specs) // seeds} a seed, {seeds} seed{'s' if seeds > 1 else ''}"
+    click.echo(f"\n{len(wanted.specs)} runs ({per_seed}); {len(ended)} finished, {len(plan.todo)} to run")
     for name in absent:
-        count = sum(spec.data.name == name for spec in plan.specs)
+        count = sum(spec.data.name == name for spec in wanted.specs)
         click.echo(
             f"! {count} of them need {name}, which is not on this machine: bnbench data fetch {name}, or bnbench data "
             f"import {name} PATH"
         )
-    _say_estimate(store, todo, "auto", 1, None)
+    _say_estimate(plan, results)
 
 
-def _counts(plan: StudyPlan, todo: set[str]) -> list[dict[str, object]]:
+def _ended(plan: SweepPlan) -> set[str]:
+    """The runs that are results already."""
+    return {
+        run.spec.run_id
+        for run in plan.runs
+        if run.standing is not None and run.standing.state in {"finished", "diverged"}
+    }
+
+
+def _counts(plan: StudyPlan, finished: set[str]) -> list[dict[str, object]]:
     seen: set[int] = set()
     rows: list[dict[str, object]] = []
     for planned in plan.experiments:
         # Shared runs are one object in every experiment, with or without an id.
         own = {id(spec) for spec in planned.specs} - seen
         seen |= own
-        ended = [s for s in planned.specs if s.data.fingerprint is not None and s.run_id not in todo]
+        ended = [s for s in planned.specs if s.data.fingerprint is not None and s.run_id in finished]
         each = planned.experiment
         rows.append(
             {
@@ -169,7 +185,7 @@ def _counts(plan: StudyPlan, todo: set[str]) -> list[dict[str, object]]:
     return rows
 
 
-def _spec_json(spec: RunSpec, todo: set[str]) -> dict[str, object]:
+def _spec_json(spec: RunSpec, finished: set[str]) -> dict[str, object]:
     known = spec.data.fingerprint is not None
     return {
         "run_id": spec.run_id if known else None,
@@ -178,54 +194,43 @@ def _spec_json(spec: RunSpec, todo: set[str]) -> dict[str, object]:
         "placement": spec.placement,
         "learning_rate": spec.training.learning_rate,
         "seed": spec.seed,
-        "finished": known and spec.run_id not in todo,
+        "finished": known and spec.run_id in finished,
     }
 
 
 # --- how long ---------------------------------------------------------------------------------------------------
 
 
-def _say_estimate(store: ResultStore, todo: list[RunSpec], device: str, threads: int, workers: int | None) -> None:
-    """How long the rest takes, from what runs of the same setting took in this folder; nothing is guessed."""
+def _say_estimate(plan: SweepPlan, results: Path) -> None:
+    """How long the rest takes: from speeds that were measured, else from what such runs took in this folder."""
+    if not plan.todo:
+        return
+    told = None if plan.seconds is not None else _from_finished_runs(plan, results)
+    click.echo(told or summary(plan), err=True)
+
+
+def _from_finished_runs(plan: SweepPlan, results: Path) -> str | None:
+    """The time left by the epochs of finished runs of the same settings on this kind of device; None without any."""
     from bnbench.analysis.frames import Results
+    from bnbench.storage.store import ResultStore
 
-    if not todo:
-        return
-    results = Results(store)
-    settings = {spec.setting_id for spec in todo}
-    candidates = results.select(setting_id=sorted(settings))
-    if not candidates:
-        click.echo("estimate: none, since no run of these settings has been measured yet", err=True)
-        return
-
-    from bnbench.execution.pool import default_workers
-    from bnbench.execution.single import describe_device
-    from bnbench.training.numerics import choose_device
-
-    chosen = choose_device(device)
-    kind = describe_device(chosen)
-    measured = [record.identity.run_id for record in candidates if record.device == kind]
-    timing = results.timing(run_id=measured, columns=["setting_id", "train_s", "eval_s"])
+    todo = [spec for spec in plan.todo if spec.data.fingerprint is not None]
+    found = Results(ResultStore(results))
+    candidates = found.select(setting_id=sorted({spec.setting_id for spec in todo})) if todo else []
+    measured = [record.identity.run_id for record in candidates if record.device == plan.device]
+    if not measured:
+        return None
+    timing = found.timing(run_id=measured, columns=["setting_id", "train_s", "eval_s"])
     epoch_s = {
         str(setting): float((rows["train_s"] + rows["eval_s"]).mean())
         for setting, rows in timing.groupby("setting_id", observed=True)
     }
-    unmeasured = sum(spec.setting_id not in epoch_s for spec in todo)
-    seconds = sum(spec.training.epochs * epoch_s.get(spec.setting_id, 0.0) for spec in todo)
-    side_by_side = min(workers or default_workers(str(chosen), threads), len(todo))
-    if unmeasured == len(todo):
-        click.echo(f"estimate: none, since no run of these settings has been measured on {kind} yet", err=True)
-        return
-    rest = f", and {unmeasured} runs of settings that have not been measured yet" if unmeasured else ""
-    click.echo(
-        f"estimate: {_duration(seconds / side_by_side)} of training for {len(todo) - unmeasured} runs, {side_by_side} "
-        f"side by side on {kind}, from what such runs took here{rest}",
-        err=True,
+    known = [spec for spec in todo if spec.setting_id in epoch_s]
+    seconds = sum(spec.training.epochs * epoch_s[spec.setting_id] for spec in known)
+    side_by_side = min(plan.side_by_side, len(plan.todo))
+    rest = len(plan.todo) - len(known)
+    unknown = f", and {rest} runs of settings that have not been measured yet" if rest else ""
+    return (
+        f"estimate: about {duration(seconds / side_by_side)} of training for {len(known)} runs, {side_by_side} side by "
+        f"side on {plan.device}, from what such runs took here{unknown}"
     )
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} seconds"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import JsonValue
@@ -16,10 +17,22 @@ from bnbench.data.dataset import DATASETS
 from bnbench.data.pipeline import ImagePipeline
 from bnbench.errors import UserError
 from bnbench.plan import RunSpec
-from bnbench.storage.document import Status
+from bnbench.storage.checkpoints import CheckpointHeader, resume_points
+from bnbench.storage.document import (
+    ForeignVersionError,
+    Status,
+    UnreadableDocumentError,
+    missing_tables,
+    read_document,
+)
+from bnbench.storage.files import reported
+from bnbench.storage.lock import LockLostError, LockView, RunLock, acquire_lock
 from bnbench.storage.provenance import collect_provenance
 from bnbench.storage.recorder import RunRecorder
 from bnbench.storage.rows import AffineBlock, CurveRow, SparsityRow, StepBlock, TimingRow
+from bnbench.storage.schema import SCHEMA_VERSION
+from bnbench.storage.set_aside import set_aside
+from bnbench.training.checkpoint import CheckpointError, checkpoint_bytes, restore_checkpoint
 from bnbench.training.events import (
     Diverged,
     EpochEvaluated,
@@ -34,8 +47,8 @@ from bnbench.training.loop import Trainer
 from bnbench.training.memory import keep_freed_memory
 from bnbench.training.numerics import check_precision, choose_device, numerics
 
-FLUSH_SECONDS = 60.0
-"""How much recorded training may be in memory only. It decides where parts end, never what the tables hold."""
+CHECKPOINT_SECONDS = 60.0
+"""How much training a kill may cost. It decides where parts end, never what the tables hold."""
 
 
 @dataclass(frozen=True)
@@ -49,57 +62,116 @@ class Resources:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended."""
+    """How a run ended, or what became of the attempt to run it."""
 
     run_id: str
-    status: Status
+    status: Status | Literal["paused", "busy"]
+    """As recorded in `run.json`; "paused" and "busy" are not recorded: the run was asked to stop and goes on from its
+    checkpoint another time, or another process is training it."""
     diverged_at_step: int | None = None
     error: str | None = None
     """The traceback of a failed run."""
+    elsewhere: bool = False
+    """Whether another process had brought the run to its end before this one could."""
 
 
-Listener = Callable[[Event], None]
+@dataclass(frozen=True)
+class Notice:
+    """Something about a run that its user should know, and that does not stop it."""
+
+    text: str
 
 
-def execute(spec: RunSpec, store: Path, resources: Resources, listen: Listener) -> Outcome:
-    """Train one run and record it. An exception of the run's own is recorded as its failure, not raised.
+Listener = Callable[[Event | Notice], None]
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+def execute(
+    spec: RunSpec,
+    store: Path,
+    resources: Resources,
+    listen: Listener,
+    *,
+    stop: Callable[[], bool] = never,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    given_up: LockView | None = None,
+) -> Outcome:
+    """Train one run and record it, from its last good state if it was begun before.
+
+    The run is locked meanwhile. A run that has ended, failed ones included, is left as it is. An exception of the run's
+    own is recorded as its failure, not raised.
 
     Args:
         spec: what to run; its data must be on this machine.
         store: the results folder.
         resources: device and threads.
-        listen: told every event, after it was recorded.
+        listen: told every event, after it was recorded, and what else is worth knowing.
+        stop: asked after every step; once it says yes, the run leaves a checkpoint and ends as "paused".
+        checkpoint_seconds: how often to leave a checkpoint.
+        given_up: a lock whose owner the caller has watched and found dead.
 
     Raises:
-        UserError: a user's mistake (no such device, data that changed since the plan, a full disk).
+        UserError: a user's mistake (no such device, data that changed since the plan, a full disk). The run's last good
+            state stays.
     """
     keep_freed_memory()
     device = choose_device(resources.device)
     check_precision(spec.precision, device)
-    recorder = RunRecorder.open(store, spec.identity)
-    provenance = _provenance(spec, describe_device(device), resources.threads)
+    lock = acquire_lock(store / spec.run_id, given_up=given_up)
+    if lock is None:
+        return Outcome(spec.run_id, "busy")
+    with lock:
+        ended = recorded_outcome(spec, store)
+        if ended is not None:
+            return ended
+        try:
+            return _Attempt(spec, store, resources, device, lock, listen, stop, checkpoint_seconds).run()
+        except LockLostError:
+            return Outcome(spec.run_id, "busy")
+
+
+def recorded_outcome(spec: RunSpec, store: Path) -> Outcome | None:
+    """How a run ended according to its folder; None where it has not ended, or its record or a table is damaged.
+
+    Raises:
+        UserError: the run was recorded by another version of the schema.
+    """
+    folder = store / spec.run_id
     try:
-        with numerics(spec.precision, device, resources.threads):
-            diverged_at = _record(Trainer(spec, load_pipeline(spec, device), device), recorder, listen)
-        outcome = Outcome(spec.run_id, "finished" if diverged_at is None else "diverged", diverged_at)
-        recorder.finish(_document(spec, outcome, provenance))
-    except UserError:
-        raise
-    except Exception:  # noqa: BLE001 -- whatever goes wrong in a run belongs to its record; the other runs go on
-        outcome = Outcome(spec.run_id, "failed", error=traceback.format_exc())
-        recorder.fail(_document(spec, outcome, provenance))
-    return outcome
+        document = read_document(folder)
+    except UnreadableDocumentError:
+        return None
+    except ForeignVersionError as error:
+        raise UserError(f"{folder} holds this run in schema version {error.version}") from error
+    if document is None or (document.is_result and missing_tables(folder, document)):
+        return None
+    return Outcome(spec.run_id, document.status, document.diverged_at_step, document.error, elsewhere=True)
 
 
 def record_failure(spec: RunSpec, store: Path, resources: Resources, reason: str) -> Outcome:
-    """Record that a run failed, on behalf of a process that no longer can.
+    """Record that a run failed, on behalf of a process that no longer can. Its last good state stays.
+
+    Returns:
+        The failure; "busy" where another process has taken the run over meanwhile, or how the run ended if it did.
 
     Raises:
         UserError: it cannot be written.
     """
-    outcome = Outcome(spec.run_id, "failed", error=reason)
-    provenance = _provenance(spec, resources.device, resources.threads)
-    RunRecorder.open(store, spec.identity).fail(_document(spec, outcome, provenance))
+    lock = acquire_lock(store / spec.run_id)
+    if lock is None:
+        return Outcome(spec.run_id, "busy")
+    with lock:
+        ended = recorded_outcome(spec, store)
+        if ended is not None:
+            return ended
+        outcome = Outcome(spec.run_id, "failed", error=reason)
+        provenance = _provenance(spec, resources.device, resources.threads)
+        recorder = RunRecorder(store / spec.run_id, spec.identity, guard=lock.check)
+        recorder.fail(_document(spec, outcome, provenance))
     return outcome
 
 
@@ -121,40 +193,166 @@ def load_pipeline(spec: RunSpec, device: torch.device) -> ImagePipeline:
     )
 
 
-def _record(trainer: Trainer, recorder: RunRecorder, listen: Listener) -> int | None:
-    """Write down everything the loop says; the step it diverged at, if it did."""
-    diverged_at = None
-    flushed = time.monotonic()
-    for event in trainer.events():
-        match event:
-            case StepsRecorded():
-                recorder.add_steps(
-                    StepBlock(event.step, event.epoch, event.batch_loss, event.batch_accuracy, event.learning_rate)
+class _Attempt:
+    """One process's work on one run: from its last good state to its end, or to a checkpoint."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        store: Path,
+        resources: Resources,
+        device: torch.device,
+        lock: RunLock,
+        listen: Listener,
+        stop: Callable[[], bool],
+        checkpoint_seconds: float,
+    ) -> None:
+        self._spec = spec
+        self._store = store
+        self._resources = resources
+        self._device = device
+        self._lock = lock
+        self._listen = listen
+        self._stop = stop
+        self._checkpoint_seconds = checkpoint_seconds
+        self._saved_at = time.monotonic()
+        self._stretches: list[dict[str, JsonValue]] = []
+
+    def run(self) -> Outcome:
+        """Train, and record how it ended."""
+        spec = self._spec
+        provenance = _provenance(spec, describe_device(self._device), self._resources.threads)
+        try:
+            with numerics(spec.precision, self._device, self._resources.threads):
+                trainer, recorder = self._last_good_state()
+                outcome = self._train(trainer, recorder)
+            if outcome.status != "paused":
+                if len(self._stretches) > 1:
+                    provenance["stretches"] = list(self._stretches)
+                recorder.finish(_document(spec, outcome, provenance))
+        except (UserError, LockLostError):
+            raise
+        except Exception:  # noqa: BLE001 -- whatever goes wrong in a run belongs to its record; the other runs go on
+            outcome = Outcome(spec.run_id, "failed", error=traceback.format_exc())
+            recorder = RunRecorder(self._store / spec.run_id, spec.identity, guard=self._lock.check)
+            recorder.fail(_document(spec, outcome, provenance))
+        return outcome
+
+    def _last_good_state(self) -> tuple[Trainer, RunRecorder]:
+        """A trainer where the run's newest checkpoint that is of use left it, and a recorder that goes on there."""
+        spec, folder = self._spec, self._store / self._spec.run_id
+        pipeline = load_pipeline(spec, self._device)
+        with reported(folder):
+            for saved in resume_points(folder, spec.identity, self._warn):
+                trainer = Trainer(spec, pipeline, self._device)
+                try:
+                    restore_checkpoint(trainer, saved.payload)
+                except CheckpointError as error:
+                    self._warn(
+                        f"the checkpoint {saved.path.name} is of no use: {error}; {set_aside(folder, saved.path)}"
+                    )
+                    continue
+                self._begin_stretch(trainer.step, saved.header.stretches)
+                self._warn(f"goes on from step {trainer.step} of {trainer.total_steps} (epoch {saved.header.epoch})")
+                return trainer, RunRecorder.resume(
+                    self._store, spec.identity, saved.header.next_part, guard=self._lock.check
                 )
-            case SnapshotsTaken():
-                recorder.add_affine(AffineBlock(event.step, event.slot, event.parameter, event.values))
-            case EpochEvaluated():
-                recorder.add_curves(
-                    [
-                        CurveRow(event.epoch, event.step, each.split, each.statistics, each.loss, each.accuracy)
-                        for each in event.evaluations
-                    ]
+        self._begin_stretch(0, [])
+        trainer = Trainer(spec, pipeline, self._device)
+        return trainer, RunRecorder.open(self._store, spec.identity, guard=self._lock.check)
+
+    def _begin_stretch(self, step: int, before: list[dict[str, JsonValue]]) -> None:
+        circumstances: dict[str, JsonValue] = {
+            "device": describe_device(self._device),
+            "threads": self._resources.threads,
+            "torch": version("torch"),
+        }
+        for key, value in circumstances.items():
+            if before and before[-1].get(key) != value:
+                self._warn(
+                    f"was begun with {key} {before[-1].get(key)} and goes on with {value}: its last digits may differ"
                 )
-                recorder.add_sparsity(
-                    [SparsityRow(event.epoch, event.step, each.slot, each.share) for each in event.zeroed]
-                )
-                if event.epoch > 0:
-                    speed = event.images / event.train_s
-                    recorder.add_timing(TimingRow(event.epoch, event.train_s, event.eval_s, speed))
-                if time.monotonic() - flushed > FLUSH_SECONDS:
-                    recorder.flush()
-                    flushed = time.monotonic()
-            case Diverged():
-                diverged_at = event.step
-            case StepReached() | Paused() | Finished():
-                pass
-        listen(event)
-    return diverged_at
+        self._stretches = [*before, {"from_step": step, **circumstances}]
+
+    def _train(self, trainer: Trainer, recorder: RunRecorder) -> Outcome:
+        """To the end of the run, with a checkpoint now and then, or to the next step if that is wanted."""
+        while True:
+            self._saved_at = time.monotonic()
+            last = self._record_until_pause(trainer, recorder)
+            if isinstance(last, Diverged):
+                return Outcome(self._spec.run_id, "diverged", last.step)
+            if isinstance(last, Finished):
+                return Outcome(self._spec.run_id, "finished")
+            recorder.checkpoint(lambda next_part: self._header(trainer, next_part), checkpoint_bytes(trainer))
+            if self._stop():
+                return Outcome(self._spec.run_id, "paused")
+
+    def _record_until_pause(self, trainer: Trainer, recorder: RunRecorder) -> Diverged | Paused | Finished:
+        """Write down everything the loop says, until a checkpoint is wanted or it ends."""
+        epochs = self._spec.training.epochs
+        for event in trainer.events(self._checkpoint_wanted):
+            _write_down(event, recorder)
+            match event:
+                case StepReached():
+                    self._lock.progress(event.step, event.total_steps, event.epoch - 1, epochs)
+                case EpochEvaluated():
+                    self._lock.progress(event.step, trainer.total_steps, event.epoch, epochs)
+                case Diverged() | Paused() | Finished():
+                    if not isinstance(event, Paused):
+                        self._listen(event)
+                    return event
+                case StepsRecorded() | SnapshotsTaken():
+                    pass
+            self._listen(event)
+            at_rest = isinstance(event, EpochEvaluated) and 0 < trainer.step < trainer.total_steps
+            if at_rest and self._checkpoint_wanted():
+                return Paused(trainer.step)
+        raise AssertionError("the training loop ended without saying how")
+
+    def _checkpoint_wanted(self) -> bool:
+        return self._stop() or time.monotonic() - self._saved_at >= self._checkpoint_seconds
+
+    def _header(self, trainer: Trainer, next_part: int) -> CheckpointHeader:
+        return CheckpointHeader.model_validate(
+            {
+                "schema": SCHEMA_VERSION,
+                "run_id": self._spec.run_id,
+                "step": trainer.step,
+                "total_steps": trainer.total_steps,
+                "epoch": trainer.step // trainer.steps_per_epoch,
+                "epochs": self._spec.training.epochs,
+                "next_part": next_part,
+                "stretches": self._stretches,
+            }
+        )
+
+    def _warn(self, text: str) -> None:
+        self._listen(Notice(text))
+
+
+def _write_down(event: Event, recorder: RunRecorder) -> None:
+    match event:
+        case StepsRecorded():
+            recorder.add_steps(
+                StepBlock(event.step, event.epoch, event.batch_loss, event.batch_accuracy, event.learning_rate)
+            )
+        case SnapshotsTaken():
+            recorder.add_affine(AffineBlock(event.step, event.slot, event.parameter, event.values))
+        case EpochEvaluated():
+            recorder.add_curves(
+                [
+                    CurveRow(event.epoch, event.step, each.split, each.statistics, each.loss, each.accuracy)
+                    for each in event.evaluations
+                ]
+            )
+            recorder.add_sparsity(
+                [SparsityRow(event.epoch, event.step, each.slot, each.share) for each in event.zeroed]
+            )
+            if event.epoch > 0:
+                speed = event.images / event.train_s
+                recorder.add_timing(TimingRow(event.epoch, event.train_s, event.eval_s, speed))
+        case StepReached() | Diverged() | Paused() | Finished():
+            pass
 
 
 def describe_device(device: torch.device) -> str:
@@ -170,7 +368,12 @@ def _provenance(spec: RunSpec, device: str, threads: int) -> dict[str, JsonValue
         versions=versions,
         device=device,
         threads=threads,
-        flags={"deterministic": True, "channels_last": True, "tf32": spec.precision == "tf32"},
+        flags={
+            "deterministic": True,
+            "channels_last": True,
+            "tf32": spec.precision == "tf32",
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        },
         data=spec.data,
     )
 

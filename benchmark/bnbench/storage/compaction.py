@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -68,6 +69,8 @@ def _whole(table: TableName, parts: Sequence[Part], identity: RunIdentity) -> It
     if pieces:
         values = pa.concat_tables(pieces)
         _check_ascending(table, values, parts, strictly=table in {"steps", "timing"})
+        if table == "steps":
+            _check_gapless(values, parts)
         yield values
 
 
@@ -99,7 +102,19 @@ def _trajectory(part: Part, group: pq.RowGroupMetaData) -> Trajectory:
 def _check_ascending(table: TableName, values: pa.Table, parts: Sequence[Part], *, strictly: bool) -> None:
     """Refuse parts that overlap or are out of order: better no result than a doubled one."""
     key = "step" if "step" in value_columns(table) else "epoch"
-    order = np.diff(pc.cast(values.column(key), pa.int64()).to_numpy())
+    order = _differences(values, key)
     if np.any(order <= 0 if strictly else order < 0):
         folder = parts[0].path.parent
         raise StorageError(f"{folder}: the parts of {table} overlap: their {key}s do not ascend", hint=REPEAT)
+
+
+def _check_gapless(values: pa.Table, parts: Sequence[Part]) -> None:
+    """Refuse parts that leave steps out: they cannot all be of one writer."""
+    if np.any(_differences(values, "step") != 1):
+        folder = parts[0].path.parent
+        raise StorageError(f"{folder}: the parts of steps do not follow on each other: steps are missing", hint=REPEAT)
+
+
+def _differences(values: pa.Table, key: str) -> npt.NDArray[np.int64]:
+    differences: npt.NDArray[np.int64] = np.diff(pc.cast(values.column(key), pa.int64()).to_numpy())
+    return differences

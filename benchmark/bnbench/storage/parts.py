@@ -30,6 +30,7 @@ from bnbench.storage.schema import (
     value_columns,
     with_identity,
 )
+from bnbench.storage.set_aside import set_aside
 
 PARTS = "parts"
 """The folder of the parts inside a run's folder; it is there from the first moment of a run to its end."""
@@ -38,6 +39,14 @@ REPEAT = "Delete the run's folder to repeat the run."
 
 _RECORD = re.compile(r"flush-([0-9]{6,})\.json")
 _PART = re.compile(rf"(?:{'|'.join(TABLES)})-([0-9]{{6,}})\.parquet")
+
+
+class DamagedPartError(Exception):
+    """A flush that a checkpoint relies on is damaged, foreign or gone."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        self.number = number
+        super().__init__(reason)
 
 
 class TableFacts(BaseModel):
@@ -114,6 +123,38 @@ def find_parts(run_folder: Path, identity: RunIdentity) -> list[Part]:
     if numbers != list(range(len(numbers))):
         raise StorageError(f"{run_folder / PARTS} has a gap: it holds the flushes {numbers}", hint=REPEAT)
     return [part for number in numbers for part in _recorded(run_folder, number, identity)]
+
+
+def check_parts(run_folder: Path, identity: RunIdentity, below: int) -> None:
+    """Make sure that the flushes below a number are all there and whole.
+
+    Raises:
+        DamagedPartError: one is not; it names the first.
+        OSError: a record cannot be read.
+    """
+    for number in range(below):
+        try:
+            for part in _recorded(run_folder, number, identity):
+                check_file(part.path, part.facts)
+        except StorageError as error:
+            raise DamagedPartError(number, error.problem) from error
+        except FileNotFoundError as error:
+            raise DamagedPartError(number, f"{record_path(run_folder, number)} is missing") from error
+
+
+def set_part_aside(run_folder: Path, damaged: DamagedPartError) -> str:
+    """Move what there is of a damaged flush out of the way, its record first: it no longer counts then.
+
+    Returns:
+        Where it went, as the end of a sentence.
+
+    Raises:
+        OSError: something cannot be moved.
+    """
+    number = damaged.number
+    files = [record_path(run_folder, number), *(part_path(run_folder, table, number) for table in TABLES)]
+    moved = [set_aside(run_folder, path) for path in files if path.exists()]
+    return moved[-1] if moved else "nothing is left of it"
 
 
 def drop_parts(run_folder: Path, start: int = 0) -> None:

@@ -6,7 +6,7 @@ then the parts go. A process that dies in between leaves a folder without `run.j
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from bnbench.plan import RunIdentity
+from bnbench.storage.checkpoints import CHECKPOINTS, CheckpointHeader, drop_checkpoints, save_checkpoint
 from bnbench.storage.compaction import compact
 from bnbench.storage.document import (
     RUN_JSON,
@@ -32,27 +33,43 @@ from bnbench.storage.parts import PARTS, drop_parts, write_flush
 from bnbench.storage.provenance import without_places
 from bnbench.storage.rows import AffineBlock, CurveRow, SparsityRow, StepBlock, TimingRow
 from bnbench.storage.schema import SCHEMA_VERSION, TABLES, Column, TableName, promised_tables, value_table
+from bnbench.storage.set_aside import set_aside
+
+
+def _nobody_else() -> None:
+    """The guard of a run that has no other writer to fear."""
 
 
 class RunRecorder:
     """Writes one run. Not to be shared between threads; one recorder a run folder."""
 
-    def __init__(self, folder: Path, identity: RunIdentity, *, next_part: int = 0) -> None:
-        """A recorder on a folder that is ready for it; `RunRecorder.open` makes it ready."""
+    def __init__(
+        self, folder: Path, identity: RunIdentity, *, next_part: int = 0, guard: Callable[[], None] = _nobody_else
+    ) -> None:
+        """A recorder on a folder that is ready for it; `RunRecorder.open` and `RunRecorder.resume` make it ready.
+
+        Args:
+            folder: the run's.
+            identity: the run.
+            next_part: the number of the next flush.
+            guard: called before anything is put on disk; raises where this process is no longer the run's writer.
+        """
         self.folder = folder
         self.identity = identity
         self._next_part = next_part
+        self._guard = guard
         self._pending: dict[TableName, list[pa.Table]] = {table: [] for table in TABLES}
         self._trajectories: dict[tuple[str, str], list[pa.Table]] = {}
         self._closed = False
 
     @classmethod
-    def open(cls, store: Path, identity: RunIdentity) -> RunRecorder:
+    def open(cls, store: Path, identity: RunIdentity, guard: Callable[[], None] = _nobody_else) -> RunRecorder:
         """Start recording a run from its first step; what an unfinished attempt left is removed.
 
         Args:
             store: the results folder; made if it is not there.
             identity: the run; its `run_id` names the folder.
+            guard: as for the recorder itself.
 
         Raises:
             StorageError: the folder cannot be written, or the run is there and finished.
@@ -65,7 +82,32 @@ class RunRecorder:
             (folder / PARTS).mkdir(exist_ok=True)
             sync_folder(folder)
             sync_folder(store)
-        return cls(folder, identity)
+        return cls(folder, identity, guard=guard)
+
+    @classmethod
+    def resume(
+        cls, store: Path, identity: RunIdentity, next_part: int, guard: Callable[[], None] = _nobody_else
+    ) -> RunRecorder:
+        """Go on recording behind the flushes that a checkpoint relies on; whatever came later is removed.
+
+        Args:
+            store: the results folder.
+            identity: the run.
+            next_part: the number in the checkpoint's header.
+            guard: as for the recorder itself.
+
+        Raises:
+            StorageError: the folder cannot be written, or the run is there and finished.
+        """
+        folder = store / identity.run_id
+        with reported(folder):
+            _refuse_result(folder)
+            _remove_document(folder)
+            _remove_half_written(folder)
+            drop_parts(folder, next_part)
+            sync_folder(folder / PARTS)
+            sync_folder(folder)
+        return cls(folder, identity, next_part=next_part, guard=guard)
 
     def add_curves(self, rows: Iterable[CurveRow]) -> None:
         """Take evaluations, in the order in which they were made."""
@@ -146,12 +188,28 @@ class RunRecorder:
         groups = self._pending_groups()
         if not groups:
             return self._next_part
+        self._guard()
         with reported(self.folder):
             write_flush(self.folder, self._next_part, self.identity, groups)
         self._pending = {table: [] for table in TABLES}
         self._trajectories = {}
         self._next_part += 1
         return self._next_part
+
+    def checkpoint(self, header: Callable[[int], CheckpointHeader], payload: bytes) -> None:
+        """Flush, then put a checkpoint on disk that relies on it.
+
+        Args:
+            header: the checkpoint's header for the number that its parts are below.
+            payload: the state of training after everything that was recorded.
+
+        Raises:
+            StorageError: something cannot be written; the checkpoints before are still there.
+        """
+        complete = header(self.flush())
+        self._guard()
+        with reported(self.folder):
+            save_checkpoint(self.folder, complete, payload)
 
     def finish(self, document: Mapping[str, Any]) -> RunDocument:
         """Turn the parts into the final tables, then write `run.json`, then remove the parts.
@@ -174,15 +232,16 @@ class RunRecorder:
         with reported(self.folder):
             tables = compact(self.folder, self.identity, promised_tables(checked.spec))
         complete = checked.model_copy(update={"tables": tables})
+        self._guard()
         write_document(self.folder, complete)
         self._closed = True
         # The run is a result now; parts that cannot be removed take up room and do no harm.
         with suppress(OSError):
-            _remove_parts(self.folder)
+            remove_progress(self.folder)
         return complete
 
     def fail(self, document: Mapping[str, Any]) -> RunDocument:
-        """Write `run.json` of a run that failed. Parts that were flushed stay, anything less is removed.
+        """Write `run.json` of a run that failed. Checkpoints and flushed parts stay, anything less is removed.
 
         Args:
             document: `error` (the traceback; places on this machine are taken out of it), `spec`, `provenance`.
@@ -196,7 +255,9 @@ class RunRecorder:
         error = document.get("error")
         told = without_places(error, self.folder.parent) if isinstance(error, str) else error
         checked = self._document({**document, "status": "failed", "error": told})
+        self._guard()
         with reported(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
             _remove_half_written(self.folder)
         write_document(self.folder, checked)
         self._closed = True
@@ -228,29 +289,47 @@ class RunRecorder:
 def clear_run(folder: Path) -> None:
     """Remove what the recorder writes from a run's folder, `run.json` first; files of others stay.
 
+    A `run.json` that cannot be read is set aside instead: it may have belonged to a result.
+
     Raises:
         OSError: something cannot be removed.
     """
     # Without its run.json the run is no result, so a kill in the middle of this leaves an unfinished run.
-    (folder / RUN_JSON).unlink(missing_ok=True)
+    _remove_document(folder)
     _remove_half_written(folder)
+    # A checkpoint is worth nothing without the parts it relies on, so it goes before them.
+    drop_checkpoints(folder)
     drop_parts(folder)
+
+
+def remove_progress(folder: Path) -> None:
+    """Remove what an ended run was put together from: its checkpoints and parts.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    drop_checkpoints(folder)
+    drop_parts(folder)
+    parts = folder / PARTS
+    for path in temporary_files(parts):
+        path.unlink()
+    if parts.is_dir() and not any(parts.iterdir()):
+        parts.rmdir()
+
+
+def _remove_document(folder: Path) -> None:
+    try:
+        read_document(folder)
+    except UnreadableDocumentError:
+        set_aside(folder, folder / RUN_JSON)
+    (folder / RUN_JSON).unlink(missing_ok=True)
 
 
 def _remove_half_written(folder: Path) -> None:
     for table in TABLES:
         table_path(folder, table).unlink(missing_ok=True)
-    for path in (*temporary_files(folder), *temporary_files(folder / PARTS)):
+    for path in (*temporary_files(folder), *temporary_files(folder / PARTS), *temporary_files(folder / CHECKPOINTS)):
         path.unlink()
-
-
-def _remove_parts(folder: Path) -> None:
-    drop_parts(folder)
-    parts = folder / PARTS
-    for path in temporary_files(parts):
-        path.unlink()
-    if not any(parts.iterdir()):
-        parts.rmdir()
 
 
 def _refuse_result(folder: Path) -> None:

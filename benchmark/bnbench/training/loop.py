@@ -35,7 +35,8 @@ def _never() -> bool:
 class Trainer:
     """One run: the network, its optimiser, and how far it has come.
 
-    Everything random is keyed by seed and epoch or step, so network, optimiser and `step` are the whole state.
+    Everything random is keyed by seed and epoch or step, so network, optimiser and `step` are the whole state. (The
+    seconds and images of the epoch under way go along, so that `timing` tells of whole epochs after an interruption.)
     """
 
     def __init__(self, spec: RunSpec, pipeline: ImagePipeline, device: torch.device) -> None:
@@ -52,6 +53,10 @@ class Trainer:
         """
         self.spec = spec
         self.step = 0
+        self.train_s = 0.0
+        """Seconds of training that the epoch under way has had before this stretch."""
+        self.images = 0
+        """Images trained on in that time."""
         self._pipeline = pipeline
         self._device = device
         self.steps_per_epoch = pipeline.train_size // spec.training.batch_size
@@ -83,7 +88,8 @@ class Trainer:
         and `Paused` everything recorded so far has been said, and `step` is where to go on.
 
         Args:
-            pause: asked at each snapshot step; once it says yes, training stops there.
+            pause: asked after every step but the last of an epoch; once it says yes, training stops there. (Where the
+                loss was not finite since the last snapshot step, it goes on to the next, where that is looked for.)
         """
         per_epoch = self.steps_per_epoch
         if self.step == 0:
@@ -92,12 +98,16 @@ class Trainer:
             epoch, start = self.step // per_epoch + 1, self.step
             began = time.perf_counter()
             last = yield from self._train_epoch(epoch, pause)
+            self._wait_for_device()
+            train_s = self.train_s + time.perf_counter() - began
+            images = self.images + (self.step - start) * self.spec.training.batch_size
             if last is not None:
+                self.train_s, self.images = train_s, images
                 yield last
                 return
-            self._wait_for_device()
-            train_s = time.perf_counter() - began
-            yield self._evaluate(epoch, train_s, (self.step - start) * self.spec.training.batch_size)
+            evaluated = self._evaluate(epoch, train_s, images)
+            self.train_s, self.images = 0.0, 0
+            yield evaluated
         yield Finished(self.step)
 
     def _train_epoch(self, epoch: int, pause: Callable[[], bool]) -> Generator[Event, None, Diverged | Paused | None]:
@@ -112,6 +122,7 @@ class Trainer:
         ).to(self._device)
         steps = StepBuffer(start, stop - start, self._device)
         snapshots = SnapshotBuffer(self._vectors, len(due))
+        diverged_at: int | None = None
         last: Diverged | Paused | None = None
         for step in range(start, stop):
             if step in due:
@@ -127,16 +138,20 @@ class Trainer:
             self.step = step + 1
             with torch.no_grad():
                 steps.add(loss, (logits.argmax(1) == labels).sum())
-            if step in due or self.step == stop:
+            looked_at = step in due or self.step == stop
+            pausing = self.step != stop and pause()
+            if (looked_at or pausing) and diverged_at is None:
                 diverged_at = steps.first_non_finite()
+            if looked_at:
                 batch_loss, correct = steps.newest()
                 yield StepReached(self.step, self.total_steps, epoch, batch_loss, correct / training.batch_size)
                 if diverged_at is not None:
                     last = Diverged(diverged_at)
-                elif self.step != stop and pause():
-                    last = Paused(self.step)
-                if last is not None:
-                    break
+            # A run that is diverging ends where an uninterrupted one would, so that it has the same rows.
+            if pausing and diverged_at is None:
+                last = Paused(self.step)
+            if last is not None:
+                break
         if self.step in due and last is None:
             snapshots.take(self.step)
         yield steps.rows(epoch, training.batch_size, training.learning_rate)

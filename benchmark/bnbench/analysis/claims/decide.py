@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -80,6 +81,8 @@ class ClaimResult:
     data: tuple[DataUsed, ...]
     devices: tuple[str, ...]
     notes: tuple[str, ...]
+    experiments: tuple[str, ...]
+    """Those of the study whose runs decide it."""
 
 
 @dataclass(frozen=True)
@@ -127,18 +130,23 @@ def decide_claims(
         UserError: there is no such claim, a problem file is not valid, or a table is damaged.
     """
     claims = [study.claim(name) for name in dict.fromkeys(only)] or list(study.claims)
+    deciding = {
+        claim.id: tuple(each.id for each in study.experiments if claim.id in each.claims) for claim in study.claims
+    }
     evidence, apart = bodies_of_runs(results, study, study_problem_files(study) if files is None else files)
     return ClaimsReport(
         study=study.name,
         source=study.source,
         reading=study.reading,
-        evidence=_decided(results, evidence, claims),
-        apart=tuple(_decided(results, body, claims) for body in apart),
+        evidence=_decided(results, evidence, claims, deciding),
+        apart=tuple(_decided(results, body, claims, deciding) for body in apart),
         warnings=results.warnings,
     )
 
 
-def _decided(results: Results, body: Body, claims: Sequence[Claim]) -> BodyOfRuns:
+def _decided(
+    results: Results, body: Body, claims: Sequence[Claim], deciding: Mapping[str, tuple[str, ...]]
+) -> BodyOfRuns:
     reader = _Reader(results, body)
     everything = [record for records in body.records.values() for record in records]
     return BodyOfRuns(
@@ -146,11 +154,11 @@ def _decided(results: Results, body: Body, claims: Sequence[Claim]) -> BodyOfRun
         size=body.size,
         runs=body.run_count,
         data=data_used(everything),
-        claims=tuple(_claim_result(reader, claim) for claim in claims),
+        claims=tuple(_claim_result(reader, claim, deciding[claim.id]) for claim in claims),
     )
 
 
-def _claim_result(reader: _Reader, claim: Claim) -> ClaimResult:
+def _claim_result(reader: _Reader, claim: Claim, experiments: tuple[str, ...]) -> ClaimResult:
     parts = tuple(_part_result(reader, part) for part in claim.parts)
     verdict = combined([part.decision.verdict for part in parts])
     with_data = [part for part in parts if part.decision.verdict is not Verdict.NO_DATA]
@@ -172,6 +180,7 @@ def _claim_result(reader: _Reader, claim: Claim) -> ClaimResult:
         data=data_used(used),
         devices=devices,
         notes=tuple(notes),
+        experiments=experiments,
     )
 
 
@@ -238,6 +247,7 @@ class _Reader:
         self.body = body
         self._results = results
         self._trajectories = TrajectoryReader(results)
+        self._curves: dict[str, CurveMeasures] = {}
 
     def records(self, run_ids: Sequence[str]) -> list[RunRecord]:
         """The records of these runs."""
@@ -246,7 +256,7 @@ class _Reader:
     def curve_side(self, name: str, run: Run, measure: Measure, seeds: Sequence[int]) -> Side:
         """A measure of a run's training curve, for each seed."""
         found = self.body.find(run)
-        return Side(name, run, {seed: _measure(self._curves[found[seed].identity.run_id], measure) for seed in seeds})
+        return Side(name, run, {seed: _measure(self._curve(found[seed]), measure) for seed in seeds})
 
     def quantity_side(self, name: str, quantity: Quantity, seeds: Sequence[int]) -> Side:
         """A number of γ or β of a run, for each seed."""
@@ -304,24 +314,21 @@ class _Reader:
     def _by_id(self) -> dict[str, RunRecord]:
         return {record.identity.run_id: record for records in self.body.records.values() for record in records}
 
-    @cached_property
-    def _curves(self) -> dict[str, CurveMeasures]:
-        columns = ["run_id", "epoch", "step", "split", "loss", "accuracy"]
-        frame = self._results.curves(
-            run_id=sorted(self._by_id), split=TRAINING_SPLIT, statistics=STATISTICS, columns=columns
-        )
-        rows = {str(run_id): own for run_id, own in frame.groupby("run_id", observed=True)}
-        return {
-            run_id: measure_curve(
-                rows.get(run_id, frame.iloc[:0]), epochs=record.epochs, diverged=record.status == "diverged"
-            )
-            for run_id, record in self._by_id.items()
-        }
+    def _curve(self, record: RunRecord) -> CurveMeasures:
+        run_id = record.identity.run_id
+        if run_id not in self._curves:
+            columns = ["epoch", "step", "split", "loss", "accuracy"]
+            rows = self._results.curves(run_id=run_id, split=TRAINING_SPLIT, statistics=STATISTICS, columns=columns)
+            diverged = record.status == "diverged"
+            self._curves[run_id] = measure_curve(rows, epochs=record.epochs, diverged=diverged)
+        return self._curves[run_id]
 
 
 def _measure(measures: CurveMeasures, measure: Measure) -> float | None:
-    return {
+    """The measure, None where the run has none: it diverged, or its loss is not finite."""
+    value = {
         "final accuracy": measures.final_train_accuracy,
         "early accuracy": measures.early_train_accuracy,
         "final loss": measures.final_train_loss,
     }[measure]
+    return value if value is not None and math.isfinite(value) else None

@@ -7,6 +7,7 @@ average is compared with the level that the claim names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import mean as exact_mean
 
 import numpy as np
 import numpy.typing as npt
@@ -132,11 +133,10 @@ def _mean(values: Values) -> tuple[float | None, str | None]:
     missing = len(values) - len(present)
     if missing or not values:
         return None, f"{missing} of {len(values)} seeds without a value: diverged, or no such slot"
-    enough = len(values) >= SEEDS_FOR_INTERVAL
+    if len(values) >= SEEDS_FOR_INTERVAL:
+        return exact_mean(present), None
     plural = "" if len(values) == 1 else "s"
-    return float(
-        np.mean(present)
-    ), None if enough else f"{len(values)} seed{plural}: a decision needs {SEEDS_FOR_INTERVAL}"
+    return exact_mean(present), f"{len(values)} seed{plural}: a decision needs {SEEDS_FOR_INTERVAL}"
 
 
 def _decided(good: bool, effect: float, says: str | None) -> Decision:

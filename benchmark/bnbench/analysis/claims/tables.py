@@ -39,7 +39,11 @@ STYLES = {
     Verdict.UNDECIDED: "yellow",
     Verdict.NO_DATA: "dim",
 }
-_MOST_SEEDS = 10
+_WOULD = {
+    Verdict.HOLDS: "would hold",
+    Verdict.REFUTED: "would be refuted",
+    Verdict.UNDECIDED: "would be undecided",
+}
 _PARAMETERS = {"gamma": "γ", "beta": "β"}
 _SLOTS = {"all": "all slots", "first": "first slot", "intermediate": "intermediate slots", "last": "last slot",
           "others": "slots but the last"}  # fmt: skip
@@ -48,14 +52,16 @@ _SLOTS = {"all": "all slots", "first": "first slot", "intermediate": "intermedia
 # --- words ------------------------------------------------------------------------------------------------------
 
 
-def run_in_words(run: Run, *, problem: bool = True) -> str:
+def run_in_words(run: Run, *, problem: bool = True, circumstances: bool = True) -> str:
     """A run of a claim: variant, and where it is not the default, placement and learning rate."""
-    words = [VARIANTS.get(run.variant).symbol]
-    if run.placement != "hidden":
-        words.append(f"`{run.placement}`")
-    if run.lr_factor != 1:
-        words.append(f"lr ×{run.lr_factor:g}")
-    return " ".join([run.problem, *words] if problem else words)
+    words = [run.problem] if problem else []
+    words.append(VARIANTS.get(run.variant).symbol)
+    return " ".join([*words, *(_circumstances(run) if circumstances else [])])
+
+
+def _circumstances(run: Run) -> list[str]:
+    where = [f"`{run.placement}`"] if run.placement != "hidden" else []
+    return [*where, *([f"lr ×{run.lr_factor:g}"] if run.lr_factor != 1 else [])]
 
 
 def part_in_words(part: Part) -> str:
@@ -94,7 +100,11 @@ def part_in_words(part: Part) -> str:
 def effect_in_words(part: Part, decision: Decision, *, whole: bool = True) -> str:
     """The number that was decided on, with its interval; else why there is none."""
     if decision.effect is None or isinstance(part, Fails | Trains):
-        return decision.says or ""
+        said = decision.says or ""
+        if isinstance(part, Greater | NotGreater | Similar):
+            for place, run in (("first", part.a), ("second", part.b)):
+                said = said.replace(f"the {place}:", f"{run_in_words(run, problem=False)}:")
+        return said
     match part:
         case Share() | Monotonic():
             number = f"{decision.effect:.0%}"
@@ -117,9 +127,13 @@ def data_in_words(data: Sequence[DataUsed]) -> str:
 
 
 def _pair(a: Run, b: Run, sign: str) -> str:
+    """Two runs that are compared, what they share said once, before them."""
     if a.problem != b.problem:
         return f"{run_in_words(a)} {sign} {run_in_words(b)}"
-    return f"{run_in_words(a)} {sign} {run_in_words(b, problem=False)}"
+    alike = (a.placement, a.lr_factor) == (b.placement, b.lr_factor)
+    shared = " ".join([a.problem, *(_circumstances(a) if alike else [])])
+    first, second = (run_in_words(run, problem=False, circumstances=not alike) for run in (a, b))
+    return f"{shared} {first} {sign} {second}"
 
 
 def _quantities(a: Quantity, b: Quantity) -> tuple[str, str]:
@@ -236,7 +250,7 @@ def _in_brief(body: BodyOfRuns) -> RenderableType:
     for verdict in (Verdict.HOLDS, Verdict.REFUTED, Verdict.UNDECIDED):
         names = [result.claim.id for result in body.claims if result.verdict is verdict]
         if names:
-            lines.append(Text.assemble("  would be ", (f"{verdict:<9}", STYLES[verdict]), f"  {' '.join(names)}"))
+            lines.append(Text.assemble("  ", (f"{_WOULD[verdict]:<20}", STYLES[verdict]), " ".join(names)))
     return Group(*lines, Text(""))
 
 
@@ -244,10 +258,19 @@ def _detail(report: ClaimsReport, body: BodyOfRuns, result: ClaimResult) -> Rend
     claim = result.claim
     mark = Text.assemble((f"not evidence ({body.label}): ", "bold yellow")) if body.label else Text("")
     title = Text.assemble(
-        (f"{claim.id}  ", "bold"), (claim.text, "bold"), (f"  [{claim.figure}]\n", "dim"),
+        (f"{claim.id}  {claim.text}", "bold"), (f"  [{claim.figure}]\n", "dim"),
         mark, (str(result.verdict), STYLES[result.verdict]),
-        (f"   {report.reading}   {data_in_words(result.data)}", "dim"),
+        (f"   {report.reading}   {data_in_words(result.data)}".rstrip(), "dim"),
     )  # fmt: skip
+    remarks = [claim.remark] if claim.remark else []
+    notes = [Text(note, style="dim") for note in dict.fromkeys((*remarks, *result.notes))]
+    if result.verdict is Verdict.NO_DATA:
+        if result.experiments:
+            only = " ".join(f"--only {name}" for name in result.experiments)
+            size = "" if body.size == "full" else f" --size {body.size}"
+            runs = f"runs that decide it: bnbench study {report.study} {only}{size} --seeds {SEEDS_FOR_INTERVAL}"
+            notes.append(Text(runs, style="dim"))
+        return Group(title, *notes, Text(""))
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("part", ratio=5)
     table.add_column("verdict", no_wrap=True)
@@ -262,25 +285,30 @@ def _detail(report: ClaimsReport, body: BodyOfRuns, result: ClaimResult) -> Rend
             effect_in_words(part.part, part.decision),
             _obtained(part),
         )
-    remarks = [claim.remark] if claim.remark else []
-    notes = [Text(note, style="dim") for note in dict.fromkeys((*remarks, *result.notes))]
-    return Group(title, Text(""), *([table] if result.parts else []), *notes, Text(""))
+    return Group(title, Text(""), table, *notes, Text(""))
 
 
 def _obtained(part: PartResult) -> Text:
     if part.missing:
         return Text(f"no run of {', '.join(run_in_words(run) for run in part.missing)}", style="dim")
-    lines = [f"{run_in_words(side.run, problem=False)}: {_side_mean(side)}" for side in part.sides]
-    return Text("\n".join(lines))
+    return Text("\n".join(f"{_side_name(side, part.sides)}: {_side_mean(side)}" for side in part.sides))
+
+
+def _side_name(side: Side, sides: Sequence[Side]) -> str:
+    """What tells a side from the others."""
+    problem = len({each.run.problem for each in sides}) > 1
+    name = run_in_words(side.run, problem=problem)
+    others = [each.run for each in sides if each is not side and isinstance(each.run, Quantity)]
+    if isinstance(side.run, Quantity) and others:
+        name += _where(side.run, others[0])
+    return name
 
 
 def _side_mean(side: Side) -> str:
     present = [value for value in side.values.values() if value is not None]
-    diverged = len(side.values) - len(present)
-    mean = f"{sum(present) / len(present):.4g}" if present else ""
-    return f"{mean}{', ' if present and diverged else ''}" + (
-        f"{diverged} of {len(side.values)} diverged" if diverged else ""
-    )
+    lost = len(side.values) - len(present)
+    words = [f"{sum(present) / len(present):.3g}"] if present else []
+    return ", ".join([*words, *([f"{lost} of {len(side.values)} without a value"] if lost else [])])
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------
@@ -324,6 +352,7 @@ def _claim_json(result: ClaimResult) -> JsonObject:
         "data": _data_json(result.data),
         "devices": list(result.devices),
         "notes": list(result.notes),
+        "experiments": list(result.experiments),
         "deciding_part": None if result.deciding is None else result.parts.index(result.deciding),
         "parts": [_part_json(part) for part in result.parts],
     }

@@ -1,0 +1,344 @@
+"""One writer a run: a lock file with an owner and a heartbeat, for folders that several machines share.
+
+The lock of a run is a file `writer-000001.lock` in its folder, made by an exclusive link, which is atomic on network
+file systems too. Whoever finds the owner dead takes over by making the *next* number the same way, so of several
+takers one succeeds, and nobody ever removes a lock that has changed hands meanwhile. The owner looks for its own file
+and for the next number before it writes: one that was asleep when it was given up finds out and writes no more.
+
+Whether an owner lives is judged without comparing clocks of two machines, or one clock with its own past. On the
+owner's machine the process table tells; from another, a heartbeat that has not changed for `STALE_SECONDS` of the
+observer's own monotonic clock. A lock says nothing of a host by name, and goes when the run pauses or ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bnbench.storage.files import reported
+
+BEAT_SECONDS = 5.0
+"""How often an owner shows that it lives."""
+
+STALE_SECONDS = 60.0
+"""An owner whose heartbeat an observer has not seen change for so long is given up."""
+
+_NAME = re.compile(r"writer-([0-9]{6,})\.lock")
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_SIZE = 512
+"""Bytes of a lock file: always the same, so that a heartbeat overwrites it in place."""
+
+
+class LockLostError(Exception):
+    """The run has another writer now: this process was silent for so long that it was given up."""
+
+
+class Owner(BaseModel):
+    """What a lock file says of the process that holds it."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    token: str
+    """Drawn for this lock; no other ever has it."""
+    machine: str | None
+    """A hash of what tells process tables apart (boot and process namespace); None where the system does not say."""
+    process: int
+    started: str | None
+    """When the process started, so that another with its number is not taken for it; None where unknown."""
+    beat: int
+    step: int = 0
+    """Updates done, as far as the owner has said."""
+    total_steps: int = 0
+    epoch: int = 0
+    """Epochs done, whole ones."""
+    epochs: int = 0
+
+
+@dataclass(frozen=True)
+class LockView:
+    """A lock as it was found at one look."""
+
+    number: int
+    contents: bytes
+    owner: Owner | None
+    """None where the contents make no sense: written this moment, or damaged."""
+
+
+class LockWatch:
+    """Observes locks for as long as it lives, and says which have shown no sign of life."""
+
+    def __init__(self, stale_seconds: float = STALE_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        """Nothing has been seen yet.
+
+        Args:
+            stale_seconds: the patience with a heartbeat that does not change.
+            clock: seconds that never go backwards.
+        """
+        self._stale_seconds = stale_seconds
+        self._clock = clock
+        self._seen: dict[Path, tuple[LockView, float]] = {}
+
+    def is_dead(self, run_folder: Path, view: LockView) -> bool:
+        """Whether the owner of a lock is gone, by the process table or by its silence."""
+        if view.owner is not None and process_is_gone(view.owner):
+            return True
+        now = self._clock()
+        known = self._seen.get(run_folder)
+        if known is None or known[0] != view:
+            self._seen[run_folder] = (view, now)
+            return False
+        return now - known[1] >= self._stale_seconds
+
+
+class RunLock:
+    """The right to write one run, held by this process; a context that gives it up when it ends."""
+
+    def __init__(self, run_folder: Path, number: int, descriptor: int, owner: Owner, beat_seconds: float) -> None:
+        """Begins to beat; use `acquire_lock`."""
+        self._path = _lock_path(run_folder, number)
+        self._next = _lock_path(run_folder, number + 1)
+        self._descriptor = descriptor
+        self._owner = owner
+        self._beat_seconds = beat_seconds
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def check(self) -> None:
+        """Make sure that this process may still write the run.
+
+        Raises:
+            LockLostError: another process has taken over.
+            StorageError: the folder cannot be read.
+        """
+        with reported(self._path.parent, "read"):
+            if self._next.exists() or not self._is_ours():
+                raise LockLostError(f"{self._path.parent.name} was given up by this process and has another writer now")
+
+    def progress(self, step: int, total_steps: int, epoch: int, epochs: int) -> None:
+        """What the next heartbeats say of how far the run is."""
+        self._owner = self._owner.model_copy(
+            update={"step": step, "total_steps": total_steps, "epoch": epoch, "epochs": epochs}
+        )
+
+    def release(self) -> None:
+        """Stop beating and give the lock up. It is not an error if it was lost, or cannot be removed."""
+        self._ended.set()
+        self._thread.join()
+        os.close(self._descriptor)
+        # In a folder that can no longer be written the end of this process gives the lock up.
+        with suppress(OSError):
+            if self._is_ours():
+                self._path.unlink()
+                self._path.parent.rmdir()  # only where nothing was recorded: a folder with files in it stays
+
+    def _beat(self) -> None:
+        beat = 0
+        while not self._ended.wait(self._beat_seconds):
+            beat += 1
+            try:
+                # Into the file that was made at the start, wherever it is now: another owner's is never touched.
+                _overwrite(self._descriptor, _contents(self._owner.model_copy(update={"beat": beat})))
+            except OSError:
+                continue  # a silence that lasts is what others judge by
+
+    def _is_ours(self) -> bool:
+        try:
+            return self._owner.token.encode() in self._path.read_bytes()
+        except FileNotFoundError:
+            return False
+
+
+def acquire_lock(
+    run_folder: Path, *, given_up: LockView | None = None, beat_seconds: float = BEAT_SECONDS
+) -> RunLock | None:
+    """Become the writer of a run, if it has none.
+
+    Args:
+        run_folder: the run's; made if it is not there.
+        given_up: a lock that the caller has watched and found dead; without it only an owner that the process table
+            of this machine knows to be gone is replaced.
+        beat_seconds: how often to show that this process lives.
+
+    Returns:
+        None where another process is the writer.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    with reported(run_folder):
+        run_folder.mkdir(parents=True, exist_ok=True)
+        view = look_at_lock(run_folder)
+        if view is not None and view != given_up and not (view.owner is not None and process_is_gone(view.owner)):
+            return None
+        number = 1 if view is None else view.number + 1
+        owner = Owner(
+            token=secrets.token_hex(16),
+            machine=_machine(),
+            process=os.getpid(),
+            started=_life_of(os.getpid())[0],
+            beat=0,
+        )
+        descriptor = _make_exclusively(_lock_path(run_folder, number), _contents(owner))
+        if descriptor is None:
+            return None
+        numbers = _numbers(run_folder)
+        if max(numbers, default=number) > number:
+            # Others went through a whole takeover between our look and our lock.
+            _lock_path(run_folder, number).unlink(missing_ok=True)
+            os.close(descriptor)
+            return None
+        for older in numbers:
+            if older < number:
+                _lock_path(run_folder, older).unlink(missing_ok=True)
+    return RunLock(run_folder, number, descriptor, owner, beat_seconds)
+
+
+def look_at_lock(run_folder: Path) -> LockView | None:
+    """The lock of a run as it is now, None where it has none.
+
+    Raises:
+        StorageError: the folder cannot be read.
+    """
+    with reported(run_folder, "read"):
+        for number in sorted(_numbers(run_folder), reverse=True):
+            try:
+                contents = _lock_path(run_folder, number).read_bytes()
+            except FileNotFoundError:
+                continue  # given up while we looked
+            return LockView(number, contents, _owner(contents))
+    return None
+
+
+def lock_age(run_folder: Path, view: LockView) -> float | None:
+    """Seconds since a heartbeat by the clocks of machine and file server, which may disagree: for display only."""
+    try:
+        return time.time() - _lock_path(run_folder, view.number).stat().st_mtime
+    except OSError:
+        return None
+
+
+def process_is_gone(owner: Owner) -> bool:
+    """Whether the process table of this machine knows that an owner no longer runs; False where it cannot know."""
+    if owner.machine is None or owner.machine != _machine():
+        return False
+    try:
+        os.kill(owner.process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # another user's, and it is there
+    started, ended = _life_of(owner.process)
+    return ended or (started is not None and started != owner.started)
+
+
+def process_is_here(owner: Owner) -> bool:
+    """Whether an owner is a process of this machine that runs; False where this machine cannot know."""
+    return owner.machine is not None and owner.machine == _machine() and not process_is_gone(owner)
+
+
+def _make_exclusively(path: Path, contents: bytes) -> int | None:
+    """A new file, open for writing; None where there is one of its name already."""
+    try:
+        return _make_by_link(path, contents)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+    # Without hard links the name is there before the contents: who looks between sees an owner that is not known.
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return None
+    _overwrite(descriptor, contents)
+    return descriptor
+
+
+def _make_by_link(path: Path, contents: bytes) -> int | None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        _overwrite(descriptor, contents)
+        os.link(temporary, path)
+    except (FileExistsError, FileNotFoundError):
+        # A network file system may lose the answer and then find its own work. (A temporary file that is gone was
+        # removed by the run's new writer.)
+        if os.fstat(descriptor).st_nlink < 2:
+            os.close(descriptor)
+            return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+    return descriptor
+
+
+def _overwrite(descriptor: int, contents: bytes) -> None:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, contents)
+    os.fsync(descriptor)
+
+
+def _lock_path(run_folder: Path, number: int) -> Path:
+    return run_folder / f"writer-{number:06}.lock"
+
+
+def _numbers(run_folder: Path) -> list[int]:
+    try:
+        return [int(match[1]) for path in run_folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    except FileNotFoundError:
+        return []
+
+
+def _contents(owner: Owner) -> bytes:
+    return owner.model_dump_json().encode().ljust(_SIZE)
+
+
+def _owner(contents: bytes) -> Owner | None:
+    try:
+        return Owner.model_validate(json.loads(contents))
+    except (ValidationError, ValueError):
+        return None
+
+
+def _machine() -> str | None:
+    """What two processes share exactly if they share a process table: this boot, and the process namespace."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        namespace = Path("/proc/self/ns/pid").readlink()
+    except OSError:
+        return None
+    return hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:16]
+
+
+def _life_of(process: int) -> tuple[str | None, bool]:
+    """When a process started, in ticks since the boot (None where that is not told), and whether it is a corpse."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None, False
+    # The name, in brackets, may hold anything; the state follows, and the start is the 22nd field of all.
+    fields = text.rpartition(")")[2].split()
+    return fields[19], fields[0] in {"Z", "X"}

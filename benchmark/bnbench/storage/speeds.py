@@ -1,0 +1,129 @@
+"""Measured speeds: how long a step and an evaluation take, by what is trained and on what. Only estimates use them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bnbench.plan import RunSpec, canonical_json
+from bnbench.storage.files import atomic_file, reported
+from bnbench.storage.standing import Standing
+
+SPEEDS = "speeds.json"
+"""The file that measured speeds are kept in, in the folder of this machine's imported data."""
+
+_NOT_OF_SPEED = ("numerics", "split_seed", "seed")
+_TRAINING_OF_SPEED = ("batch_size", "population_statistics")
+
+
+class Speed(BaseModel):
+    """What was measured, with one run alone on the device."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    step_s: Annotated[float, Field(gt=0)]
+    """Seconds a step."""
+    eval_s: Annotated[float, Field(ge=0)]
+    """Seconds an evaluation of all splits."""
+    steps_per_epoch: Annotated[int, Field(ge=1)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    machine: str
+    exact: str
+    alike: str
+    speed: Speed
+
+
+class _Book(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    speeds: list[_Entry]
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """All speeds measured on one machine."""
+
+    entries: tuple[_Entry, ...]
+
+    def of(self, spec: RunSpec) -> Speed | None:
+        """The speed of a run; where it was not measured, the slowest of the same network with BatchNorm elsewhere."""
+        exact, alike = _keys(spec)
+        for entry in self.entries:
+            if entry.exact == exact:
+                return entry.speed
+        similar = [entry.speed for entry in self.entries if entry.alike == alike]
+        return max(similar, key=lambda speed: speed.step_s, default=None)
+
+
+def read_speeds(path: Path, machine: str) -> Speeds:
+    """What was measured on a machine; nothing where the file is not there or cannot be read.
+
+    Args:
+        path: the file.
+        machine: what it was measured on: the device, and for a CPU its model and the threads.
+    """
+    return Speeds(tuple(entry for entry in _read(path) if entry.machine == machine))
+
+
+def add_speed(path: Path, machine: str, spec: RunSpec, speed: Speed) -> None:
+    """Keep a speed, in place of what was measured before.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    exact, alike = _keys(spec)
+    kept = [entry for entry in _read(path) if (entry.machine, entry.exact) != (machine, exact)]
+    book = _Book(speeds=[*kept, _Entry(machine=machine, exact=exact, alike=alike, speed=speed)])
+    with reported(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as file:
+            file.write(book.model_dump_json(indent=1).encode())
+
+
+def remaining_seconds(spec: RunSpec, standing: Standing, speed: Speed) -> float:
+    """How long the rest of a run takes, as measured with one run alone on the device."""
+    epochs = spec.training.epochs
+    steps = speed.steps_per_epoch * epochs - standing.step
+    # The evaluation before the first step is one more.
+    evaluations = epochs - standing.epoch + (1 if standing.step == 0 else 0)
+    return max(0, steps) * speed.step_s + evaluations * speed.eval_s
+
+
+def schedule_seconds(runs: Sequence[float], side_by_side: int) -> float:
+    """When the last of several runs ends, if each starts as soon as there is room, in order."""
+    free = [0.0] * max(1, side_by_side)
+    for seconds in runs:
+        first = min(range(len(free)), key=free.__getitem__)
+        free[first] += seconds
+    return max(free)
+
+
+def _read(path: Path) -> list[_Entry]:
+    try:
+        return _Book.model_validate(json.loads(path.read_bytes())).speeds
+    except (OSError, ValueError, ValidationError):
+        return []  # an estimate is worth no error
+
+
+def _keys(spec: RunSpec) -> tuple[str, str]:
+    """What decides the speed of a run; and the same without variant and placement."""
+    resolved = spec.resolved()
+    training: Mapping[str, Any] = resolved["training"]
+    exact = {key: value for key, value in resolved.items() if key not in _NOT_OF_SPEED}
+    exact["training"] = {key: training[key] for key in _TRAINING_OF_SPEED}
+    alike = {key: value for key, value in exact.items() if key not in {"variant", "mask"}}
+    return _digest(exact), _digest(alike)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]

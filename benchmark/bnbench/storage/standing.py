@@ -1,0 +1,136 @@
+"""How single runs stand: ended, being trained right now, begun, or not there. Looking never writes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bnbench.errors import UserError
+from bnbench.storage.checkpoints import CHECKPOINTS, newest_header
+from bnbench.storage.document import (
+    ForeignVersionError,
+    UnreadableDocumentError,
+    missing_tables,
+    read_document,
+)
+from bnbench.storage.files import reported
+from bnbench.storage.lock import (
+    BEAT_SECONDS,
+    STALE_SECONDS,
+    LockView,
+    lock_age,
+    look_at_lock,
+    process_is_gone,
+    process_is_here,
+)
+from bnbench.storage.parts import PARTS
+
+RunState = Literal["finished", "diverged", "failed", "running", "resumable", "new"]
+"""`resumable`: begun, and goes on from its checkpoint. `new`: nothing is there that would spare it a step."""
+
+STATES: tuple[RunState, ...] = ("finished", "diverged", "failed", "running", "resumable", "new")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one run stands."""
+
+    state: RunState
+    step: int = 0
+    """Updates done, as far as is known: of a resumable run those that it need not do again."""
+    total_steps: int = 0
+    """0 where unknown."""
+    epoch: int = 0
+    """Epochs done."""
+    epochs: int = 0
+    """0 where unknown."""
+    diverged_at_step: int | None = None
+    error: str | None = None
+
+
+def survey(folders: Mapping[str, Path], sleep: Callable[[float], None] = time.sleep) -> dict[str, Standing]:
+    """How runs stand. Takes longer only where a process elsewhere seems to have been silent: it is watched for a while.
+
+    Args:
+        folders: the runs' folders by run id; they need not exist.
+        sleep: waits for so many seconds.
+
+    Raises:
+        UserError: a folder cannot be read, or holds a run of another version of the schema.
+    """
+    standings: dict[str, Standing] = {}
+    doubtful: dict[str, LockView] = {}
+    for run_id, folder in folders.items():
+        ended = _ended(folder)
+        view = None if ended is not None else look_at_lock(folder)
+        alive = None if view is None else _is_alive(folder, view)
+        if view is not None and alive is None:
+            doubtful[run_id] = view
+        standings[run_id] = ended or _under_way(folder, view if alive else None)
+    if doubtful:
+        sleep(2 * BEAT_SECONDS)
+        for run_id, before in doubtful.items():
+            after = look_at_lock(folders[run_id])
+            if after != before:
+                standings[run_id] = _ended(folders[run_id]) or _under_way(folders[run_id], after)
+    return standings
+
+
+def begun_runs(results: Path) -> list[str]:
+    """The folders below a results folder in which a run was begun, or is locked, or has ended.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    with reported(results, "read"):
+        names = sorted(path.name for path in results.iterdir() if path.is_dir()) if results.is_dir() else []
+    return [name for name in names if _is_begun(results / name)]
+
+
+def _is_begun(folder: Path) -> bool:
+    return any((folder / name).is_dir() for name in (PARTS, CHECKPOINTS)) or look_at_lock(folder) is not None
+
+
+def _ended(folder: Path) -> Standing | None:
+    try:
+        document = read_document(folder)
+    except UnreadableDocumentError:
+        return None
+    except ForeignVersionError as error:
+        raise UserError(f"{folder} holds a run of schema version {error.version}") from error
+    if document is None or (document.is_result and missing_tables(folder, document)):
+        return None
+    return Standing(document.status, diverged_at_step=document.diverged_at_step, error=document.error)
+
+
+def _under_way(folder: Path, lock: LockView | None) -> Standing:
+    """A run that has not ended, with its lock if its owner is alive."""
+    if lock is not None:
+        owner = lock.owner
+        if owner is None:
+            return Standing("running")
+        return Standing("running", owner.step, owner.total_steps, owner.epoch, owner.epochs)
+    with reported(folder, "read"):
+        header = newest_header(folder)
+    if header is None:
+        return Standing("new")
+    return Standing("resumable", header.step, header.total_steps, header.epoch, header.epochs)
+
+
+def _is_alive(folder: Path, view: LockView) -> bool | None:
+    """Whether the owner of a lock lives; None where that takes watching it."""
+    if view.owner is not None and process_is_gone(view.owner):
+        return False
+    if view.owner is not None and process_is_here(view.owner):
+        return True
+    age = lock_age(folder, view)
+    return True if age is not None and abs(age) < STALE_SECONDS else None
+
+
+def count(standings: Iterable[Standing]) -> dict[RunState, int]:
+    """How many runs are in each state; states that none is in are left out."""
+    found = [standing.state for standing in standings]
+    return {state: found.count(state) for state in STATES if state in found}
