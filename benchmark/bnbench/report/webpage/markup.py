@@ -139,7 +139,7 @@ def table(contents: Table) -> Html:
     body = join(tag("tr", *(_cell(each, first=index == 0) for index, each in enumerate(row))) for row in contents.rows)
     grid = tag(
         "table",
-        tag("caption", contents.caption, id=f"{contents.name}-caption"),
+        tag("caption", tag("span", contents.caption), id=f"{contents.name}-caption"),
         tag("thead", tag("tr", head)),
         tag("tbody", body),
     )
