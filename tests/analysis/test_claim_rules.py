@@ -194,6 +194,13 @@ def test_statistics(which, parameter, expected):
     assert parameters.statistic(SLOTS, parameter, "all", which) == pytest.approx(expected)
 
 
+def test_what_is_not_finite_has_no_number():
+    broken = [SLOTS[0], np.array([1.0, math.nan], np.float32)]
+    assert parameters.statistic(broken, "gamma", "all", "activity") is None
+    assert parameters.statistic(broken, "gamma", "first", "activity") == 0.5
+    assert parameters.share(broken, "first", "> 1", 0.0) is None
+
+
 def test_extremes_of_both_signs():
     beta = [np.array([-0.5, 0.25], np.float32)]
     assert parameters.statistic(beta, "beta", "all", "negative extreme") == 0.5

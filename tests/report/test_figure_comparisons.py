@@ -85,6 +85,14 @@ def test_the_learning_rate_figure_has_the_mean_the_range_and_a_cross_for_diverge
     np.testing.assert_allclose([sorted(each[:, 1]) for each in segments], [[0.51, 0.52], [0.81, 0.82], [0.71, 0.72]])
 
 
+def test_a_place_without_a_group_stays_empty():
+    final = pd.DataFrame(
+        [("bn", 1, rate, 0.5) for rate in (0.1, 1.0)], columns=["variant", "seed", "learning_rate", "final_accuracy"]
+    )
+    figure = learning_rate_sensitivity([RateGroup(name, final) for name in "abc"])
+    assert [axes.get_visible() for axes in figure.axes] == [True, True, True, False]
+
+
 def test_ranks_are_those_of_the_ranking_with_ties_between_their_places(three_seeds):
     (group,) = rank(three_seeds).groups
     row = rank_row("problem", "hidden", group)

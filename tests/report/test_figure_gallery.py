@@ -70,6 +70,14 @@ def test_missing_variants_missing_seeds_and_divergence_are_named(patchy):
     assert heading.get_text().startswith("(b) "), "a part keeps its letter when the others are missing"
 
 
+def test_a_model_keeps_its_letter_when_the_others_are_missing(tmp_path):
+    results = open_results(build_store(tmp_path, [run("bn_beta", 42)]))
+    drawing = draw(results, "4.10")
+    (part,) = drawing.figure.subfigs
+    assert part.get_suptitle() == "(B) BN$_{β}$"
+    assert "missing: BN_γ,β" in drawing.caption
+
+
 def test_without_any_run_the_message_names_the_command_that_makes_them(three_seeds):
     with pytest.raises(NothingToDrawError) as caught:
         draw(three_seeds, "A.13", size="tiny")

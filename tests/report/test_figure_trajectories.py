@@ -17,7 +17,7 @@ PANELS = len(SLOTS)
 def models_of(results, parameter: str, page=TEXT):
     learned = ("bn_gamma_beta", f"bn_{parameter}")
     (group,) = find_groups(results, [Wanted("cifar10_3c3d", learned)], "full")
-    models, _ = contour_models(results, [group], parameter, page, None)
+    models, _ = contour_models(results, [(group, list(zip("AB", learned, strict=True)))], parameter, page, None)
     return models
 
 

@@ -190,10 +190,10 @@ def learning_rate_sensitivity(groups: Sequence[RateGroup], page: Page = TEXT) ->
         down = -(-len(groups) // across)
         height = page.tallest if page.wide else page.width * 0.36 * down + 6 * page.font / 72
         figure = page.figure(height)
-        panels = figure.subplots(down, across, squeeze=False).flat
+        panels = list(figure.subplots(down, across, squeeze=False).flat)
         for axes, group in zip(panels, groups, strict=False):
             _draw_rates(axes, group, looks, page)
-        for axes in list(panels)[len(groups) :]:
+        for axes in panels[len(groups) :]:
             axes.set_visible(False)
         variant_legend(figure, looks, page)
         return figure

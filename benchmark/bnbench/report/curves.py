@@ -20,7 +20,7 @@ from bnbench.report.style import ACCURACY_LABEL, EPOCH_LABEL, LOSS_LABEL, Look, 
 
 ROW_HEIGHT = 0.285
 """Height of a row of axes, in page widths."""
-MARKERS = 6
+MARKERS = 4
 """About so many markers along a curve."""
 BAND = 0.16
 """Opacity of a band over seeds."""
@@ -123,7 +123,7 @@ def variant_legend(
 
 def mark_every(points: int, index: int) -> tuple[int, int]:
     """Which points carry a marker: a few, and others than those of the curves drawn before, so that none hides."""
-    step = max(1, round(points / MARKERS))
+    step = max(1, -(-points // MARKERS))
     return (index * step // 5 % step, step)
 
 

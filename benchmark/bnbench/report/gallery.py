@@ -81,7 +81,8 @@ def draw_study_figure(
         read = [curve_group(results, group, letter) for group, letter in zip(groups, letters, strict=True)]
         body, drawn = f"{ABOUT_CURVES} {described(groups, letters)}", training_curves(read, page)
     else:
-        models, sentences = contour_models(results, groups, figure.kind, page, seed)
+        wanted = [(group, models) for group, models in zip(found, _lettered_models(figure), strict=True) if group]
+        models, sentences = contour_models(results, wanted, figure.kind, page, seed)
         body, drawn = f"{about_contours(figure.kind)} {sentences}", affine_contours(models, figure.kind, page)
     return Drawing(name, f"Figure {figure.number}: {figure.title}", f"{head} {body}{tail}", command, page, drawn)
 
@@ -141,7 +142,11 @@ def draw_contours(
     Raises:
         UserError: no run has that seed, or a table is damaged.
     """
-    models, sentences = contour_models(results, [group], parameter, page, seed)
+    # The full BatchNorm first, as in the study: whoever learns both parameters comes before who learns one.
+    learning = [name for name in group.variants if learns(group.of_variant(name)[0], parameter)]
+    learning.sort(key=lambda name: -sum(learns(group.of_variant(name)[0], each) for each in (GAMMA, BETA)))
+    lettered_models = list(zip(ascii_uppercase, learning, strict=False))
+    models, sentences = contour_models(results, [(group, lettered_models)], parameter, page, seed)
     if not models:
         return None
     title = f"{GREEK[parameter]} over training, {group_title(group)}"
@@ -178,43 +183,48 @@ def about_contours(parameter: str) -> str:
 
 
 def contour_models(
-    results: Results, groups: Sequence[RunGroup], parameter: str, page: Page, seed: int | None
+    results: Results,
+    wanted: Sequence[tuple[RunGroup, Sequence[tuple[str, str]]]],
+    parameter: str,
+    page: Page,
+    seed: int | None,
 ) -> tuple[list[ModelTrajectories], str]:
     """The models of a contour figure, read one trajectory at a time and no finer than the page can show.
 
     Args:
         results: an opened results folder.
-        groups: each gives the variants that learn the parameter, in the order of the study's figures.
+        wanted: groups with the models that are drawn of each, (letter, variant); those without a run are passed over.
         parameter: "gamma" or "beta".
         page: the size of the figure.
         seed: whose runs; the first that all variants of a group have if None.
 
     Returns:
-        The models, and what the caption says of them; no model where no variant learns the parameter.
+        The models, and what the caption says of them.
 
     Raises:
         UserError: no run has that seed, or a table is damaged.
     """
-    chosen: list[tuple[RunGroup, RunRecord]] = []
+    chosen: list[tuple[str, RunGroup, RunRecord]] = []
     sentences: list[str] = []
-    for group in groups:
-        # The full BatchNorm first, as in the study: whoever learns both parameters comes before who learns one.
-        learning = [name for name in group.variants if learns(group.of_variant(name)[0], parameter)]
-        learning.sort(key=lambda name: -sum(learns(group.of_variant(name)[0], each) for each in (GAMMA, BETA)))
-        if not learning:
+    for group, models in wanted:
+        there = [(letter, name) for letter, name in models if group.of_variant(name)]
+        if not there:
             continue
-        drawn = _seed_for(group, learning, seed)
+        drawn = _seed_for(group, [name for _, name in there], seed)
         chosen += [
-            (group, record) for name in learning for record in group.of_variant(name) if record.identity.seed == drawn
+            (letter, group, record)
+            for letter, name in there
+            for record in group.of_variant(name)
+            if record.identity.seed == drawn
         ]
         sentences.append(f"{group_title(group)}: drawn is seed {drawn}; {describe_group(group)}.")
     if not chosen:
         return [], ""
-    most = resolution(page, len(chosen), max(len(normalised_slots(record)) for _, record in chosen))
-    models: list[ModelTrajectories] = []
-    for letter, (group, record) in zip(ascii_uppercase, chosen, strict=False):
+    most = resolution(page, len(chosen), max(len(normalised_slots(record)) for *_, record in chosen))
+    read: list[ModelTrajectories] = []
+    for letter, group, record in chosen:
         title = f"({letter}) {variant_label(record.identity.variant)}"
-        if len(groups) > 1:
+        if len(wanted) > 1:
             title += f", placement {group.placement}"
         if record.diverged_at_step is not None:
             title += f" (diverged at step {record.diverged_at_step})"
@@ -222,8 +232,14 @@ def contour_models(
             slot: even_steps(results.trajectory(record.identity.run_id, slot, parameter), most)
             for slot in normalised_slots(record)
         }
-        models.append(ModelTrajectories(title, slots))
-    return models, " ".join(sentences)
+        read.append(ModelTrajectories(title, slots))
+    return read, " ".join(sentences)
+
+
+def _lettered_models(figure: StudyFigure) -> list[list[tuple[str, str]]]:
+    """The models of each part of a figure of γ or β, (letter, variant); each keeps its letter, whoever is missing."""
+    letters = iter(ascii_uppercase)
+    return [[(next(letters), variant) for variant in part.variants] for part in figure.parts]
 
 
 def _seed_for(group: RunGroup, variants: Sequence[str], asked: int | None) -> int:

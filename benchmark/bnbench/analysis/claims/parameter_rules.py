@@ -25,7 +25,10 @@ Values = Mapping[int, float | None]
 
 
 def pooled(channels: Channels, slots: Slots) -> npt.NDArray[np.float64] | None:
-    """The channels of some of the slots, one after the other; None where the run has no such slot."""
+    """The channels of some of the slots, one after the other; None where the run has no such slot.
+
+    None, too, where a value is not finite: what such a run's channels come to is no number.
+    """
     chosen = {
         "all": channels,
         "first": channels[:1],
@@ -33,7 +36,8 @@ def pooled(channels: Channels, slots: Slots) -> npt.NDArray[np.float64] | None:
         "last": channels[-1:],
         "others": channels[:-1],
     }[slots]
-    return np.concatenate(chosen).astype(np.float64) if len(chosen) else None
+    values = np.concatenate(chosen).astype(np.float64) if len(chosen) else None
+    return values if values is not None and bool(np.isfinite(values).all()) else None
 
 
 def statistic(channels: Channels, parameter: Parameter, slots: Slots, which: Statistic) -> float | None:
@@ -132,7 +136,7 @@ def _mean(values: Values) -> tuple[float | None, str | None]:
     present = [value for value in values.values() if value is not None]
     missing = len(values) - len(present)
     if missing or not values:
-        return None, f"{missing} of {len(values)} seeds without a value: diverged, or no such slot"
+        return None, f"{missing} of {len(values)} seeds without a value: diverged, not finite, or no such slot"
     if len(values) >= SEEDS_FOR_INTERVAL:
         return exact_mean(present), None
     plural = "" if len(values) == 1 else "s"

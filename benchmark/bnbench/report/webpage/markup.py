@@ -16,6 +16,8 @@ NOTHING = Html('<span class="nothing" aria-label="no value">–</span>')
 LONG = 40
 """Rows from which on a table scrolls in its own box."""
 
+MOST_NOTES = 6
+
 
 def text(value: object) -> Html:
     """A value as HTML text, safe in quoted attributes too."""
@@ -139,7 +141,7 @@ def table(contents: Table) -> Html:
     body = join(tag("tr", *(_cell(each, first=index == 0) for index, each in enumerate(row))) for row in contents.rows)
     grid = tag(
         "table",
-        tag("caption", contents.caption, id=f"{contents.name}-caption"),
+        tag("caption", tag("span", contents.caption), id=f"{contents.name}-caption"),
         tag("thead", tag("tr", head)),
         tag("tbody", body),
     )
@@ -169,8 +171,12 @@ def _hints(columns: Sequence[Column]) -> Html:
 
 
 def notes(lines: Sequence[Html]) -> Html:
-    """Small print below a table or a figure."""
-    return join(tag("p", line, class_="note") for line in lines)
+    """Small print below a table or a figure; much of it is folded away."""
+    shown = [tag("p", line, class_="note") for line in lines]
+    if len(shown) <= MOST_NOTES:
+        return join(shown)
+    summary = tag("summary", text(f"{len(shown) - MOST_NOTES} more notes"))
+    return join([*shown[:MOST_NOTES], tag("details", summary, *shown[MOST_NOTES:], class_="hints")])
 
 
 def command(line: str) -> Html:

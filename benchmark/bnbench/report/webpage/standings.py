@@ -137,7 +137,7 @@ def every_comparison_table(compared: Sequence[Comparison], symbols: Mapping[str,
         ),
         rows=tuple(
             (
-                Cell(tag("a", text(each.title), href=f"#{each.name}"), each.title),
+                Cell(tag("div", tag("a", text(each.title), href=f"#{each.name}"), class_="prose wide"), each.title),
                 *(_accuracy(each.group, name) for name in symbols),
             )
             for each in compared
