@@ -185,11 +185,13 @@ def test_a_node_that_dies_costs_one_checkpoint_interval(submit, slurm, local):
     slurm.kill_node(node)
     assert slurm.jobs()[sweep.job] == "RUNNING", "nobody has noticed yet"
     sweep.wait_for_requeue()
-    slurm.start_node(node)
     sweep.wait_for_end()
     sweep.require_equal_to_local(local)
     assert "goes on from step" in sweep.log()
-    assert slurm.job(sweep.job)["JobState"] == "COMPLETED"
+    ended = slurm.job(sweep.job)
+    assert (ended["JobState"], {node, ended["NodeList"]}) == ("COMPLETED", {"n1", "n2"})
+    slurm.start_node(node)
+    slurm.wait_idle((node,))
 
 
 def test_a_preempted_job_leaves_a_checkpoint_and_comes_back(submit, slurm, local):
