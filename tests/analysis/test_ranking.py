@@ -50,6 +50,14 @@ def test_golden_table():
     assert group.notes == ()
 
 
+def test_a_target_that_everybody_missed_is_said_in_words():
+    runs = trio((0.5, 0.6, 0.7), (MISSED,) * 3)
+    assert "no variant reached test accuracy ≥ 0.8 in any seed" in only_group(runs).notes
+    # One seed of one variant got there.
+    got_there = [run("vanilla", 1, 0.5, steps=100), *runs[1:]]
+    assert not any("no variant" in note for note in only_group(got_there).notes)
+
+
 def test_golden_times():
     times = {name: row.targets[0] for name, row in rows_of(only_group(golden())).items()}
     # (median steps, seeds that reached it, DeepOBS's speed with 20 epochs: a miss is 21)

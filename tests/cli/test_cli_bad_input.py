@@ -145,7 +145,7 @@ def test_a_results_folder_of_a_newer_version(tmp_path):
     run.mkdir()
     (run / "run.json").write_text(json.dumps({"schema": 99, "run_id": run.name}))
     before = (run / "run.json").read_bytes()
-    for arguments in (RUN, ("status",), ("rank",)):
+    for arguments in (RUN, ("status",), ("rank",), ("activity",)):
         result = invoke(*arguments, "--results", tmp_path)
         assert result.exit_code == 2
         assert "newer bnbench" in result.stderr
@@ -156,7 +156,7 @@ def test_a_results_folder_of_a_newer_version(tmp_path):
     assert (run / "run.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["status", "rank"])
+@pytest.mark.parametrize("name", ["status", "rank", "activity"])
 def test_no_results_to_read(name, results):
     result = invoke(name, "--results", results)
     assert result.exit_code == 2

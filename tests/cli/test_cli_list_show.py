@@ -12,7 +12,7 @@ import bnbench
 from support.command_line import invoke
 from support.synthetic_cifar import install_synthetic
 
-COMMANDS = ("list", "show", "run", "status", "rank", "data", "env")
+COMMANDS = ("list", "show", "run", "status", "rank", "activity", "data", "env")
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("list",), ("run", "--help")])

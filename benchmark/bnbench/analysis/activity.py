@@ -53,7 +53,7 @@ REACHED_SHARE = 0.95
 EARLY_SHARE = 0.1
 """Share of the steps after which the early magnitude is taken."""
 
-_BLOCK = 32
+_BLOCK = 16
 """Channels that are measured together: bounds the memory of intermediate results, and fits a processor's cache."""
 
 Floats = npt.NDArray[np.float64]
@@ -249,12 +249,17 @@ def measure_trajectory(trajectory: Trajectory, parameter: str) -> TrajectoryMeas
     steps, values = _finite(trajectory)
     if len(steps) == 0:
         raise ValueError("no snapshot of the trajectory is finite")
-    early = np.searchsorted(steps, steps[0] + EARLY_SHARE * (steps[-1] - steps[0]), side="right") - 1
-    last = snapshot_measures(values[[early, -1]], neutral)
+    last = snapshot_measures(values[[_snapshot_at(steps, EARLY_SHARE), -1]], neutral)
     band = dead_band(values, neutral)
-    crossed = crossings(values, neutral, band)
-    excess = excess_variation(steps, values)
-    settled = settled_steps(steps, values, neutral, band)
+    window = _Window.of(steps)
+
+    def measure(block: Floats) -> Floats:
+        """The three that need the whole of training, from one transposed copy of the channels."""
+        deviation = block - neutral
+        crossed, excess = _crossings(deviation, band), _excess(_smoothed(window, block))
+        return np.stack([crossed, excess, _settled(steps, deviation, band)], axis=1)
+
+    crossed, excess, settled = _per_channel(measure, values).T
     arrived = settled[~np.isnan(settled)]
     return TrajectoryMeasures(
         channels=values.shape[1],
@@ -327,6 +332,11 @@ def _settled(steps: Integers, deviation: Floats, band: float) -> Floats:
     there = deviation * np.sign(final) >= REACHED_SHARE * np.abs(final)
     reached = steps[there.argmax(axis=1)].astype(np.float64)
     return np.where(np.abs(final[:, 0]) > band, reached, np.nan)
+
+
+def _snapshot_at(steps: Integers, share: float) -> int:
+    """The last snapshot within a share of the steps."""
+    return int(np.searchsorted(steps, steps[0] + share * (steps[-1] - steps[0]), side="right")) - 1
 
 
 def _finite(trajectory: Trajectory) -> tuple[Integers, npt.NDArray[np.float32]]:
@@ -404,6 +414,39 @@ def activity_over_training(
     repeated = who.loc[who.index.repeat(lengths)].reset_index(drop=True)
     numbers = pd.concat(measured, ignore_index=True) if measured else pd.DataFrame(columns=names, dtype=np.float64)
     return pd.concat([repeated, numbers], axis=1)
+
+
+def magnitudes_at(
+    results: Results, shares: Sequence[float], *, learned_only: bool = True, **filters: Unpack[ActivityFilters]
+) -> pd.DataFrame:
+    """The magnitude after some shares of training: one row per run, slot and parameter.
+
+    Args:
+        results: an opened results folder.
+        shares: of the steps, 0 to 1; each means the last snapshot until then.
+        learned_only: leave out what the variant keeps fixed.
+        **filters: a value, or several, for any identity column, `slot` or `parameter`.
+
+    Returns:
+        The same leading columns as `activity_summary`, then a column `magnitude_at_<share>` for each share.
+
+    Raises:
+        UserError: a filter does not exist, or a table is damaged.
+    """
+    rows: list[dict[str, object]] = []
+    for each in _trajectories(results, learned_only=learned_only, filters=filters):
+        steps, values = _finite(results.trajectory(each.record.identity.run_id, each.slot, each.parameter))
+        if len(steps):
+            snapshots = [_snapshot_at(steps, share) for share in shares]
+            magnitudes = snapshot_measures(values[snapshots], NEUTRAL[each.parameter]).magnitude
+            named = zip(map(magnitude_column, shares), map(float, magnitudes), strict=True)
+            rows.append({**each.columns(), **dict(named)})
+    return _categorical(pd.DataFrame(rows, columns=[*IDENTITY, *_OWN, *map(magnitude_column, shares)]))
+
+
+def magnitude_column(share: float) -> str:
+    """The column of `magnitudes_at` that holds the magnitude after a share of training."""
+    return f"magnitude_at_{share:g}"
 
 
 def sparsity_summary(results: Results, **filters: Unpack[IdentityFilters]) -> pd.DataFrame:

@@ -421,6 +421,9 @@ def _group_notes(runs: Sequence[RunMeasures], by_variant: Mapping[str, Sequence[
         notes.append("the variants have different seeds: means are over each one's own, differences over shared ones")
     if all(len(own) == 1 for own in by_variant.values()):
         notes.append("one seed: nothing can be said about noise")
+    for index, time in enumerate(runs[0].measures.times):
+        if all(math.isinf(each.measures.times[index].steps) for each in runs):
+            notes.append(f"no variant reached {_level(time.target)} in any seed")
     for label in by_variant:
         name, _, mark = label.partition("#")
         if mark == "1":

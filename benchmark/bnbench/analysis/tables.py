@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -28,6 +27,7 @@ from bnbench.analysis.statistics import (
     PairedDifference,
     smallest_sign_flip_p,
 )
+from bnbench.analysis.terminal import columns, framed
 from bnbench.placement import NOWHERE
 from bnbench.problem import Target
 
@@ -64,7 +64,7 @@ def ranking_tables(ranking: Ranking, *, details: bool = False, width: int = FULL
         listing = Table(box=None, padding=0, show_header=False)
         for run_id in ranking.failed:
             listing.add_row(run_id)
-        tables.append(_framed(f"{count} run{'s' if count > 1 else ''} failed and so in no ranking", listing, []))
+        tables.append(framed(f"{count} run{'s' if count > 1 else ''} failed and so in no ranking", listing, []))
     return tables
 
 
@@ -83,26 +83,10 @@ def ranking_json(ranking: Ranking) -> JsonObject:
 # --- terminal ---------------------------------------------------------------------------------------------------
 
 
-def _columns() -> Table:
-    return Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-
-
-def _framed(title: str, body: Table, notes: Sequence[str]) -> Table:
-    """Title, table and notes below each other: notes may be wider than the table, and a blank line ends it."""
-    frame = Table.grid()
-    frame.add_row(Text(title, style="bold"))
-    frame.add_row("")
-    frame.add_row(body)
-    for note in notes:
-        frame.add_row(Text(note, style="yellow" if note.startswith("!") else "dim"))
-    frame.add_row("")
-    return frame
-
-
 def _group_table(group: RankedGroup, width: int) -> Table:
     lower = _lower(group.rows)
     whole, deviation = width >= FULL_WIDTH, width >= _WITHOUT_COLUMNS
-    table = _columns()
+    table = columns()
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("\nvariant", no_wrap=True)
     table.add_column("loss\ntrain", justify="right", no_wrap=True)
@@ -131,7 +115,7 @@ def _group_table(group: RankedGroup, width: int) -> Table:
         if lower is not None:
             cells.append(_unpaired(row, lower) or _difference(row.difference))
         table.add_row(*cells)
-    return _framed(_group_title(group), table, _group_notes(group))
+    return framed(_group_title(group), table, _group_notes(group))
 
 
 def _rank(row: RankedVariant, rows: Sequence[RankedVariant]) -> str:
@@ -174,19 +158,19 @@ def _time(time: TargetTime, seeds: int) -> Text:
 
 
 def _targets_table(group: RankedGroup) -> Table:
-    table = _columns()
+    table = columns()
     table.add_column("target", no_wrap=True)
     for row in group.rows:
         table.add_column(_name(row.symbol, row.baseline), justify="right", no_wrap=True)
     for index, target in enumerate(group.targets):
         table.add_row(_level(target), *(_time(row.targets[index], len(row.seeds)) for row in group.rows))
-    return _framed("epochs to each target", table, [_MEDIAN])
+    return framed("epochs to each target", table, [_MEDIAN])
 
 
 def _tests_table(group: RankedGroup, width: int) -> Table:
     lower = _lower(group.rows)
     whole = width >= FULL_WIDTH
-    table = _columns()
+    table = columns()
     table.add_column("\nvariant", no_wrap=True)
     table.add_column("\ndifference", justify="right", no_wrap=True)
     table.add_column("t interval\n95 %", no_wrap=True)
@@ -221,7 +205,7 @@ def _tests_table(group: RankedGroup, width: int) -> Table:
     ]
     said = [row.difference.says for row in group.rows if row.difference is not None]
     notes += dict.fromkeys(f"! {each}" for each in said if each is not None)
-    return _framed("tests", table, notes)
+    return framed("tests", table, notes)
 
 
 def _interval(interval: Interval | None, digits: int = 3) -> str | None:
@@ -235,7 +219,7 @@ def _corrected(p: float | None, holm: float | None) -> str | None:
 def _overall_table(overall: OverallRanking) -> Table:
     lower = next((row for row in overall.rows if row.baseline == "lower"), None)
     timed = overall.problems_with_target > 0
-    table = _columns()
+    table = columns()
     table.add_column("\nvariant", no_wrap=True)
     table.add_column("mean\nrank", justify="right", no_wrap=True)
     if lower is not None:
@@ -253,7 +237,7 @@ def _overall_table(overall: OverallRanking) -> Table:
             cells += _overall_times(row)
         table.add_row(*cells)
     size = "" if overall.size == "full" else f" ({overall.size})"
-    return _framed(f"over {len(overall.problems)} problems{size}", table, _overall_notes(overall))
+    return framed(f"over {len(overall.problems)} problems{size}", table, _overall_notes(overall))
 
 
 def _overall_times(row: OverallVariant) -> list[str]:

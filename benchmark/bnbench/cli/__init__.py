@@ -18,6 +18,7 @@ _COMMANDS = {
     "run": "train a problem under one or more variants",
     "status": "what a results folder holds, also while a sweep runs",
     "rank": "rank the variants of the recorded runs",
+    "activity": "how γ and β moved, and what the ReLUs zeroed",
     "merge": "join results folders that were recorded apart",
     "data": "fetch, import, verify and list data sets",
     "env": "versions, device and folders in use",

@@ -12,8 +12,12 @@ import click
 from bnbench.cli.options import results_option
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bnbench.analysis.frames import IdentityFilters
+    from bnbench.analysis.measures import TargetLookup
     from bnbench.analysis.ranking import Ranking
+    from bnbench.problem import Target
 
 
 @click.command("rank")
@@ -37,12 +41,14 @@ def command(
     Examples:
       bnbench rank
       bnbench rank digits_3c3d --size tiny --json
+      bnbench rank ./mine.toml                       # with the targets of that file
     """
     from bnbench.analysis.frames import open_results
     from bnbench.analysis.ranking import rank
     from bnbench.analysis.tables import ranking_json
     from bnbench.errors import unknown
 
+    own_targets = _targets_of(name for name in problems if name.endswith(".toml"))
     opened = open_results(results)
     filters: IdentityFilters = {}
     recorded = sorted({record.identity.problem for record in opened.records})
@@ -56,13 +62,36 @@ def command(
         filters["size"] = size
     if placements:
         filters["placement"] = list(placements)
-    ranking = rank(opened, **filters)
+    ranking = rank(opened, targets=own_targets, **filters)
     if as_json:
         click.echo(json.dumps(ranking_json(ranking), indent=1, ensure_ascii=False))
         return
     for warning in opened.warnings:
         click.echo(f"Warning: {warning}", err=True)
     print_ranking(ranking, details=details)
+
+
+def _targets_of(paths: Iterable[str]) -> TargetLookup:
+    """The targets of the problems whose files were named, and of those that ship.
+
+    Raises:
+        UserError: a file cannot be read, or is not a problem's.
+    """
+    from bnbench.analysis.settings import problem_targets
+    from bnbench.errors import UserError
+    from bnbench.problem import read_problem
+
+    files = {file.name: file for file in map(read_problem, map(Path, paths))}
+
+    def targets(name: str, size: str) -> tuple[Target, ...]:
+        if name not in files:
+            return problem_targets(name, size)
+        try:
+            return files[name].problem("tiny" if size == "tiny" else "full").targets
+        except UserError:  # the file has been found valid, so it has no [tiny] table, and had one once
+            return ()
+
+    return targets
 
 
 def print_ranking(ranking: Ranking, *, details: bool = False) -> None:

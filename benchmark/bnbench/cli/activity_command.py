@@ -1,0 +1,169 @@
+"""`bnbench activity`: how γ and β moved, and what the ReLUs zeroed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from bnbench.cli.options import results_option
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bnbench.analysis.activity import ActivityFilters
+    from bnbench.analysis.frames import IdentityFilters, Results
+
+
+@click.command("activity")
+@click.argument("problems", nargs=-1, metavar="[PROBLEM]...")
+@click.option("--size", type=click.Choice(["full", "tiny"]), help="Only runs of this size.")
+@click.option("--placement", "placements", multiple=True, help="Only this placement, as recorded. Repeatable.")
+@click.option("--variant", "variants", multiple=True, help="Only this variant. Repeatable.")
+@click.option(
+    "--parameter",
+    "parameters",
+    multiple=True,
+    type=click.Choice(["gamma", "beta", "bias"]),
+    help="Only this parameter; default: gamma and beta. Repeatable.",
+)
+@click.option("--slot", "slots", multiple=True, help="Only this slot, e.g. conv1. Repeatable.")
+@click.option("--over-training", is_flag=True, help="The way there instead of its end.")
+@click.option("--runs", "each_run", is_flag=True, help="With --json or --csv: each run instead of means over seeds.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--csv", "as_csv", is_flag=True, help="Machine-readable, comma-separated.")
+@results_option
+def command(
+    problems: tuple[str, ...],
+    size: str | None,
+    placements: tuple[str, ...],
+    variants: tuple[str, ...],
+    parameters: tuple[str, ...],
+    slots: tuple[str, ...],
+    over_training: bool,
+    each_run: bool,
+    as_json: bool,
+    as_csv: bool,
+    results: Path,
+) -> None:
+    """Say how far γ went from 1 and β from 0, how they got there, and what the ReLUs zero.
+
+    Values are means over the seeds of one setting, placement and learning rate. With --over-training, --json and --csv
+    give each run at up to 200 snapshots.
+
+    \b
+    Examples:
+      bnbench activity
+      bnbench activity cifar100_allcnnc --placement every --parameter gamma
+      bnbench activity digits_3c3d --size tiny --csv
+    """
+    from bnbench.analysis.activity import activity_over_training, activity_summary, average_over_seeds
+    from bnbench.analysis.activity_tables import definitions, plain_records
+    from bnbench.analysis.frames import open_results
+    from bnbench.errors import UserError
+
+    if as_json and as_csv:
+        raise UserError("--json and --csv are two forms of the same rows", hint="Give one of them.")
+    opened = open_results(results)
+    runs = _runs(opened, problems, size, variants)
+    filters = cast("ActivityFilters", {**runs, "parameter": list(parameters) or ["gamma", "beta"]})
+    if placements:
+        filters["placement"] = _recorded(opened, "placement", placements)
+    if slots:
+        filters["slot"] = list(slots)
+    if not (as_json or as_csv):
+        for warning in opened.warnings:
+            click.echo(f"Warning: {warning}", err=True)
+        _print_tables(opened, runs, filters, over_training=over_training)
+        return
+    if over_training:
+        frame = activity_over_training(opened, **filters)
+    else:
+        frame = activity_summary(opened, **filters)
+        frame = frame if each_run else average_over_seeds(frame)
+    if as_csv:
+        click.echo(_flat(frame).to_csv(index=False), nl=False)
+        return
+    document: dict[str, object] = {"definitions": definitions(), "rows": plain_records(frame)}
+    if not over_training:
+        document["zeroed_by_relu"] = plain_records(_sparsity(opened, runs, placements, averaged=not each_run))
+    click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+
+
+def _runs(opened: Results, problems: tuple[str, ...], size: str | None, variants: tuple[str, ...]) -> IdentityFilters:
+    """The runs that were asked for, of any placement."""
+    # A problem of one's own is named by its file.
+    names = tuple(Path(name).stem if name.endswith(".toml") else name for name in problems)
+    filters: IdentityFilters = {}
+    if names:
+        filters["problem"] = _recorded(opened, "problem", names)
+    if variants:
+        filters["variant"] = _recorded(opened, "variant", variants)
+    if size:
+        filters["size"] = size
+    return filters
+
+
+def _recorded(opened: Results, column: str, wanted: tuple[str, ...]) -> list[str]:
+    """The wanted values of an identity column, all of which occur.
+
+    Raises:
+        UserError: a name is not among the recorded ones.
+    """
+    from bnbench.errors import unknown
+
+    recorded = sorted({getattr(record.identity, column) for record in opened.records})
+    for name in wanted:
+        if name not in recorded:
+            raise unknown(f"recorded {column}", name, recorded)
+    return list(wanted)
+
+
+def _print_tables(opened: Results, runs: IdentityFilters, filters: ActivityFilters, *, over_training: bool) -> None:
+    from rich.console import Console
+
+    from bnbench.analysis.activity import activity_summary, average_over_seeds, magnitude_column, magnitudes_at
+    from bnbench.analysis.activity_tables import SHOWN_AT, activity_tables, way_there_tables
+
+    # Where there is no terminal to ask, the width the tables are made for.
+    console = Console() if sys.stdout.isatty() else Console(width=100)
+    if over_training:
+        columns = [magnitude_column(share) for share in SHOWN_AT]
+        tables = way_there_tables(average_over_seeds(magnitudes_at(opened, SHOWN_AT, **filters), columns))
+    else:
+        placements = filters.get("placement", ())
+        wanted = (placements,) if isinstance(placements, str) else tuple(placements)
+        sparsity = _sparsity(opened, runs, wanted, averaged=True)
+        slots = filters.get("slot")
+        if slots is not None and len(sparsity):
+            sparsity = sparsity[sparsity["slot"].isin([slots] if isinstance(slots, str) else slots)]
+        tables = activity_tables(average_over_seeds(activity_summary(opened, **filters)), sparsity, width=console.width)
+    for table in tables:
+        console.print(table)
+    if not tables:
+        click.echo("No learned γ or β among these runs.", err=True)
+
+
+def _sparsity(opened: Results, runs: IdentityFilters, placements: tuple[str, ...], *, averaged: bool) -> pd.DataFrame:
+    """What the ReLUs zero, in the runs without any BatchNorm too, which belong to every placement."""
+    from bnbench.analysis.activity import average_over_seeds, sparsity_summary
+    from bnbench.placement import NOWHERE
+
+    filters: IdentityFilters = {**runs}
+    if placements:
+        filters["placement"] = [*placements, NOWHERE]
+    summary = sparsity_summary(opened, **filters)
+    return average_over_seeds(summary, ["initial", "final"]) if averaged else summary
+
+
+def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """Tuples as text, since a cell of a CSV file holds one value."""
+    changed = {
+        name: frame[name].map(lambda cell: " ".join(map(str, cell)))
+        for name in ("problems", "seeds")
+        if name in frame.columns
+    }
+    return frame.assign(**changed)
