@@ -5,9 +5,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SIZE   ?= full
+STUDY  ?= thesis
+# One seed is what the study had; from three on, differences get an interval.
+SEEDS  ?= $(if $(filter tiny,$(SIZE)),1,3)
+RESULTS ?= results/runs/$(STUDY)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench reproduce-thesis clean
+.PHONY: help setup demo test lint bench check-reference reproduce-thesis clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +25,9 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,cluster,report]'
 	@touch $@
 
-demo: $(READY)  ## train five variants on real digits, rank them, draw their curves (under five minutes)
+demo: $(READY)  ## train five variants on real digits, rank them, draw their curves, report (under five minutes)
 	$(BIN)/bnbench run digits_3c3d --variant all --seeds 3 --results results/runs/demo
+	$(BIN)/bnbench report --results results/runs/demo
 
 test: $(READY) lint  ## the whole test suite, linters and type checks included
 	$(BIN)/python -m pytest
@@ -33,8 +38,20 @@ lint: $(READY)  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+check-reference: $(READY)  ## all problems, variants and five seeds at tiny size against results/reference (minutes)
+	$(BIN)/bnbench check --fresh --seeds 5
+
 bench: $(READY)  ## throughput, as ratios measured in one run (ten minutes, on a quiet machine)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -s
+
+reproduce-thesis: $(READY)  ## the whole study: SIZE=tiny in minutes; without it in full, resumable, estimate first
+	$(BIN)/bnbench estimate cifar10_3c3d cifar100_3c3d cifar100_allcnnc --variant bn_gamma_beta --size $(SIZE)
+	$(BIN)/bnbench study $(STUDY) --size $(SIZE) --seeds $(SEEDS) --results $(RESULTS) --dry-run
+	$(BIN)/bnbench study $(STUDY) --size $(SIZE) --seeds $(SEEDS) --results $(RESULTS)
+	$(BIN)/bnbench rank --size $(SIZE) --results $(RESULTS)
+	$(BIN)/bnbench claims --study $(STUDY) --results $(RESULTS)
+	$(BIN)/bnbench plot --all --size $(SIZE) --results $(RESULTS)
+	$(BIN)/bnbench report --results $(RESULTS)
 
 clean:  ## remove caches and build products; results and .venv stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache

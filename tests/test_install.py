@@ -16,11 +16,15 @@ import json
 import bnbench
 from bnbench.problem import find_problems, problem_files
 from bnbench.shipped import shipped_folder
+from bnbench.study import find_study, study_files
 print(json.dumps({
     "package": bnbench.__file__,
     "problems": {name: path.read_text(encoding="utf-8") for name, path in problem_files().items()},
     "valid": [file.problem(size).name for file in find_problems(()) for size in ("full", "tiny")],
-    "reference": sorted(path.name for path in shipped_folder("reference").iterdir()),
+    "studies": [find_study(name).name for name in study_files()],
+    "reference": sorted(
+        str(path.relative_to(shipped_folder("reference"))) for path in shipped_folder("reference").rglob("*.*")
+    ),
     "folders": [str(shipped_folder("problems")), str(shipped_folder("reference"))],
 }))
 """
@@ -57,7 +61,9 @@ def wheel(tmp_path_factory):
 
 
 SHIPPED = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "problems").glob("*.toml")}
-REFERENCE = sorted(path.name for path in (ROOT / "results" / "reference").iterdir())
+STUDIES = sorted(path.stem for path in (ROOT / "problems" / "studies").glob("*.toml"))
+STORED = ROOT / "results" / "reference"
+REFERENCE = sorted(str(path.relative_to(STORED)) for path in STORED.rglob("*.*"))
 
 
 def test_an_installed_wheel_finds_the_files_it_carries(wheel, tmp_path):
@@ -68,7 +74,9 @@ def test_an_installed_wheel_finds_the_files_it_carries(wheel, tmp_path):
     assert Path(found["package"]).is_relative_to(target)
     assert all(Path(folder).is_relative_to(target) for folder in found["folders"])
     assert found["problems"] == SHIPPED
+    assert found["studies"] == STUDIES
     assert len(SHIPPED) >= 6
+    assert "thesis" in STUDIES
     assert sorted(set(found["valid"])) == sorted(SHIPPED)
     assert found["reference"] == REFERENCE
     assert REFERENCE
@@ -83,6 +91,7 @@ def test_an_editable_install_finds_the_files_of_the_repository(tmp_path):
     assert Path(found["package"]) == ROOT / "benchmark" / "bnbench" / "__init__.py"
     assert [Path(folder) for folder in found["folders"]] == [ROOT / "problems", ROOT / "results" / "reference"]
     assert found["problems"] == SHIPPED
+    assert found["studies"] == STUDIES
     assert found["reference"] == REFERENCE
 
 

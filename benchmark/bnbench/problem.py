@@ -198,6 +198,11 @@ class ProblemFile:
         if self._tiny is not None:
             self.problem("tiny")
 
+    @property
+    def has_tiny(self) -> bool:
+        """Whether the problem has a tiny size."""
+        return self._tiny is not None
+
     def problem(self, size: Size = "full", overrides: Mapping[str, Any] | None = None) -> Problem:
         """The problem at a size, with `--set` overrides applied.
 

@@ -215,4 +215,4 @@ def test_the_end_of_a_sweep_is_that_of_its_last_run():
     assert schedule_seconds([3.0, 1.0, 1.0, 1.0], 2) == 3.0
     assert schedule_seconds([1.0, 1.0, 3.0], 2) == 4.0
     assert schedule_seconds([], 4) == 0.0
-    assert SweepPlan((), 2, "here").seconds == 0.0
+    assert SweepPlan((), 2, "here", "cpu").seconds == 0.0

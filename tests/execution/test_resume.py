@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 
 import pytest
@@ -96,8 +97,19 @@ def test_checkpoints_taken_all_the_time_change_nothing(spec, whole, tmp_path):
     assert table_bytes(tmp_path) == whole
 
 
+@pytest.fixture(scope="module")
+def interrupted(spec, tmp_path_factory):
+    """The folder of a run that has two checkpoints and is not at its end."""
+    return paused(spec, tmp_path_factory.mktemp("interrupted"))
+
+
+@pytest.fixture
+def folder(interrupted, tmp_path):
+    """A copy of it, in the results folder `tmp_path`."""
+    return shutil.copytree(interrupted, tmp_path / interrupted.name)
+
+
 def paused(spec, store, step=100):
-    """A run that has two checkpoints, the newest at or soon after a step."""
     for patience in (step - 20, step):
         outcome, _ = attempt(spec, store, patience)
         assert outcome.status == "paused"
@@ -143,9 +155,8 @@ def part(number, table="steps"):
     ],
 )
 def test_what_is_damaged_is_set_aside_and_never_gives_a_wrong_result(
-    spec, whole, tmp_path, victims, damage, goes_on_from
+    spec, whole, folder, tmp_path, victims, damage, goes_on_from
 ):
-    folder = paused(spec, tmp_path)
     steps = [int(path.name[5:14]) for path in checkpoint_paths(folder)]
     for path in [victim(folder) for victim in victims]:
         damage(path)
@@ -167,16 +178,15 @@ def test_what_is_damaged_is_set_aside_and_never_gives_a_wrong_result(
     assert kept or "missing" in " ".join(warnings)
 
 
-def test_a_checkpoint_of_another_run_is_set_aside(spec, whole, tmp_path):
+def test_a_checkpoint_of_another_run_is_set_aside(spec, whole, folder, tmp_path, tmp_path_factory):
     other = make_spec(variant="bn_gamma")
-    theirs = newest(paused(other, tmp_path / "theirs"))
-    folder = paused(spec, tmp_path / "ours")
-    ours = newest(folder)
-    ours.write_bytes(theirs.read_bytes())
-    outcome, listener = attempt(spec, tmp_path / "ours", 1e9)
+    elsewhere = tmp_path_factory.mktemp("theirs")
+    assert attempt(other, elsewhere, 60)[0].status == "paused"
+    newest(folder).write_bytes(newest(elsewhere / other.run_id).read_bytes())
+    outcome, listener = attempt(spec, tmp_path, 1e9)
     assert outcome.status == "finished"
     assert f"it belongs to the run {other.run_id}" in listener.said[0]
-    assert table_bytes(tmp_path / "ours") == whole
+    assert table_bytes(tmp_path) == whole
 
 
 def test_a_checkpoint_that_training_cannot_read_is_set_aside(spec, whole, tmp_path, monkeypatch):
@@ -250,8 +260,7 @@ def test_a_run_that_is_taken_over_writes_no_more(spec, whole, tmp_path):
     assert table_bytes(tmp_path) == whole
 
 
-def test_a_failed_run_goes_on_from_its_last_good_state_once_it_is_to(spec, whole, tmp_path):
-    folder = paused(spec, tmp_path)
+def test_a_failed_run_goes_on_from_its_last_good_state_once_it_is_to(spec, whole, folder, tmp_path):
     assert record_failure(spec, tmp_path, CPU, "its process was ended by SIGKILL").status == "failed"
     assert attempt(spec, tmp_path, 1e9)[0].status == "failed"
     assert not start_afresh(folder)
@@ -262,8 +271,7 @@ def test_a_failed_run_goes_on_from_its_last_good_state_once_it_is_to(spec, whole
     assert table_bytes(tmp_path) == whole
 
 
-def test_a_run_can_be_made_to_start_from_its_first_step(spec, whole, tmp_path):
-    folder = paused(spec, tmp_path)
+def test_a_run_can_be_made_to_start_from_its_first_step(spec, whole, folder, tmp_path):
     assert start_afresh(folder)
     outcome, listener = attempt(spec, tmp_path, 1e9)
     assert (outcome.status, listener.said) == ("finished", [])
@@ -272,8 +280,7 @@ def test_a_run_can_be_made_to_start_from_its_first_step(spec, whole, tmp_path):
     assert table_bytes(tmp_path) == whole
 
 
-def test_leftovers_beside_a_result_are_tidied_away(spec, whole, tmp_path):
-    folder = paused(spec, tmp_path)
+def test_leftovers_beside_a_result_are_tidied_away(spec, whole, folder, tmp_path):
     left = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     attempt(spec, tmp_path, 1e9)
     for path, contents in left.items():  # as after a kill between run.json and the end

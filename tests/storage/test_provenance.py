@@ -34,7 +34,7 @@ def test_everything_worth_knowing_is_there():
     }
     assert found["data"] == {"name": "digits", "fingerprint": "ab" * 32, "canonical": True}
     assert (found["device"], found["threads"], found["flags"]) == ("cpu", 1, {"deterministic": True})
-    assert set(found["platform"]) == {"system", "machine", "processor", "processors"}
+    assert set(found["platform"]) == {"system", "machine", "processor", "instructions", "processors"}
     assert found["platform"]["system"] == platform.system()
     json.dumps(found, allow_nan=False)
 

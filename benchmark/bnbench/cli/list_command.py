@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from bnbench.cli.options import size_option
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @click.command("list")
@@ -48,5 +52,22 @@ def command(patterns: tuple[str, ...], size: str, as_json: bool) -> None:
         table.add_row(problem.name, f"{default} (default)", *settings)
         for placement in others:
             table.add_row("", placement)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    if not patterns:
+        console.print()
+        console.print(_studies())
     click.echo("\n`bnbench show NAME` describes one; a problem of your own is named by its .toml file.", err=True)
+
+
+def _studies() -> Table:
+    """The studies that ship, and what each consists of."""
+    from rich.table import Table
+
+    from bnbench.study import find_study, study_files
+
+    table = Table("study", "", "experiments", "claims", box=None, pad_edge=False)
+    for name in study_files():
+        study = find_study(name)
+        table.add_row(name, study.summary, str(len(study.experiments)), str(len(study.claims)))
+    return table

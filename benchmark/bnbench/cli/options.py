@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -65,7 +65,17 @@ def size_option(command: Command) -> Command:
 
 def grid_options(command: Command) -> Command:
     """The options that span a grid of runs; the command takes them as keywords and makes a `Grid` of them."""
-    for option in reversed(_GRID_OPTIONS):
+    return with_options(command, _GRID_OPTIONS + _SETTING_OPTIONS)
+
+
+def setting_options(command: Command) -> Command:
+    """Those of them that change what every run is: seeds, size, overrides, precision."""
+    return with_options(command, _SETTING_OPTIONS)
+
+
+def with_options(command: Command, options: tuple[Callable[[Any], Any], ...]) -> Command:
+    """Decorate a command with options, which its help lists in this order."""
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -86,6 +96,8 @@ _GRID_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         default=(1.0,),
         help="Times the learning rate. Repeatable.",
     ),
+)
+_SETTING_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="The first N of the problem's seeds."
     ),
@@ -102,23 +114,19 @@ def select(grid: Grid) -> Selection:
     Raises:
         UserError: something in the grid does not exist or does not fit.
     """
-    from bnbench.errors import unknown
-    from bnbench.plan import PRECISIONS, expand_grid
-    from bnbench.problem import find_problems, parse_override
+    from bnbench.plan import expand_grid
+    from bnbench.problem import find_problems
     from bnbench.variant import expand_variants
 
-    if grid.precision not in PRECISIONS:
-        raise unknown("precision", grid.precision, PRECISIONS)
+    check_precision_name(grid.precision)
     variants = expand_variants(grid.variants)
-    overrides = dict(parse_override(text) for text in grid.overrides)
-    if grid.epochs is not None:
-        overrides["training.epochs"] = grid.epochs
+    overrides = parse_overrides(grid.overrides, grid.epochs)
     problems = [file.problem(grid.size, overrides) for file in find_problems(grid.problems)]
     specs: list[RunSpec] = []
     for problem in problems:
         specs += expand_grid(
             problem,
-            _identify(problem),
+            identify(problem),
             variants,
             placements=grid.placements,
             lr_factors=grid.lr_factors,
@@ -128,7 +136,34 @@ def select(grid: Grid) -> Selection:
     return Selection(tuple(problems), tuple(specs))
 
 
-def _identify(problem: Problem) -> DataFacts:
+def check_precision_name(name: str) -> None:
+    """Refuse what is no precision.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    from bnbench.errors import unknown
+    from bnbench.plan import PRECISIONS
+
+    if name not in PRECISIONS:
+        raise unknown("precision", name, PRECISIONS)
+
+
+def parse_overrides(texts: Sequence[str], epochs: int | None) -> dict[str, Any]:
+    """Dotted keys to values, of --set and --epochs.
+
+    Raises:
+        UserError: a text is no setting.
+    """
+    from bnbench.problem import parse_override
+
+    overrides = dict(parse_override(text) for text in texts)
+    if epochs is not None:
+        overrides["training.epochs"] = epochs
+    return overrides
+
+
+def identify(problem: Problem) -> DataFacts:
     """The facts of a problem's data.
 
     Raises:

@@ -74,6 +74,9 @@ class SweepPlan:
     runs: tuple[PlannedRun, ...]
     side_by_side: int
     machine: str
+    """What speeds are measured for: the model of the processor or GPU."""
+    device: str
+    """As runs record it: "cpu", or the model of the GPU."""
 
     @property
     def todo(self) -> list[RunSpec]:
@@ -183,6 +186,7 @@ def make_plan(specs: Sequence[RunSpec], results: Path, sweep: SweepOptions) -> S
     """
     from bnbench.data.store import data_home
     from bnbench.execution.estimate import machine_name
+    from bnbench.execution.single import describe_device
     from bnbench.storage.speeds import SPEEDS, read_speeds, remaining_seconds
     from bnbench.storage.standing import survey
     from bnbench.storage.store import ResultStore
@@ -208,7 +212,7 @@ def make_plan(specs: Sequence[RunSpec], results: Path, sweep: SweepOptions) -> S
         left = None if speed is None else remaining_seconds(spec, standing, speed)
         runs.append(PlannedRun(spec, standing, wanted, left))
     runs += [PlannedRun(spec, None, True, None) for spec in unnamed]
-    return SweepPlan(tuple(runs), len(slots), machine)
+    return SweepPlan(tuple(runs), len(slots), machine, describe_device(device))
 
 
 def print_plan(plan: SweepPlan, as_json: bool) -> None:

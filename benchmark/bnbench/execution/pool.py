@@ -218,15 +218,21 @@ class _Pool:
             if free is None:
                 return
             spec = self.waiting.popleft()
-            ended = recorded_outcome(spec, self.store)
-            if ended is not None:
-                self._over(spec, ended)
-                continue
-            view = look_at_lock(self.store / spec.run_id)
-            if view is not None and not self.watch.is_dead(self.store / spec.run_id, view):
-                self._defer(spec)
-                continue
-            self._start(spec, free, view)
+            try:
+                self._begin(spec, free)
+            except UserError as error:  # its folder cannot be read: that is this run's trouble alone
+                self._over(spec, Outcome(spec.run_id, "failed", error=_in_one_line(error)))
+
+    def _begin(self, spec: RunSpec, slot: Slot) -> None:
+        ended = recorded_outcome(spec, self.store)
+        if ended is not None:
+            self._over(spec, ended)
+            return
+        view = look_at_lock(self.store / spec.run_id)
+        if view is not None and not self.watch.is_dead(self.store / spec.run_id, view):
+            self._defer(spec)
+        else:
+            self._start(spec, slot, view)
 
     def _start(self, spec: RunSpec, slot: Slot, given_up: LockView | None) -> None:
         context = _context()
@@ -307,8 +313,11 @@ class _Pool:
         self.looked = time.monotonic()
         for spec in list(self.taken.values()):
             folder = self.store / spec.run_id
-            ended = recorded_outcome(spec, self.store)
-            view = look_at_lock(folder)
+            try:
+                ended = recorded_outcome(spec, self.store)
+                view = look_at_lock(folder)
+            except UserError as error:
+                ended, view = Outcome(spec.run_id, "failed", error=_in_one_line(error)), None
             if ended is not None:
                 del self.taken[spec.run_id]
                 self._over(spec, ended)

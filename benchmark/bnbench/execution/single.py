@@ -368,7 +368,12 @@ def _provenance(spec: RunSpec, device: str, threads: int) -> dict[str, JsonValue
         versions=versions,
         device=device,
         threads=threads,
-        flags={"deterministic": True, "channels_last": True, "tf32": spec.precision == "tf32"},
+        flags={
+            "deterministic": True,
+            "channels_last": True,
+            "tf32": spec.precision == "tf32",
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        },
         data=spec.data,
     )
 

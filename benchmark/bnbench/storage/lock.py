@@ -201,7 +201,10 @@ def acquire_lock(
             started=_life_of(os.getpid())[0],
             beat=0,
         )
-        descriptor = _make_exclusively(_lock_path(run_folder, number), _contents(owner))
+        try:
+            descriptor = _make_exclusively(_lock_path(run_folder, number), _contents(owner))
+        except FileNotFoundError:
+            return None  # another process gave the run up this moment, and its empty folder with it
         if descriptor is None:
             return None
         numbers = _numbers(run_folder)

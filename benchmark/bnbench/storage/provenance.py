@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -22,6 +23,8 @@ from bnbench.plan import DataFacts
 RECORDED_PACKAGES = ("numpy", "pyarrow")
 """Installed packages whose version is recorded without being asked for; these and only these touch the tables."""
 
+_CAPABILITIES = ("vendor_id", "cpu family", "model", "stepping", "cache size", "flags", "Features", "CPU part")
+"""Lines of /proc/cpuinfo, on x86 and on ARM, that say what a processor can do."""
 _PACKAGE = Path(bnbench.__file__).resolve().parent
 _GIT_PATIENCE_S = 10.0
 
@@ -54,6 +57,7 @@ def collect_provenance(
             "system": platform.system(),
             "machine": platform.machine(),
             "processor": processor_model(),
+            "instructions": processor_instructions(),
             "processors": os.cpu_count(),
         },
         "source": source_commit(_PACKAGE),
@@ -77,6 +81,22 @@ def processor_model() -> str | None:
     if platform.system() == "Darwin":
         return _output("sysctl", "-n", "machdep.cpu.brand_string")
     return platform.processor() or None
+
+
+def processor_instructions() -> str | None:
+    """A digest of what the processor can do, None where the system does not tell.
+
+    A model's name is not enough to tell two processors apart (a virtual machine may be called "AMD EPYC"), and the
+    numerical libraries choose their kernels, and so the last bits, by instruction set and cache.
+    """
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    first = [line.partition(":") for line in text.partition("\n\n")[0].splitlines()]
+    facts = {key.strip(): value.split() for key, _, value in first if key.strip() in _CAPABILITIES}
+    told = "\n".join(f"{key}: {' '.join(sorted(facts[key]))}" for key in sorted(facts))
+    return hashlib.sha256(told.encode()).hexdigest()[:12] if facts else None
 
 
 def source_commit(package: Path) -> dict[str, JsonValue] | None:

@@ -1,0 +1,334 @@
+"""From recorded runs to verdicts: what each part of each claim looks at, and what its rule says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TypeVar
+
+from bnbench.analysis.claims import curve_rules, parameter_rules
+from bnbench.analysis.claims.evidence import Body, DataUsed, bodies_of_runs, data_used
+from bnbench.analysis.claims.trajectories import TrajectoryReader
+from bnbench.analysis.claims.verdict import Decision, Verdict, combined
+from bnbench.analysis.frames import Results, RunRecord
+from bnbench.analysis.measures import STATISTICS, TRAINING_SPLIT, CurveMeasures, measure_curve
+from bnbench.claim import (
+    Claim,
+    Exceeds,
+    Fails,
+    Greater,
+    Measure,
+    Monotonic,
+    MostOfGain,
+    NotGreater,
+    Parameter,
+    Part,
+    Quantity,
+    Ratio,
+    Run,
+    Share,
+    Similar,
+    Trains,
+    runs_of,
+)
+from bnbench.problem import ProblemFile
+from bnbench.study import Study, study_problem_files
+
+Values = Mapping[int, float | None]
+BySeed = Mapping[int, RunRecord]
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the numbers that a part compares, or counts."""
+
+    name: str
+    """Its name in the part: "a", "numerator", "run", …"""
+    run: Run
+    values: Values
+    """Seed to value; None where the run diverged."""
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """What a part of a claim came out as."""
+
+    part: Part
+    decision: Decision
+    seeds: tuple[int, ...]
+    """Those that every run of the part has."""
+    sides: tuple[Side, ...]
+    missing: tuple[Run, ...]
+    """Runs that the part needs and that are not there, in no seed."""
+    run_ids: tuple[str, ...]
+    """Of the runs that were looked at."""
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """The verdict on a claim, and what it rests on."""
+
+    claim: Claim
+    verdict: Verdict
+    parts: tuple[PartResult, ...]
+    deciding: PartResult | None
+    """The part that the verdict rests on: the first with the claim's own verdict; None without data."""
+    seeds: int
+    """How many seeds every part that has data has, at least."""
+    data: tuple[DataUsed, ...]
+    devices: tuple[str, ...]
+    notes: tuple[str, ...]
+    experiments: tuple[str, ...]
+    """Those of the study whose runs decide it."""
+
+
+@dataclass(frozen=True)
+class BodyOfRuns:
+    """Every claim of a study, decided on one body of runs."""
+
+    label: str
+    """What tells the runs from evidence: "tiny", "training.epochs = 2", …; empty for the evidence."""
+    size: str
+    runs: int
+    data: tuple[DataUsed, ...]
+    claims: tuple[ClaimResult, ...]
+
+
+@dataclass(frozen=True)
+class ClaimsReport:
+    """What a results folder says of a study's claims."""
+
+    study: str
+    source: str
+    reading: str
+    evidence: BodyOfRuns
+    """The runs at the study's own full settings on the canonical data: only their verdicts count."""
+    apart: tuple[BodyOfRuns, ...]
+    """The same rules applied to other runs of the same problems. No evidence."""
+    warnings: tuple[str, ...]
+
+
+def decide_claims(
+    results: Results,
+    study: Study,
+    files: Mapping[str, ProblemFile] | None = None,
+    *,
+    only: Sequence[str] = (),
+) -> ClaimsReport:
+    """Decide a study's claims on the runs of a results folder.
+
+    Args:
+        results: an opened results folder; it may be empty.
+        study: the study.
+        files: its problem files, by the names it uses; read if None.
+        only: ids of claims; none means all.
+
+    Raises:
+        UserError: there is no such claim, a problem file is not valid, or a table is damaged.
+    """
+    claims = [study.claim(name) for name in dict.fromkeys(only)] or list(study.claims)
+    deciding = {
+        claim.id: tuple(each.id for each in study.experiments if claim.id in each.claims) for claim in study.claims
+    }
+    evidence, apart = bodies_of_runs(results, study, study_problem_files(study) if files is None else files)
+    return ClaimsReport(
+        study=study.name,
+        source=study.source,
+        reading=study.reading,
+        evidence=_decided(results, evidence, claims, deciding),
+        apart=tuple(_decided(results, body, claims, deciding) for body in apart),
+        warnings=results.warnings,
+    )
+
+
+def _decided(
+    results: Results, body: Body, claims: Sequence[Claim], deciding: Mapping[str, tuple[str, ...]]
+) -> BodyOfRuns:
+    reader = _Reader(results, body)
+    everything = [record for records in body.records.values() for record in records]
+    return BodyOfRuns(
+        label=body.label,
+        size=body.size,
+        runs=body.run_count,
+        data=data_used(everything),
+        claims=tuple(_claim_result(reader, claim, deciding[claim.id]) for claim in claims),
+    )
+
+
+def _claim_result(reader: _Reader, claim: Claim, experiments: tuple[str, ...]) -> ClaimResult:
+    parts = tuple(_part_result(reader, part) for part in claim.parts)
+    verdict = combined([part.decision.verdict for part in parts])
+    with_data = [part for part in parts if part.decision.verdict is not Verdict.NO_DATA]
+    used = [record for part in parts for record in reader.records(part.run_ids)]
+    devices = tuple(sorted({record.device for record in used}))
+    notes = []
+    if not parts:
+        notes.append(claim.remark)
+    if with_data and len(with_data) < len(parts):
+        notes.append(f"{len(parts) - len(with_data)} of {len(parts)} parts have no data")
+    if len(devices) > 1:
+        notes.append(f"mixes kinds of device: {', '.join(devices)}")
+    return ClaimResult(
+        claim=claim,
+        verdict=verdict,
+        parts=parts,
+        deciding=next((part for part in with_data if part.decision.verdict is verdict), next(iter(with_data), None)),
+        seeds=min((len(part.seeds) for part in with_data), default=0),
+        data=data_used(used),
+        devices=devices,
+        notes=tuple(notes),
+        experiments=experiments,
+    )
+
+
+def _part_result(reader: _Reader, part: Part) -> PartResult:
+    runs = {run: reader.body.find(run) for run in runs_of(part)}
+    missing = tuple(run for run, found in runs.items() if not found)
+    seeds = tuple(sorted(set.intersection(*(set(found) for found in runs.values()))))
+    records = [found[seed] for found in runs.values() for seed in seeds]
+    run_ids = tuple(dict.fromkeys(record.identity.run_id for record in records))
+    if missing:
+        return PartResult(part, Decision(Verdict.NO_DATA), (), (), missing, ())
+    if not seeds:
+        return PartResult(part, Decision(Verdict.UNDECIDED, says="no seed in common"), (), (), (), ())
+    sides, decision = _applied(reader, part, seeds)
+    return PartResult(part, decision, seeds, sides, (), run_ids)
+
+
+def _applied(reader: _Reader, part: Part, seeds: tuple[int, ...]) -> tuple[tuple[Side, ...], Decision]:
+    """A part's rule, applied to the runs of these seeds."""
+    sides: tuple[Side, ...]
+    match part:
+        case Greater() | NotGreater() | Similar():
+            a, b = (reader.curve_side(name, run, part.measure, seeds) for name, run in (("a", part.a), ("b", part.b)))
+            sides = (a, b)
+            decision = _COMPARISONS[part.rule](a.values, b.values, curve_rules.DELTA[part.measure])
+        case MostOfGain():
+            named = (("none", part.none), ("part", part.part), ("whole", part.whole))
+            sides = tuple(reader.curve_side(name, run, part.measure, seeds) for name, run in named)
+            none, some, whole = (side.values for side in sides)
+            decision = curve_rules.most_of_the_gain(none, some, whole, curve_rules.DELTA[part.measure])
+        case Fails() | Trains():
+            sides = (reader.curve_side("run", part.run, "final accuracy", seeds),)
+            decide = curve_rules.fails_to_train if isinstance(part, Fails) else curve_rules.trains
+            decision = decide(sides[0].values, reader.body.classes(part.run.problem))
+        case Share():
+            sides = (reader.share_side(part, seeds),)
+            decision = parameter_rules.at_least_or_below(sides[0].values, part.at_least, part.below)
+        case Ratio():
+            above = reader.quantity_side("numerator", part.numerator, seeds)
+            under = reader.quantity_side("denominator", part.denominator, seeds)
+            sides = (above, under)
+            decision = parameter_rules.ratio(above.values, under.values, part)
+        case Exceeds():
+            first, second = (reader.quantity_side(name, q, seeds) for name, q in (("a", part.a), ("b", part.b)))
+            sides = (first, second)
+            decision = parameter_rules.exceeds(first.values, second.values)
+        case Monotonic():
+            values, sides = reader.monotonic(part, seeds)
+            decision = parameter_rules.more_than(values, part.more_than)
+    return sides, decision
+
+
+_COMPARISONS = {
+    "greater": curve_rules.greater,
+    "not greater": curve_rules.not_greater,
+    "similar": curve_rules.similar,
+}
+
+
+class _Reader:
+    """What the rules need of a body of runs, read once."""
+
+    def __init__(self, results: Results, body: Body) -> None:
+        self.body = body
+        self._results = results
+        self._trajectories = TrajectoryReader(results)
+        self._curves: dict[str, CurveMeasures] = {}
+
+    def records(self, run_ids: Sequence[str]) -> list[RunRecord]:
+        """The records of these runs."""
+        return [self._by_id[run_id] for run_id in run_ids]
+
+    def curve_side(self, name: str, run: Run, measure: Measure, seeds: Sequence[int]) -> Side:
+        """A measure of a run's training curve, for each seed."""
+        found = self.body.find(run)
+        return Side(name, run, {seed: _measure(self._curve(found[seed]), measure) for seed in seeds})
+
+    def quantity_side(self, name: str, quantity: Quantity, seeds: Sequence[int]) -> Side:
+        """A number of γ or β of a run, for each seed."""
+        values = self._each(
+            quantity,
+            seeds,
+            lambda record: parameter_rules.statistic(
+                self._channels(record, quantity.problem, quantity.parameter, quantity.at),
+                quantity.parameter,
+                quantity.slots,
+                quantity.statistic,
+            ),
+        )
+        return Side(name, quantity, values)
+
+    def share_side(self, part: Share, seeds: Sequence[int]) -> Side:
+        """The share of channels that meet a part's condition, for each seed."""
+        values = self._each(
+            part.run,
+            seeds,
+            lambda record: parameter_rules.share(
+                self._channels(record, part.run.problem, part.parameter, "end"), part.slots, part.condition, part.band
+            ),
+        )
+        return Side("run", part.run, values)
+
+    def monotonic(self, part: Monotonic, seeds: Sequence[int]) -> tuple[Values, tuple[Side, ...]]:
+        """The share of monotonic trajectories, for each seed over all the runs together, and run by run."""
+        counts: dict[Run, Mapping[int, tuple[int, int] | None]] = {}
+        for run in part.pooled:
+            read = partial(self._trajectories.monotonic, slots=self.body.slots(run.problem), parameter=part.parameter)
+            counts[run] = self._each(run, seeds, read)
+        sides = tuple(
+            Side("run", run, {seed: None if each is None else each[0] / each[1] for seed, each in own.items()})
+            for run, own in counts.items()
+        )
+        pooled: dict[int, float | None] = {}
+        for seed in seeds:
+            each_run = [own[seed] for own in counts.values()]
+            good = [each for each in each_run if each is not None]
+            whole = sum(number for _, number in good)
+            pooled[seed] = sum(count for count, _ in good) / whole if len(good) == len(each_run) else None
+        return pooled, sides
+
+    def _each(self, run: Run, seeds: Sequence[int], number: Callable[[RunRecord], Found]) -> dict[int, Found | None]:
+        """A number of the run in each seed; None where it diverged: its last snapshot is not an end of training."""
+        found = self.body.find(run)
+        return {seed: None if found[seed].status == "diverged" else number(found[seed]) for seed in seeds}
+
+    def _channels(self, record: RunRecord, problem: str, parameter: Parameter, at: str) -> parameter_rules.Channels:
+        ends = self._trajectories.ends(record, self.body.slots(problem), parameter)
+        return ends.end if at == "end" else ends.tenth
+
+    @cached_property
+    def _by_id(self) -> dict[str, RunRecord]:
+        return {record.identity.run_id: record for records in self.body.records.values() for record in records}
+
+    def _curve(self, record: RunRecord) -> CurveMeasures:
+        run_id = record.identity.run_id
+        if run_id not in self._curves:
+            columns = ["epoch", "step", "split", "loss", "accuracy"]
+            rows = self._results.curves(run_id=run_id, split=TRAINING_SPLIT, statistics=STATISTICS, columns=columns)
+            diverged = record.status == "diverged"
+            self._curves[run_id] = measure_curve(rows, epochs=record.epochs, diverged=diverged)
+        return self._curves[run_id]
+
+
+def _measure(measures: CurveMeasures, measure: Measure) -> float | None:
+    """The measure, None where the run has none: it diverged, or its loss is not finite."""
+    value = {
+        "final accuracy": measures.final_train_accuracy,
+        "early accuracy": measures.early_train_accuracy,
+        "final loss": measures.final_train_loss,
+    }[measure]
+    return value if value is not None and math.isfinite(value) else None

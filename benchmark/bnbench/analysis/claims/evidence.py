@@ -1,0 +1,192 @@
+"""Which recorded runs count: those at the study's own full settings, on the canonical data. The others stand apart.
+
+A run counts by what it was, not by what it is called: its setting must be the one the study would run, its variant the
+one of the table. Everything else that goes by the name of one of the study's problems (tiny, shortened, overridden,
+other images) is sorted into bodies of its own, to which the same rules are applied, and which are no evidence.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from bnbench.analysis.frames import Results, RunRecord
+from bnbench.architecture import ARCHITECTURES, slot_names
+from bnbench.claim import Run
+from bnbench.data.dataset import DATASETS
+from bnbench.placement import parse_placement
+from bnbench.plan import DataFacts, canonical_json, expand_grid
+from bnbench.problem import Problem, ProblemFile, Size
+from bnbench.study import Study, study_problems
+from bnbench.variant import VARIANTS
+
+FINGERPRINT_DIGITS = 12
+"""Of a data fingerprint, where people read it."""
+
+
+@dataclass(frozen=True)
+class DataUsed:
+    """The data that runs were trained on."""
+
+    dataset: str
+    fingerprint: str | None
+    canonical: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """Runs that may be looked at together: at most one setting for each problem."""
+
+    label: str
+    """What tells them from the study's own full runs; empty for those."""
+    size: Size
+    problems: Mapping[str, Problem]
+    """By the names that the study uses."""
+    records: Mapping[str, tuple[RunRecord, ...]]
+    """The runs of each problem, by the same names."""
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether these are runs at the study's own full settings on the canonical data."""
+        return not self.label
+
+    @property
+    def run_count(self) -> int:
+        """How many runs there are, each once."""
+        return len({record.identity.run_id for records in self.records.values() for record in records})
+
+    def classes(self, problem: str) -> int:
+        """C, the number of classes of a problem's data."""
+        return DATASETS.get(self.problems[problem].dataset).classes
+
+    def slots(self, problem: str) -> list[str]:
+        """The slots of a problem's network."""
+        layers = ARCHITECTURES.get(self.problems[problem].architecture).layers(
+            self.classes(problem), self.problems[problem].width
+        )
+        return slot_names(layers)
+
+    def find(self, run: Run) -> dict[int, RunRecord]:
+        """The recorded runs that a claim means, by seed."""
+        slots = self.slots(run.problem)
+        variant = VARIANTS.get(run.variant)
+        mask = parse_placement(run.placement, slots) if variant.alters_slots else "0" * len(slots)
+        rate = self.problems[run.problem].training.learning_rate * run.lr_factor
+        return dict(self._index[run.problem].get((canonical_json(variant.row()), mask, rate), {}))
+
+    @cached_property
+    def _index(self) -> dict[str, dict[tuple[str, str, float], dict[int, RunRecord]]]:
+        index: dict[str, dict[tuple[str, str, float], dict[int, RunRecord]]] = {}
+        for problem in self.problems:
+            own = index.setdefault(problem, {})
+            for record in self.records.get(problem, ()):
+                who = record.identity
+                own.setdefault((record.variant_row, who.mask, who.learning_rate), {})[who.seed] = record
+        return index
+
+
+def bodies_of_runs(results: Results, study: Study, files: Mapping[str, ProblemFile]) -> tuple[Body, tuple[Body, ...]]:
+    """The evidence, which may be empty, and the other bodies of runs of the study's problems, the largest first.
+
+    Args:
+        results: an opened results folder.
+        study: whose problems and settings.
+        files: the study's problem files, by the names it uses.
+
+    Raises:
+        UserError: a problem's file does not fit the study's overrides.
+    """
+    ended = [record for record in results.records if record.readable]
+    full = study_problems(study, files, "full")
+    tiny = study_problems(study, files, "tiny") if all(file.has_tiny for file in files.values()) else {}
+    # Setting to what it is: (size, canonical data), and which of the study's problems it belongs to.
+    known: dict[str, tuple[Size, bool]] = {}
+    owners: dict[str, list[str]] = {}
+    sizes: tuple[tuple[Size, Mapping[str, Problem]], ...] = (("full", full), ("tiny", tiny))
+    for size, problems in sizes:
+        for name, problem in problems.items():
+            for data in _data_of(ended, problem.dataset):
+                setting = _setting(problem, data)
+                known[setting] = (size, data.canonical is True)
+                owners.setdefault(setting, []).append(name)
+    groups: dict[tuple[str, Size], dict[str, list[RunRecord]]] = {}
+    names = {problem.name: name for name, problem in full.items()}
+    for record in ended:
+        setting = record.identity.setting_id
+        if setting in known:
+            size, canonical = known[setting]
+            label = _label(size, (), canonical)
+        elif record.identity.problem in names:
+            size = "tiny" if record.identity.size == "tiny" else "full"
+            label = _label(size, _changes(record), record.canonical_data is True)
+        else:
+            continue
+        for name in owners.get(setting, [names.get(record.identity.problem, "")]):
+            groups.setdefault((label, size), {}).setdefault(name, []).append(record)
+    bodies = [
+        Body((label + more).strip(), size, full if size == "full" else tiny or full, part)
+        for (label, size), by_problem in groups.items()
+        for more, part in _one_data_each(by_problem)
+    ]
+    evidence = next((body for body in bodies if body.is_evidence), Body("", "full", full, {}))
+    apart = sorted((body for body in bodies if body is not evidence), key=lambda body: (-body.run_count, body.label))
+    return evidence, tuple(apart)
+
+
+def data_used(records: Iterable[RunRecord]) -> tuple[DataUsed, ...]:
+    """The data behind some runs, each once, sorted."""
+    found = {DataUsed(r.dataset, r.fingerprint, r.canonical_data is True) for r in records}
+    return tuple(sorted(found, key=lambda each: (each.dataset, each.fingerprint or "")))
+
+
+def _data_of(records: Iterable[RunRecord], dataset: str) -> list[DataFacts]:
+    """Every version of a data set that a run was trained on."""
+    found = {(r.fingerprint, r.canonical_data) for r in records if r.dataset == dataset and r.fingerprint is not None}
+    if not found:
+        return []
+    row = DATASETS.get(dataset)
+    return [
+        DataFacts(dataset, row.classes, row.channels, fingerprint, canonical)
+        for fingerprint, canonical in sorted(found, key=str)
+    ]
+
+
+def _setting(problem: Problem, data: DataFacts) -> str:
+    (spec,) = expand_grid(problem, data, [VARIANTS.get("vanilla")], seeds=[0])
+    return spec.setting_id
+
+
+def _label(size: Size, changes: tuple[str, ...], canonical: bool) -> str:
+    said = ["tiny"] if size == "tiny" else []
+    said += changes
+    if not canonical:
+        said.append("not the canonical data")
+    return ", ".join(said)
+
+
+def _changes(record: RunRecord) -> tuple[str, ...]:
+    """How a run's setting differs from the study's, as far as that is known."""
+    if record.overrides is None:
+        return (f"setting {record.identity.setting_id}",)
+    return record.overrides or ("at the problem file's own settings",)
+
+
+def _one_data_each(by_problem: Mapping[str, list[RunRecord]]) -> list[tuple[str, dict[str, tuple[RunRecord, ...]]]]:
+    """The runs of each problem, apart for each version of the data; what to add to a label where there are several."""
+    prints: dict[str, list[str]] = {}
+    for record in itertools.chain.from_iterable(by_problem.values()):
+        of_dataset = prints.setdefault(record.dataset, [])
+        if (record.fingerprint or "") not in of_dataset:
+            of_dataset.append(record.fingerprint or "")
+    parts = []
+    for chosen in itertools.product(*(sorted(each) for each in prints.values())):
+        version = dict(zip(prints, chosen, strict=True))
+        several = [f"{name} {fp[:FINGERPRINT_DIGITS]}" for name, fp in version.items() if len(prints[name]) > 1]
+        own = {
+            problem: tuple(record for record in records if version[record.dataset] == (record.fingerprint or ""))
+            for problem, records in by_problem.items()
+        }
+        parts.append((f" ({', '.join(several)})" if several else "", own))
+    return parts

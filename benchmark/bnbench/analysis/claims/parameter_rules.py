@@ -1,0 +1,149 @@
+"""The rules about γ and β, as pure functions of channel values.
+
+A number is taken of each run, over the channels of its slots pooled; the runs' numbers are averaged over the seeds; the
+average is compared with the level that the claim names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import mean as exact_mean
+
+import numpy as np
+import numpy.typing as npt
+
+from bnbench.analysis.activity import NEUTRAL
+from bnbench.analysis.claims.verdict import Decision, Verdict
+from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
+from bnbench.claim import Condition, Parameter, Ratio, Slots, Statistic
+
+Channels = Sequence[npt.NDArray[np.float32]]
+"""The values of one parameter of one run at one moment: an array of channels for each slot with a BatchNorm, in
+order."""
+Values = Mapping[int, float | None]
+"""Seed to a run's number; None where the run diverged, or has no such slot."""
+
+
+def pooled(channels: Channels, slots: Slots) -> npt.NDArray[np.float64] | None:
+    """The channels of some of the slots, one after the other; None where the run has no such slot.
+
+    None, too, where a value is not finite: what such a run's channels come to is no number.
+    """
+    chosen = {
+        "all": channels,
+        "first": channels[:1],
+        "intermediate": channels[1:-1],
+        "last": channels[-1:],
+        "others": channels[:-1],
+    }[slots]
+    values = np.concatenate(chosen).astype(np.float64) if len(chosen) else None
+    return values if values is not None and bool(np.isfinite(values).all()) else None
+
+
+def statistic(channels: Channels, parameter: Parameter, slots: Slots, which: Statistic) -> float | None:
+    """One number of one run; None where the run has no such slot.
+
+    `activity` is A: the mean of |γ - 1| or |β|.
+    """
+    values = pooled(channels, slots)
+    if values is None:
+        return None
+    low, high = float(values.min()), float(values.max())
+    match which:
+        case "activity":
+            return float(np.abs(values - NEUTRAL[parameter]).mean())
+        case "positive extreme":
+            return max(0.0, high)
+        case "negative extreme":
+            return max(0.0, -low)
+        case "range":
+            return high - low
+        case "mid-range":
+            return (high + low) / 2
+
+
+def share(channels: Channels, slots: Slots, condition: Condition, band: float) -> float | None:
+    """The share of the slots' channels that meet a condition; None where the run has no such slot.
+
+    Args:
+        channels: all of the run's, whose largest |value| the band is a share of.
+        slots: those that are counted.
+        condition: what is counted.
+        band: as a share of the run's largest |value|.
+    """
+    values = pooled(channels, slots)
+    everything = pooled(channels, "all")
+    if values is None or everything is None:
+        return None
+    edge = band * float(np.abs(everything).max())
+    counted = {
+        "> 0": values > 0,
+        "> 1": values > 1,
+        "> +band": values > edge,
+        "< -band": values < -edge,
+        "<= +band": values <= edge,
+    }[condition]
+    return float(counted.mean())
+
+
+def at_least_or_below(values: Values, at_least: float | None, below: float | None) -> Decision:
+    """The mean over seeds reaches one level, and stays below another, where they are given."""
+    mean, says = _mean(values)
+    if mean is None:
+        return Decision(Verdict.UNDECIDED, says=says)
+    return _decided((at_least is None or mean >= at_least) and (below is None or mean < below), mean, says)
+
+
+def more_than(values: Values, level: float) -> Decision:
+    """The mean over seeds is more than a level."""
+    mean, says = _mean(values)
+    return Decision(Verdict.UNDECIDED, says=says) if mean is None else _decided(mean > level, mean, says)
+
+
+def exceeds(a: Values, b: Values) -> Decision:
+    """The mean over seeds of a is larger than that of b."""
+    mean_a, mean_b, says = _means(a, b)
+    if mean_a is None or mean_b is None:
+        return Decision(Verdict.UNDECIDED, says=says)
+    return _decided(mean_a > mean_b, mean_a - mean_b, says)
+
+
+def ratio(numerator: Values, denominator: Values, bounds: Ratio) -> Decision:
+    """The ratio of the means over seeds lies within its bounds; undecided where the denominator is 0."""
+    above, under, says = _means(numerator, denominator)
+    if above is None or under is None:
+        return Decision(Verdict.UNDECIDED, says=says)
+    if under == 0:
+        return Decision(Verdict.UNDECIDED, says="nothing to compare with: the denominator is 0")
+    value = above / under
+    good = (
+        (bounds.at_least is None or value >= bounds.at_least)
+        and (bounds.at_most is None or value <= bounds.at_most)
+        and (bounds.below is None or value < bounds.below)
+    )
+    return _decided(good, value, says)
+
+
+def _means(a: Values, b: Values) -> tuple[float | None, float | None, str | None]:
+    """The means over the seeds that both have, and why they do not suffice for a decision."""
+    seeds = a.keys() & b.keys()
+    (mean_a, says_a), (mean_b, says_b) = (_mean({seed: side[seed] for seed in seeds}) for side in (a, b))
+    return mean_a, mean_b, says_a or says_b
+
+
+def _mean(values: Values) -> tuple[float | None, str | None]:
+    """The mean over seeds, None where a seed has no value; and why it does not suffice for a decision."""
+    present = [value for value in values.values() if value is not None]
+    missing = len(values) - len(present)
+    if missing or not values:
+        return None, f"{missing} of {len(values)} seeds without a value: diverged, not finite, or no such slot"
+    if len(values) >= SEEDS_FOR_INTERVAL:
+        return exact_mean(present), None
+    plural = "" if len(values) == 1 else "s"
+    return exact_mean(present), f"{len(values)} seed{plural}: a decision needs {SEEDS_FOR_INTERVAL}"
+
+
+def _decided(good: bool, effect: float, says: str | None) -> Decision:
+    if says is not None:
+        return Decision(Verdict.UNDECIDED, effect, says=says)
+    return Decision(Verdict.HOLDS if good else Verdict.REFUTED, effect)

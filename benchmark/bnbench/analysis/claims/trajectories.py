@@ -1,0 +1,80 @@
+"""What the rules need of the γ and β of a run, one trajectory in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bnbench.analysis.activity import EARLY_SHARE, monotonic
+from bnbench.analysis.claims.parameter_rules import Channels
+from bnbench.analysis.frames import AffineFilters, Results, RunRecord
+from bnbench.claim import Parameter
+from bnbench.placement import masked_slots
+
+
+@dataclass(frozen=True, eq=False)
+class Ends:
+    """A parameter at two moments of a run, slot by slot."""
+
+    end: Channels
+    """At the last snapshot."""
+    tenth: Channels
+    """At the last snapshot within the first tenth of the steps."""
+
+
+class TrajectoryReader:
+    """Reads each run's parameters once, however many rules ask for them."""
+
+    def __init__(self, results: Results) -> None:
+        """A reader of these results."""
+        self._results = results
+        self._ends: dict[tuple[str, Parameter], Ends] = {}
+        self._monotonic: dict[tuple[str, Parameter], tuple[int, int]] = {}
+
+    def ends(self, record: RunRecord, slots: Sequence[str], parameter: Parameter) -> Ends:
+        """The last snapshot and the one after a tenth of the steps, of every slot that carries a BatchNorm.
+
+        Only these rows are kept of what is read.
+
+        Raises:
+            UserError: a table is damaged, or the run has no such parameter.
+        """
+        key = (record.identity.run_id, parameter)
+        if key not in self._ends:
+            pairs = [self._two_rows(*key, slot) for slot in masked_slots(record.identity.mask, slots)]
+            self._ends[key] = Ends([end for _, end in pairs], [tenth for tenth, _ in pairs])
+        return self._ends[key]
+
+    def monotonic(self, record: RunRecord, slots: Sequence[str], parameter: Parameter) -> tuple[int, int]:
+        """How many of a run's trajectories are monotonic, and how many there are: one for each channel.
+
+        Raises:
+            UserError: a table is damaged, or the run has no such parameter.
+        """
+        key = (record.identity.run_id, parameter)
+        if key not in self._monotonic:
+            good = total = 0
+            for slot in masked_slots(record.identity.mask, slots):
+                trajectory = self._results.trajectory(key[0], slot, parameter)
+                good += int(monotonic(trajectory.steps, trajectory.values).sum())
+                total += trajectory.values.shape[1]
+            self._monotonic[key] = (good, total)
+        return self._monotonic[key]
+
+    def _two_rows(
+        self, run_id: str, parameter: Parameter, slot: str
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        where: AffineFilters = {"run_id": run_id, "parameter": parameter, "slot": slot}
+        steps = self._results.affine(columns=["step"], **where)["step"].to_numpy(np.int64)
+        if not len(steps):
+            # Says what the run has instead.
+            self._results.trajectory(run_id, slot, parameter)
+        early = int(steps[np.searchsorted(steps, steps[0] + EARLY_SHARE * (steps[-1] - steps[0]), side="right") - 1])
+        last = int(steps[-1])
+        where["step"] = [early, last]
+        rows = self._results.affine(columns=["step", "values"], **where)
+        by_step = {int(step): np.asarray(values) for step, values in zip(rows["step"], rows["values"], strict=True)}
+        return by_step[early], by_step[last]

@@ -1,0 +1,317 @@
+"""Reference results on disk: five seeds of a problem at one size, compact, with where they come from.
+
+    results/reference/tiny/digits_mlp/curves.parquet     every evaluation of every run
+                                      steps.parquet      the batch losses that a check looks at
+                                      reference.json     which runs, their digests, their provenance
+    results/reference/deepobs/                           what others published (`bnbench.analysis.reference.published`)
+
+A check compares with the runs themselves; bands over the seeds are computed from them when they are needed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
+
+from bnbench.analysis.frames import Results
+from bnbench.errors import UserError
+from bnbench.plan import RunIdentity, canonical_json
+from bnbench.problem import Size
+from bnbench.storage.digests import run_digests
+from bnbench.storage.document import RunDocument
+from bnbench.storage.files import atomic_file, reported
+from bnbench.storage.store import ResultStore
+
+REFERENCE_VERSION = 1
+DOCUMENT = "reference.json"
+CHECKED_STEPS = (0, 1, 5)
+"""The steps whose batch loss is compared closely: before the first update, after it, when every learned parameter has
+moved, and a little later. Then rounding takes over: a change of one weight by 1e-6 moves the batch loss by 3e-2 after
+20 updates."""
+
+_CURVE_COLUMNS = ["epoch", "split", "statistics", "loss", "accuracy"]
+_STEP_COLUMNS = ["step", "batch_loss"]
+_PER_RUN = ("variant", "mask", "seed", "placement", "problem", "size", "canonical_data")
+"""Fields of a specification that differ inside a setting, or are no part of it."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class ReferenceRun(_Strict):
+    """One stored run: who it is within its setting, how it ended, and the digests of its tables."""
+
+    variant: str
+    placement: str
+    mask: str
+    learning_rate: float
+    seed: int
+    status: Literal["finished", "diverged"]
+    diverged_at_step: int | None
+    digests: dict[str, str]
+    """SHA-256 of the measured values, by table (`bnbench.storage.digests`)."""
+
+
+class _Document(_Strict):
+    version: Literal[1]
+    problem: str
+    size: Size
+    setting_id: str
+    setting: dict[str, JsonValue]
+    """What the runs share, as in `run.json`."""
+    variants: dict[str, dict[str, JsonValue]]
+    """The rows of the variant table, by name."""
+    provenance: dict[str, JsonValue]
+    """The same for all runs: they were trained together."""
+    runs: tuple[ReferenceRun, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_tuple(cls, raw: Any) -> Any:  # noqa: ANN401 -- whatever the file holds
+        return {**raw, "runs": tuple(raw["runs"])} if isinstance(raw, dict) and "runs" in raw else raw
+
+
+@dataclass(frozen=True)
+class GroupKey:
+    """Runs that differ in their seed only."""
+
+    setting_id: str
+    variant_row: str
+    """Canonical JSON."""
+    mask: str
+    learning_rate: float
+
+    @classmethod
+    def of(cls, identity: RunIdentity, variant_row: str) -> Self:
+        """The group of a run."""
+        return cls(identity.setting_id, variant_row, identity.mask, identity.learning_rate)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The reference results of one problem at one size."""
+
+    folder: Path
+    problem: str
+    size: str
+    setting_id: str
+    setting: Mapping[str, JsonValue]
+    provenance: Mapping[str, JsonValue]
+    groups: Mapping[GroupKey, tuple[ReferenceRun, ...]]
+
+    @cached_property
+    def _curves(self) -> dict[tuple[str, str, float, int], pd.DataFrame]:
+        return _by_run(self.folder / "curves.parquet", _CURVE_COLUMNS)
+
+    @cached_property
+    def _steps(self) -> dict[tuple[str, str, float, int], pd.DataFrame]:
+        return _by_run(self.folder / "steps.parquet", _STEP_COLUMNS)
+
+    def curves(self, run: ReferenceRun) -> pd.DataFrame:
+        """Epoch, split, statistics, loss and accuracy of a stored run."""
+        return self._curves[_key(run)]
+
+    def batch_losses(self, run: ReferenceRun) -> pd.DataFrame:
+        """Step and batch loss of a stored run, at `CHECKED_STEPS`."""
+        return self._steps[_key(run)]
+
+    @property
+    def commit(self) -> str:
+        """The commit of the code that trained it, as far as it is known."""
+        source = self.provenance.get("source")
+        if not isinstance(source, dict):
+            return "an installed package"
+        changed = " with changes" if source.get("dirty") else ""
+        return f"commit {str(source.get('commit'))[:9]}{changed}"
+
+
+def read_references(folder: Path) -> list[Reference]:
+    """Every reference in a folder, sorted by size and problem; curves are read when they are asked for.
+
+    Raises:
+        UserError: one of them is damaged.
+    """
+    return [_read(path.parent) for path in sorted(folder.glob(f"*/*/{DOCUMENT}"))]
+
+
+def write_reference(folder: Path, results: Results, documents: Sequence[RunDocument]) -> Path:
+    """Store runs of one problem, size and setting as its reference; what was stored for it before is replaced.
+
+    Args:
+        folder: of all references.
+        results: where the runs are.
+        documents: the runs, finished or diverged, trained on one machine with the same versions.
+
+    Returns:
+        The folder of this reference.
+
+    Raises:
+        UserError: a run failed, the runs do not belong together, or the folder cannot be written.
+    """
+    identities = {record.identity.run_id: record.identity for record in results.records}
+    chosen = sorted((identities[document.run_id] for document in documents), key=_order)
+    by_id = {document.run_id: document for document in documents}
+    _require_one("problem", {identity.problem for identity in chosen})
+    _require_one("size", {identity.size for identity in chosen})
+    _require_one("setting", {identity.setting_id for identity in chosen})
+    _require_one("provenance", {canonical_json(_without_source(document.provenance)) for document in documents})
+    for document in documents:
+        if not document.is_result:
+            raise UserError(f"run {document.run_id} failed, so it cannot be a reference", hint=document.error)
+    first = by_id[chosen[0].run_id]
+    store = ResultStore(results.path)
+    text = json.dumps(
+        {
+            "version": REFERENCE_VERSION,
+            "problem": chosen[0].problem,
+            "size": chosen[0].size,
+            "setting_id": chosen[0].setting_id,
+            "setting": shared_setting(first.spec),
+            "variants": {each.variant: by_id[each.run_id].spec["variant"] for each in chosen},
+            "provenance": {**first.provenance, "source": _source(documents)},
+            "runs": [_stored(identity, by_id[identity.run_id], store) for identity in chosen],
+        },
+        indent=1,
+        sort_keys=True,
+        ensure_ascii=False,
+    )
+    target = folder / chosen[0].size / chosen[0].problem
+    run_ids = [identity.run_id for identity in chosen]
+    with reported(target):
+        if target.is_dir():
+            shutil.rmtree(target)
+        target.mkdir(parents=True)
+        _write(target / "curves.parquet", results.curves(run_id=run_ids), _CURVE_COLUMNS)
+        steps = results.steps(run_id=run_ids, step=CHECKED_STEPS)
+        _write(target / "steps.parquet", steps, _STEP_COLUMNS)
+        with atomic_file(target / DOCUMENT) as file:
+            file.write(f"{text}\n".encode())
+    return target
+
+
+def _without_source(provenance: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    return {key: value for key, value in provenance.items() if key != "source"}
+
+
+def _source(documents: Sequence[RunDocument]) -> JsonValue:
+    """The commit that all runs were made from; with changes, if it changed while they were made."""
+    sources = [document.provenance.get("source") for document in documents]
+    first = sources[0]
+    same = all(source == first for source in sources)
+    return {**first, "dirty": True} if isinstance(first, dict) and not same else first
+
+
+def shared_setting(spec: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """What a run's specification says of its setting: all that decides its numbers but variant, mask, rate and seed."""
+    shared = {key: value for key, value in spec.items() if key not in _PER_RUN}
+    training = shared["training"]
+    assert isinstance(training, dict)
+    shared["training"] = {key: value for key, value in training.items() if key != "learning_rate"}
+    return shared
+
+
+def setting_differences(recorded: Mapping[str, JsonValue], stored: Mapping[str, JsonValue]) -> list[str]:
+    """What two settings differ in, e.g. ["training.epochs = 2, not 3"]."""
+    ours, theirs = _flat("", dict(recorded)), _flat("", dict(stored))
+    return [
+        f"{key} = {ours.get(key, 'absent')}, not {theirs.get(key, 'absent')}"
+        for key in sorted(ours.keys() | theirs.keys())
+        if ours.get(key) != theirs.get(key)
+    ]
+
+
+def _flat(name: str, value: JsonValue) -> dict[str, JsonValue]:
+    if not isinstance(value, dict):
+        return {name: value}
+    prefix = f"{name}." if name else ""
+    return {key: each for part, below in value.items() for key, each in _flat(f"{prefix}{part}", below).items()}
+
+
+def _stored(identity: RunIdentity, document: RunDocument, store: ResultStore) -> dict[str, JsonValue]:
+    digests: dict[str, JsonValue] = dict(run_digests(store, identity.run_id))
+    return {
+        "variant": identity.variant,
+        "placement": identity.placement,
+        "mask": identity.mask,
+        "learning_rate": identity.learning_rate,
+        "seed": identity.seed,
+        "status": document.status,
+        "diverged_at_step": document.diverged_at_step,
+        "digests": digests,
+    }
+
+
+def _order(identity: RunIdentity) -> tuple[str, str, float, int]:
+    return identity.variant, identity.mask, identity.learning_rate, identity.seed
+
+
+def _require_one(what: str, found: Iterable[str]) -> None:
+    values = sorted(found)
+    if len(values) != 1:
+        raise UserError(
+            f"a reference is made of runs of one {what}, and these have {len(values)}",
+            hint="`bnbench reference update` trains what it needs anew.",
+        )
+
+
+def _write(path: Path, frame: pd.DataFrame, columns: list[str]) -> None:
+    who = ["variant", "mask", "learning_rate", "seed"]
+    table = pa.Table.from_pandas(frame[who + columns], preserve_index=False).replace_schema_metadata(None)
+    with atomic_file(path) as file:
+        pq.write_table(table, file, compression="zstd", compression_level=12, write_page_checksum=True)
+
+
+def _read(folder: Path) -> Reference:
+    path = folder / DOCUMENT
+    try:
+        document = _Document.model_validate(json.loads(path.read_bytes()))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"{path} does not describe reference results: {first}", hint=_AGAIN) from error
+    rows = {name: canonical_json(row) for name, row in document.variants.items()}
+    groups: dict[GroupKey, list[ReferenceRun]] = {}
+    for run in document.runs:
+        key = GroupKey(document.setting_id, rows[run.variant], run.mask, run.learning_rate)
+        groups.setdefault(key, []).append(run)
+    return Reference(
+        folder=folder,
+        problem=document.problem,
+        size=document.size,
+        setting_id=document.setting_id,
+        setting=document.setting,
+        provenance=document.provenance,
+        groups={key: tuple(runs) for key, runs in groups.items()},
+    )
+
+
+_AGAIN = "`bnbench reference update` writes it again."
+
+
+def _by_run(path: Path, columns: list[str]) -> dict[tuple[str, str, float, int], pd.DataFrame]:
+    try:
+        frame = pq.read_table(path, partitioning=None, page_checksum_verification=True).to_pandas()
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}", hint=_AGAIN) from error
+    who = frame.loc[:, ["variant", "mask", "learning_rate", "seed"]].drop_duplicates()
+    indexed = frame.set_index(list(who.columns)).sort_index(kind="stable")
+    return {
+        (str(variant), str(mask), float(rate), int(seed)): indexed.loc[(variant, mask, rate, seed), columns]
+        for variant, mask, rate, seed in who.itertuples(index=False)
+    }
+
+
+def _key(run: ReferenceRun) -> tuple[str, str, float, int]:
+    return run.variant, run.mask, run.learning_rate, run.seed

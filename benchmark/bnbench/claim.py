@@ -1,0 +1,259 @@
+"""Claims as data: what a study says of its runs, in parts that a fixed set of rules can decide (torch-free).
+
+A part names a rule, the runs it looks at, and the rule's parameters. `bnbench.analysis.claims` holds the rules
+themselves: what a part comes out as, given recorded runs.
+
+In a file, any value of a part may be a list: the part then stands for one part for each value, and for each combination
+where there are several. What stands at the part's own level (`problem`, `placement`, `lr_factor`, `variant`, and for γ
+and β `parameter`, `slots`, `statistic`, `at`) holds for each of the runs it names; a run may be given by its variant
+alone:
+
+    rule = "greater"
+    measure = "final accuracy"
+    problem = "cifar10_3c3d"
+    lr_factor = [0.1, 10.0]
+    a = ["bn", "bn_gamma_beta"]     # four parts: each of these two, at each of two learning rates,
+    b = "vanilla"                   # against vanilla at the same learning rate
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Measure = Literal["final accuracy", "early accuracy", "final loss"]
+"""Of a run's training curve (`train_eval`, running statistics): means over the last, or the first, tenth of the
+epochs."""
+Parameter = Literal["gamma", "beta"]
+Slots = Literal["all", "first", "intermediate", "last", "others"]
+"""Of the slots that carry a BatchNorm: all; the first; those between the first and the last; the last; all but the
+last."""
+Statistic = Literal["activity", "positive extreme", "negative extreme", "range", "mid-range"]
+"""Over the channels of the slots: mean |γ - 1| or mean |β|; max(0, largest); max(0, -smallest); largest - smallest;
+their mean."""
+Condition = Literal["> 0", "> 1", "> +band", "< -band", "<= +band"]
+"""What a channel's value is counted for; the band is a share of the largest |value| of the run."""
+Moment = Literal["end", "tenth"]
+"""The last snapshot, or the last one within the first tenth of the steps."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _to_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Run(_Strict):
+    """One run a seed: which of the study's runs a part looks at."""
+
+    problem: str
+    variant: str
+    placement: str = "hidden"
+    lr_factor: Annotated[float, Field(gt=0)] = 1.0
+
+
+class Quantity(Run):
+    """A number that the γ or the β of a run give: a statistic over the channels of some slots."""
+
+    parameter: Parameter
+    statistic: Statistic
+    slots: Slots = "all"
+    at: Moment = "end"
+
+
+class Greater(_Strict):
+    """a > b: holds if the interval of a - b lies above 0, is refuted if it lies below δ."""
+
+    rule: Literal["greater"]
+    measure: Measure
+    a: Run
+    b: Run
+
+
+class NotGreater(_Strict):
+    """Not a > b: refuted where that holds, holds where that is refuted."""
+
+    rule: Literal["not greater"]
+    measure: Measure
+    a: Run
+    b: Run
+
+
+class Similar(_Strict):
+    """a ~ b: holds if the interval of a - b lies inside ±δ, is refuted if it lies outside."""
+
+    rule: Literal["similar"]
+    measure: Measure
+    a: Run
+    b: Run
+
+
+class MostOfGain(_Strict):
+    """part - none > whole - part, decided as a > b on the differences inside each seed."""
+
+    rule: Literal["most of the gain"]
+    measure: Measure
+    none: Run
+    part: Run
+    whole: Run
+
+
+class Fails(_Strict):
+    """Fails to train: diverged, or final accuracy < 2 / C, in every seed."""
+
+    rule: Literal["fails to train"]
+    run: Run
+
+
+class Trains(_Strict):
+    """Trains: holds if no seed diverged or stayed below 2 / C; refuted where the run fails to train."""
+
+    rule: Literal["trains"]
+    run: Run
+
+
+class Share(_Strict):
+    """The share of channels, pooled over the slots, that meet a condition: at least, or below, a level."""
+
+    rule: Literal["share"]
+    run: Run
+    parameter: Parameter
+    slots: Slots
+    condition: Condition
+    band: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """As a share of the largest |value| of the parameter in the run."""
+    at_least: Annotated[float, Field(ge=0, le=1)] | None = None
+    below: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class Ratio(_Strict):
+    """numerator / denominator within bounds: `at_least`, `at_most`, or strictly `below`."""
+
+    rule: Literal["ratio"]
+    numerator: Quantity
+    denominator: Quantity
+    at_least: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+
+class Exceeds(_Strict):
+    """a is the larger of two numbers of γ or β."""
+
+    rule: Literal["exceeds"]
+    a: Quantity
+    b: Quantity
+
+
+class Monotonic(_Strict):
+    """The share of monotonic trajectories, pooled over runs: more than a level."""
+
+    rule: Literal["monotonic"]
+    parameter: Parameter
+    pooled: Annotated[tuple[Run, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
+    more_than: Annotated[float, Field(ge=0, lt=1)]
+
+
+Part = Annotated[
+    Greater | NotGreater | Similar | MostOfGain | Fails | Trains | Share | Ratio | Exceeds | Monotonic,
+    Field(discriminator="rule"),
+]
+RULES: tuple[str, ...] = tuple(
+    get_args(model.model_fields["rule"].annotation)[0] for model in get_args(get_args(Part)[0])
+)
+"""The names of the rules."""
+
+
+class Claim(_Strict):
+    """A statement of a study, and what it comes to: all parts must hold, one that is refuted refutes it."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]
+    figure: str
+    """The figure or section that makes it."""
+    text: str
+    parts: Annotated[tuple[Part, ...], BeforeValidator(_to_tuple)] = ()
+    """None: no run of the study can decide it."""
+    remark: str = ""
+    """How the words were read where they leave a choice, or why there are no parts."""
+
+
+def runs_of(part: Part) -> tuple[Run, ...]:
+    """The runs that a part looks at, each once."""
+    found: dict[Run, None] = {}
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, Run):
+                plain = Run(
+                    problem=each.problem, variant=each.variant, placement=each.placement, lr_factor=each.lr_factor
+                )
+                found[plain] = None
+    return tuple(found)
+
+
+# --- a part as it stands in a file ------------------------------------------------------------------------------
+
+_RUN_KEYS = tuple(Run.model_fields)
+_QUANTITY_KEYS = tuple(Quantity.model_fields)
+_INNER: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # rule: (the runs or quantities it names, the keys each may take from the part's own level)
+    "greater": (("a", "b"), _RUN_KEYS),
+    "not greater": (("a", "b"), _RUN_KEYS),
+    "similar": (("a", "b"), _RUN_KEYS),
+    "most of the gain": (("none", "part", "whole"), _RUN_KEYS),
+    "fails to train": (("run",), _RUN_KEYS),
+    "trains": (("run",), _RUN_KEYS),
+    "share": (("run",), _RUN_KEYS),
+    "ratio": (("numerator", "denominator"), _QUANTITY_KEYS),
+    "exceeds": (("a", "b"), _QUANTITY_KEYS),
+    "monotonic": ((), ()),
+}
+
+
+def expand_part(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The parts that one table of a file stands for, lists multiplied out, every run named in full.
+
+    What is not understood is left as it is, for the model to refuse.
+    """
+    table = dict(raw)
+    among = table.pop("among", None)
+    pairs: list[dict[str, Any]] = [{}]
+    if isinstance(among, Sequence) and not isinstance(among, str):
+        pairs = [{"a": a, "b": b} for a, b in itertools.combinations(among, 2)]
+    elif among is not None:
+        pairs = [{"among": among}]
+    pooled = table.pop("pooled", None)
+    if isinstance(pooled, list):
+        table["pooled"] = tuple(run for each in pooled for run in _combinations(each))
+    return [_with_inner(flat) for pair in pairs for flat in _combinations({**table, **pair})]
+
+
+def _combinations(value: Any) -> Iterator[Any]:  # noqa: ANN401 -- anything that TOML can say
+    """Every combination of the listed values, nested tables included, in the order of the lists."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _combinations(each)
+    elif isinstance(value, dict):
+        choices = [list(_combinations(each)) for each in value.values()]
+        for chosen in itertools.product(*choices):
+            yield dict(zip(value, chosen, strict=True))
+    else:
+        yield value
+
+
+def _with_inner(part: dict[str, Any]) -> dict[str, Any]:
+    """A part whose runs carry what the part's own level says of them."""
+    inner, inherited = _INNER.get(str(part.get("rule")), ((), ()))
+    shared = {key: part[key] for key in inherited if key in part}
+    own = {key: value for key, value in part.items() if key not in shared}
+    for name in inner:
+        value = own.get(name, {})
+        if isinstance(value, str):
+            value = {"variant": value}
+        own[name] = {**shared, **value} if isinstance(value, dict) else value
+    return own

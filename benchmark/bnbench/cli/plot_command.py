@@ -1,0 +1,212 @@
+"""`bnbench plot`: figures from the recorded runs, by the founding study's numbers or by content."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bnbench.cli.options import results_option
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bnbench.analysis.frames import Results
+    from bnbench.report.catalogue import StudyFigure
+    from bnbench.report.content import Kind
+    from bnbench.report.export import Drawing, Format
+    from bnbench.report.groups import RunGroup
+    from bnbench.report.page import Page
+
+DEFAULT_OUTPUT = Path("figures")
+
+
+@click.command("plot")
+@click.option("--figure", "numbers", multiple=True, metavar="N", help="A figure of the thesis: 4.6, 4.1a. Repeatable.")
+@click.option("--study", default="thesis", show_default=True, help="The study whose figures are meant.")
+@click.option("--kind", "kinds", multiple=True, metavar="KIND", help="A figure by content; see --list. Repeatable.")
+@click.option("--all", "everything", is_flag=True, help="Every figure and every kind that there are runs for.")
+@click.option(
+    "--list", "listing", is_flag=True, help="List figures and kinds, and what there is of each; draw nothing."
+)
+@click.option("--problem", "problems", multiple=True, help="For --kind: only this problem. Repeatable.")
+@click.option("--placement", "placements", multiple=True, help="For --kind: only this placement. Repeatable.")
+@click.option("--lr-factor", "factors", type=float, multiple=True, help="For --kind: only this factor. Repeatable.")
+@click.option("--setting", "settings", multiple=True, help="For --kind: only this setting, as in status. Repeatable.")
+@click.option("--seed", type=int, help="Whose γ and β to draw; default: the problem's first.")
+@click.option("--size", type=click.Choice(["full", "tiny"]), default="full", show_default=True, help="Of the runs.")
+@click.option("--format", "formats", default="png", show_default=True, help="pdf, png, svg, or several: pdf,png.")
+@click.option("--width", default="text", show_default=True, help="column, text or slide.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_OUTPUT,
+    show_default=True,
+    help="Folder for the files.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable: files, captions and commands.")
+@results_option
+def command(
+    numbers: tuple[str, ...],
+    study: str,
+    kinds: tuple[str, ...],
+    everything: bool,
+    listing: bool,
+    problems: tuple[str, ...],
+    placements: tuple[str, ...],
+    factors: tuple[float, ...],
+    settings: tuple[str, ...],
+    seed: int | None,
+    size: str,
+    formats: str,
+    width: str,
+    output: Path,
+    as_json: bool,
+    results: Path,
+) -> None:
+    """Draw figures from the recorded runs: the thesis's by number, others by content.
+
+    A figure is drawn of the runs that are there; its caption, in the file's metadata, names those that are missing.
+
+    \b
+    Examples:
+      bnbench plot --figure 4.1 --figure 4.6 --format pdf,png
+      bnbench plot --kind difference --problem digits_3c3d --width column
+      bnbench plot --all --size tiny --output figures/tiny
+    """
+    from bnbench.analysis.frames import Results
+    from bnbench.errors import UserError, unknown
+    from bnbench.report.catalogue import study_figure, study_figures
+    from bnbench.report.content import KINDS
+    from bnbench.report.groups import select_groups
+    from bnbench.report.page import PAGES
+    from bnbench.storage.store import ResultStore
+    from bnbench.study import find_study
+
+    if width not in PAGES:
+        raise unknown("width", width, PAGES)
+    for kind in kinds:
+        if kind not in KINDS:
+            raise unknown("kind of figure", kind, KINDS)
+    known = study_figures(find_study(study))
+    figures = [study_figure(number, known) for number in (known if everything else numbers)]
+    chosen = [KINDS[kind] for kind in (KINDS if everything else kinds)]
+    job = _Job(Results(ResultStore(results)), size, PAGES[width], seed, output, _formats(formats), as_json)
+    for warning in job.results.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    if listing:
+        _print_list(job, known)
+        return
+    if not (figures or chosen):
+        raise UserError(
+            "nothing to draw was named",
+            hint="Name a figure (--figure 4.1), a kind (--kind curves) or --all; --list shows what there is.",
+        )
+    groups = select_groups(job.results, size, problems, placements, factors, settings) if chosen else []
+    job.draw(figures, chosen, groups, skip=everything)
+
+
+@dataclass
+class _Job:
+    """What is drawn from, how, and where to."""
+
+    results: Results
+    size: str
+    page: Page
+    seed: int | None
+    output: Path
+    formats: tuple[Format, ...]
+    as_json: bool
+    written: list[dict[str, object]] = field(default_factory=list)
+
+    def draw(
+        self, figures: Sequence[StudyFigure], kinds: Sequence[Kind], groups: Sequence[RunGroup], *, skip: bool
+    ) -> None:
+        """Draw and write one figure after the other; with `skip`, go on where there are no runs for one.
+
+        Raises:
+            UserError: there are no runs for something that was asked for, or for anything at all.
+        """
+        from bnbench.errors import UserError
+        from bnbench.report.content import draw_kind
+        from bnbench.report.gallery import NothingToDrawError, draw_study_figure
+
+        skipped: list[str] = []
+        for figure in figures:
+            try:
+                self._save([draw_study_figure(self.results, figure, self.size, self.page, seed=self.seed)])
+            except NothingToDrawError:
+                if not skip:
+                    raise
+                skipped.append(figure.number)
+        for kind in kinds:
+            try:
+                self._save(draw_kind(self.results, kind, groups, self.page, self.seed))
+            except NothingToDrawError:
+                if not skip:
+                    raise
+                skipped.append(kind.name)
+        if not self.written:
+            raise UserError(
+                f"nothing to draw: {self.results.path} holds no {self.size} runs of the catalogue",
+                hint="`bnbench run digits_3c3d` makes some in a few minutes; --size and --results choose the runs.",
+            )
+        if skipped:
+            click.echo(f"Not drawn, no runs for them: {', '.join(skipped)}", err=True)
+        if self.as_json:
+            click.echo(json.dumps(self.written, indent=1, ensure_ascii=False))
+
+    def _save(self, drawings: Sequence[Drawing]) -> None:
+        from bnbench.report.export import save_drawing
+
+        for drawing in drawings:
+            files = [str(path) for path in save_drawing(drawing, self.output, self.formats)]
+            self.written.append(
+                {"name": drawing.name, "files": files, "caption": drawing.caption, "command": drawing.command}
+            )
+            if not self.as_json:
+                click.echo("\n".join(files))
+
+
+def _formats(text: str) -> tuple[Format, ...]:
+    """The formats of a list such as "pdf,png", in a fixed order."""
+    from bnbench.errors import unknown
+    from bnbench.report.export import FORMATS
+
+    wanted = [each.strip() for each in text.split(",")]
+    for each in wanted:
+        if each not in FORMATS:
+            raise unknown("format", each, FORMATS)
+    return tuple(each for each in FORMATS if each in wanted)
+
+
+def _print_list(job: _Job, figures: Mapping[str, StudyFigure]) -> None:
+    """Every figure and kind, and how much of it is there."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bnbench.report.content import KINDS
+    from bnbench.report.groups import find_groups
+
+    rows = []
+    for figure in figures.values():
+        found = find_groups(job.results, figure.parts, job.size)
+        runs = sum(len(group.variants) for group in found if group is not None)
+        rows.append((figure.number, figure.kind, figure.title, runs, sum(len(part.variants) for part in figure.parts)))
+    if job.as_json:
+        keys = ("figure", "kind", "title", "models", "models_in_all")
+        click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=1, ensure_ascii=False))
+        return
+    table = Table("figure", "kind", "what", f"there ({job.size})", box=None, pad_edge=False)
+    for number, kind, title, runs, everything in rows:
+        table.add_row(number, kind, title, f"{runs} of {everything}")
+    kinds = Table("kind", "what", "needs", box=None, pad_edge=False)
+    for each in KINDS.values():
+        kinds.add_row(each.name, each.summary, each.lacks)
+    console = Console()
+    console.print(table)
+    console.print("\nBy content, `bnbench plot --kind …`:\n")
+    console.print(kinds)

@@ -1,0 +1,244 @@
+"""Training loss and accuracy over the epochs, the variants in one pair of axes: frames in, a figure out."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from bnbench.report.page import TEXT, Page
+from bnbench.report.style import ACCURACY_LABEL, EPOCH_LABEL, LOSS_LABEL, Look, looks_of, percent, variant_label
+
+ROW_HEIGHT = 0.285
+"""Height of a row of axes, in page widths."""
+MARKERS = 4
+"""About so many markers along a curve."""
+BAND = 0.16
+"""Opacity of a band over seeds."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CurveGroup:
+    """Runs that may be drawn into one pair of axes: one problem, one placement, one learning rate."""
+
+    title: str
+    curves: pd.DataFrame
+    """Rows of `curves` of these runs: variant, seed, epoch, step, split, statistics, loss, accuracy."""
+    diverged: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    """(variant, seed) of the runs that diverged to the step at which they stopped."""
+    epochs: int | None = None
+    """As planned; the last recorded one if None."""
+
+    def training(self) -> pd.DataFrame:
+        """The rows that the founding study compares: `train_eval` with running statistics, in order of epochs."""
+        rows = self.curves
+        return rows[(rows["split"] == "train_eval") & (rows["statistics"] == "running")].sort_values("epoch")
+
+    def variants(self) -> list[str]:
+        """The variants that have rows, in the study's order."""
+        return list(looks_of(str(name) for name in self.curves["variant"].unique()))
+
+    def last_epoch(self) -> int:
+        """Where the epoch axis ends."""
+        return self.epochs if self.epochs is not None else int(self.curves["epoch"].max())
+
+    def stopped_at_epoch(self, variant: str, seed: int) -> float | None:
+        """When a diverged run stopped, in epochs; None where no run got as far as an evaluation."""
+        rows = self.curves[self.curves["epoch"] > 0]
+        if rows.empty:
+            return None
+        return self.diverged[variant, seed] * float(rows["epoch"].iloc[0]) / float(rows["step"].iloc[0])
+
+
+def training_curves(groups: Sequence[CurveGroup], page: Page = TEXT) -> Figure:
+    """Training loss and accuracy over the epochs, a pair of axes for each group (thesis, figures 4.1 to 4.5, A.1 …).
+
+    Measured on `train_eval` with running statistics. With several seeds the line is their mean and the band spans
+    them. Where a seed of a variant diverged there is no mean: each of its seeds is drawn, thin, a diverged one up to
+    a cross at the step where it stopped. Values above the loss axis, and evaluations that were not finite, are a
+    triangle at its upper edge.
+
+    Args:
+        groups: at least one.
+        page: the size.
+    """
+    with page.style():
+        looks = looks_of(name for group in groups for name in group.variants())
+        figure, pairs = _axes(len(groups), page)
+        for group, (loss, accuracy) in zip(groups, pairs, strict=True):
+            rows = group.training()
+            _set_up(loss, accuracy, group, page, columns=len(groups) if page.wide else 1)
+            for index, (name, look) in enumerate(looks.items()):
+                own = rows[rows["variant"] == name]
+                if own.empty:
+                    continue
+                for axes, metric in ((loss, "loss"), (accuracy, "accuracy")):
+                    _draw_variant(axes, group, own, metric, look, index, page)
+        for index, (loss, accuracy) in enumerate(pairs):
+            if page.wide:
+                loss.set_xlabel("")
+                if index:
+                    loss.set_ylabel("")
+                    accuracy.set_ylabel("")
+            elif index < len(pairs) - 1:
+                loss.set_xlabel("")
+                accuracy.set_xlabel("")
+        variant_legend(figure, looks, page)
+        return figure
+
+
+def variant_legend(
+    figure: Figure, looks: Mapping[str, Look], page: Page, names: Mapping[str, str] | None = None
+) -> None:
+    """The legend above the axes, in as many rows as the page asks for.
+
+    Args:
+        figure: where.
+        looks: variants with colour, dash and marker.
+        page: the size.
+        names: what stands beside each; their symbols if None.
+    """
+    handles = [
+        Line2D(
+            [], [], color=look.colour, linestyle=look.dash, marker=look.marker, markeredgecolor="white",
+            markeredgewidth=page.line / 4,
+        )
+        for look in looks.values()
+    ]  # fmt: skip
+    columns = 3 if page.width < 4 and len(looks) > 4 else min(len(looks), 6)
+    labels = [variant_label(name) if names is None else names[name] for name in looks]
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+
+
+def mark_every(points: int, index: int) -> tuple[int, int]:
+    """Which points carry a marker: a few, and others than those of the curves drawn before, so that none hides."""
+    step = max(1, -(-points // MARKERS))
+    return (index * step // 5 % step, step)
+
+
+def line_style(look: Look, page: Page, *, thin: bool = False) -> dict[str, Any]:
+    """A variant's look as matplotlib wants it, markers apart."""
+    return {"color": look.colour, "linestyle": look.dash, "linewidth": page.line * (0.55 if thin else 1.0)}
+
+
+def _axes(count: int, page: Page) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    if page.wide:
+        figure = page.figure(page.tallest)
+        grid = figure.subplots(2, count, squeeze=False)
+        return figure, [(grid[0, column], grid[1, column]) for column in range(count)]
+    height = page.width * (ROW_HEIGHT if page.width > 4 else 1.35 * ROW_HEIGHT)
+    figure = page.figure(height * count + 6 * page.font / 72)
+    grid = figure.subplots(count, 2, squeeze=False)
+    return figure, [(grid[row, 0], grid[row, 1]) for row in range(count)]
+
+
+def _set_up(loss: Axes, accuracy: Axes, group: CurveGroup, page: Page, *, columns: int) -> None:
+    characters = int(page.width / columns * 72 / (page.font * 0.58))
+    page.heading(loss, "\n".join(textwrap.wrap(_title(group), characters)))
+    for axes, label in ((loss, LOSS_LABEL), (accuracy, ACCURACY_LABEL)):
+        page.dress(axes)
+        axes.set_xlabel(EPOCH_LABEL)
+        axes.set_ylabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2, steps=[1, 2, 5, 10]))
+        last = max(group.last_epoch(), 1)
+        axes.set_xlim(-0.01 * last, 1.02 * last)  # room for the markers at both ends
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+    rows = group.training()
+    loss.set_ylim(0, loss_ceiling(rows))
+    highest = rows["accuracy"].max()
+    accuracy.yaxis.set_major_formatter(FuncFormatter(percent))
+    accuracy.set_ylim(0, 1 if not highest > 0 else min(1.02, 1.1 * float(highest)))
+
+
+def _title(group: CurveGroup) -> str:
+    """The group's title, and of which variants seeds diverged."""
+    rows = group.training()
+    parts = []
+    for name in group.variants():
+        gone = {seed for variant, seed in group.diverged if variant == name}
+        if gone:
+            seeds = rows[rows["variant"] == name]["seed"].nunique()
+            parts.append(f"{variant_label(name)} {len(gone)} of {seeds}")
+    return f"{group.title} (diverged: {', '.join(parts)})" if parts else group.title
+
+
+def loss_ceiling(rows: pd.DataFrame) -> float:
+    """Where a loss axis ends: above everything, unless a few values would leave the rest no room.
+
+    The loss of an untrained network is about ln C; one far above that (running statistics that have not settled, or a
+    run about to diverge) goes off the axis and is marked at its edge.
+    """
+    finite = rows[np.isfinite(rows["loss"])]
+    if finite.empty:
+        return 1.0
+    untrained = finite[finite["epoch"] == 0]
+    usual = float((finite if untrained.empty else untrained)["loss"].median())
+    highest = float(finite["loss"].max())
+    return 1.05 * highest if highest <= 2 * usual else 1.5 * usual
+
+
+def _draw_variant(
+    axes: Axes, group: CurveGroup, rows: pd.DataFrame, metric: str, look: Look, index: int, page: Page
+) -> None:
+    name = str(rows["variant"].iloc[0])
+    gone = {seed for variant, seed in group.diverged if variant == name}
+    if gone:
+        for seed in sorted(rows["seed"].unique()):
+            _draw_seed(axes, group, rows[rows["seed"] == seed], metric, look, page, diverged=seed in gone)
+        return
+    over_seeds = rows.pivot(index="epoch", columns="seed", values=metric)
+    epochs, values = over_seeds.index.to_numpy(np.float64), over_seeds.to_numpy(np.float64)
+    mean = values.mean(axis=1)  # not finite where any seed is not: marked, never averaged away
+    axes.plot(
+        epochs, mean, **line_style(look, page), label=name, marker=look.marker, markeredgecolor="white",
+        markeredgewidth=page.line / 4, markevery=mark_every(len(epochs), index), zorder=2 + 0.01 * index,
+    )  # fmt: skip
+    if values.shape[1] > 1:
+        low, high = values.min(axis=1), values.max(axis=1)
+        axes.fill_between(epochs, low, high, color=look.colour, alpha=BAND, linewidth=0)
+    _mark_beyond(axes, epochs, mean, look, page)
+
+
+def _draw_seed(
+    axes: Axes, group: CurveGroup, rows: pd.DataFrame, metric: str, look: Look, page: Page, *, diverged: bool
+) -> None:
+    """One seed of a variant of which some seed diverged."""
+    name, seed = str(rows["variant"].iloc[0]), int(rows["seed"].iloc[0])
+    epochs, values = rows["epoch"].to_numpy(np.float64), rows[metric].to_numpy(np.float64)
+    axes.plot(epochs, values, **line_style(look, page, thin=True), label=name)
+    _mark_beyond(axes, epochs, values, look, page)
+    finite = np.flatnonzero(np.isfinite(values))
+    if not diverged or not len(finite):
+        return
+    last = finite[-1]
+    end = group.stopped_at_epoch(name, seed)
+    end = float(epochs[last]) if end is None else max(end, float(epochs[last]))
+    height = min(float(values[last]), axes.get_ylim()[1])
+    axes.plot([epochs[last], end], [height, height], color=look.colour, linestyle=":", linewidth=page.line * 0.55)
+    axes.plot(
+        [end], [height], marker="x", color=look.colour, markersize=1.8 * page.marker, markeredgewidth=page.line,
+        clip_on=False, zorder=4, linestyle="none",
+    )  # fmt: skip
+
+
+def _mark_beyond(axes: Axes, epochs: Floats, values: Floats, look: Look, page: Page) -> None:
+    """A triangle at the upper edge wherever a value is above the axis or not finite."""
+    top = axes.get_ylim()[1]
+    beyond = epochs[~np.isfinite(values) | (values > top)]
+    if not len(beyond):
+        return  # an unclipped line without points upsets matplotlib's layout
+    axes.plot(
+        beyond, np.full(len(beyond), top), marker="^", color=look.colour, linestyle="none", markersize=page.marker,
+        clip_on=False, zorder=4,
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""What belongs together on the page: the runs of one ranking, under one heading, with one name in links."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnbench.analysis.ranking import RankedGroup, Ranking
+from bnbench.analysis.settings import problem_at
+from bnbench.placement import NOWHERE
+from bnbench.report.groups import USUAL_PLACEMENT, seed_order
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The variants of one setting, placement and learning rate: a section of the page."""
+
+    name: str
+    """In links and element ids: "c1", "c2" …"""
+    group: RankedGroup
+    epochs: int
+    """The longest run's, as planned."""
+
+    @property
+    def problem(self) -> str:
+        """The names that the setting goes by."""
+        return " = ".join(self.group.problems)
+
+    @property
+    def size(self) -> str | None:
+        """The size, unless it is the full one."""
+        return None if self.group.sizes == ("full",) else ", ".join(self.group.sizes)
+
+    @property
+    def where(self) -> str:
+        """Which slots carry a BatchNorm."""
+        return "no BatchNorm" if self.group.placement == NOWHERE else f"BatchNorm {self.group.placement}"
+
+    @property
+    def rate(self) -> str:
+        """The learning rate, short."""
+        return f"{self.group.learning_rate:.4g}"
+
+    @property
+    def title(self) -> str:
+        """One line that no other comparison has, unless their settings differ in what has no name."""
+        size = "" if self.size is None else f" ({self.size})"
+        changed = f", {', '.join(self.group.overrides)}" if self.group.overrides else ""
+        return f"{self.problem}{size}, {self.where}, learning rate {self.rate}{changed}"
+
+    @property
+    def lr_factor(self) -> float | None:
+        """The learning rate over the problem's own; None where its file is not known."""
+        known = problem_at(self.group.problems[0], self.group.sizes[0])
+        return None if known is None else float(f"{self.group.learning_rate / known.training.learning_rate:.6g}")
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is the first that somebody would look at: hidden layers, the problem's own learning rate."""
+        return self.group.placement == USUAL_PLACEMENT and self.lr_factor == 1
+
+    @property
+    def file_name(self) -> str:
+        """A stem for files that are taken from this section."""
+        parts = [*self.group.problems, *self.group.sizes, self.group.placement, f"lr{self.rate}", self.name]
+        return "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in part) for part in parts)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Every seed that any of the variants was run with, in the order of the problem's list."""
+        seeds = {seed for row in self.group.rows for seed in row.seeds}
+        return tuple(seed_order(seeds, self.group.problems[0], self.group.sizes[0]))
+
+
+def comparisons(ranking: Ranking) -> tuple[Comparison, ...]:
+    """A section for each group of a ranking, in its order."""
+    return tuple(
+        Comparison(f"c{place}", group, max(run.epochs for row in group.rows for run in row.runs))
+        for place, group in enumerate(ranking.groups, start=1)
+    )
+
+
+@dataclass(frozen=True)
+class Commands:
+    """The commands that print or draw by themselves what the page shows."""
+
+    results: Path
+    """The results folder as it was given."""
+
+    def line(self, *words: object) -> str:
+        """`bnbench …`, quoted for a shell, with the results folder."""
+        return shlex.join(["bnbench", *(str(word) for word in words), "--results", self._folder])
+
+    def rank(self, group: RankedGroup, *more: str) -> str:
+        """The ranking of one group's problem and placement."""
+        placement = () if group.placement == NOWHERE else ("--placement", group.placement)
+        return self.line("rank", *group.problems, *_size(group.sizes), *placement, *more)
+
+    def plot(self, each: Comparison, kind: str, *more: object) -> str:
+        """A figure of one comparison, by its kind."""
+        group = each.group
+        problems = [word for problem in group.problems for word in ("--problem", problem)]
+        placement = () if group.placement == NOWHERE else ("--placement", group.placement)
+        factor = () if each.lr_factor is None else ("--lr-factor", f"{each.lr_factor:g}")
+        size = () if group.sizes == ("full",) else _size(group.sizes)
+        return self.line("plot", "--kind", kind, *problems, *size, *placement, *factor, *more)
+
+    def activity(self, group: RankedGroup) -> str:
+        """The activity of γ and β of one group."""
+        placement = () if group.placement == NOWHERE else ("--placement", group.placement)
+        return self.line("activity", *group.problems, *_size(group.sizes), *placement)
+
+    @property
+    def _folder(self) -> str:
+        # A page is made to be passed on: where a folder lies on this machine is nobody's business.
+        if not self.results.is_absolute():
+            return str(self.results)
+        here = Path.cwd()
+        return str(self.results.relative_to(here)) if self.results.is_relative_to(here) else self.results.name
+
+
+def _size(sizes: Sequence[str]) -> tuple[str, ...]:
+    return ("--size", sizes[0]) if len(sizes) == 1 else ()

@@ -1,0 +1,83 @@
+"""Everything the page says, gathered from a results folder before any HTML is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bnbench.analysis.activity import sparsity_summary
+from bnbench.analysis.frames import Results
+from bnbench.analysis.ranking import Ranking, rank
+from bnbench.report.style import looks_of
+from bnbench.report.webpage.claims_section import StudyFindings, study_findings
+from bnbench.report.webpage.colours import Stroke, stroke
+from bnbench.report.webpage.comparisons import Commands, Comparison, comparisons
+from bnbench.report.webpage.curves import MEASURED_ON, Curves, curves_of
+from bnbench.report.webpage.trajectories import Affine, affine_of
+from bnbench.storage.store import ResultStore, StoreContents
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the figures of a comparison show."""
+
+    curves: Curves
+    affine: Affine
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the page is made of."""
+
+    results: Results
+    store: StoreContents
+    """As it was looked at for the runs that have not ended, and for where the others come from."""
+    ranking: Ranking
+    compared: tuple[Comparison, ...]
+    symbols: dict[str, str]
+    """Variant to symbol, in the order in which variants are listed everywhere."""
+    strokes: dict[str, Stroke]
+    """Variant to line, in the same order."""
+    drawn: dict[str, Drawn]
+    """By comparison."""
+    findings: tuple[StudyFindings, ...]
+    """What the runs are to each study they belong to."""
+    sparsity: pd.DataFrame
+    """As `sparsity_summary` gives it."""
+    commands: Commands
+
+    @property
+    def measured_on(self) -> list[str]:
+        """Splits and statistics that any run recorded, in the order of the page."""
+        recorded = {key for each in self.drawn.values() for key in each.curves.measured_on}
+        return [key for key in MEASURED_ON if key in recorded]
+
+
+def gather(results: Results, on_run: Callable[[], None]) -> Contents:
+    """Read what the page needs.
+
+    Args:
+        results: an opened results folder.
+        on_run: called whenever the trajectories of a run have been read, which is what takes the time.
+
+    Raises:
+        UserError: a table is damaged.
+    """
+    ranking = rank(results)
+    compared = comparisons(ranking)
+    named = {row.variant: row.symbol for group in ranking.groups for row in group.rows}
+    strokes = {name: stroke(look) for name, look in looks_of(named).items()}
+    return Contents(
+        results=results,
+        store=ResultStore(results.path).look(),
+        ranking=ranking,
+        compared=compared,
+        symbols={name: named[name] for name in strokes},
+        strokes=strokes,
+        drawn={each.name: Drawn(curves_of(results, each), affine_of(results, each, on_run)) for each in compared},
+        findings=study_findings(results),
+        sparsity=sparsity_summary(results),
+        commands=Commands(results.path),
+    )

@@ -1,0 +1,69 @@
+"""Data and code inside the page: compressed, and in a form that no content can break out of."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import zlib
+from importlib.resources import files
+
+from bnbench.errors import UserError
+from bnbench.report.webpage.markup import Html, tag
+
+DIGITS = 6
+"""Significant digits of embedded numbers: far more than a screen can show."""
+
+_LEVEL = 9
+
+
+def data_block(name: str, value: object) -> Html:
+    """A value as compressed JSON in a block that browsers do not run; the page unpacks it when it is looked at.
+
+    Base64 knows neither `<` nor quotes, so nothing in the value can end the block.
+
+    Args:
+        name: the element's id.
+        value: plain JSON values, without NaN and infinities.
+    """
+    plain = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    packed = base64.b64encode(zlib.compress(plain.encode(), _LEVEL)).decode()
+    return tag("script", Html(packed), type="application/json+deflate", id=name)
+
+
+def rounded(value: float) -> float | None:
+    """A number to six significant digits; None where it is not finite, which JSON does not know."""
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+
+
+def script_hash(script: str) -> str:
+    """The source expression by which a content security policy lets exactly this inline script run."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def page_file(name: str) -> str:
+    """A file of the page's own: markup, style or script."""
+    return (files(__package__) / name).read_text(encoding="utf-8")
+
+
+def plotly_script() -> str:
+    """plotly.js as the installed plotly package carries it.
+
+    Raises:
+        UserError: plotly is not installed.
+    """
+    try:
+        from plotly.offline import get_plotlyjs  # noqa: PLC0415 -- an extra: only the report needs it
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "the report's curves are drawn by plotly, which is not installed",
+            hint="Install it with: pip install 'bnbench[report]'",
+        ) from error
+    script: str = get_plotlyjs()
+    return inline_script(script)
+
+
+def inline_script(script: str) -> str:
+    """A script that can stand inside a script element: in JavaScript these spellings mean the same."""
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--").replace("\r\n", "\n")

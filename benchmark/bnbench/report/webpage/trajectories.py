@@ -1,0 +1,278 @@
+"""γ and β over training, as the page shows them: heat maps, activity over training, and what each trajectory did.
+
+The maps are those of the founding study (Tsingunidis 2023, figures 4.6 to 4.13): a panel per BatchNorm layer, training
+step up, channels across sorted by their final value, one scale per model, shared by its layers and centred where the
+parameter does nothing. They are cut down to what a screen can show, and each value to one byte.
+
+A full-length run's γ alone are some ten million numbers: each trajectory is read once, for all three, and let go.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bnbench.analysis.activity import NEUTRAL, average_over_seeds, measure_trajectory, snapshot_measures
+from bnbench.analysis.frames import Results, RunRecord, Trajectory
+from bnbench.report.decimation import even_steps, every_so_many
+from bnbench.report.groups import learns, normalised_slots
+from bnbench.report.style import BETA, GAMMA, GREEK
+from bnbench.report.trajectories import SMALLEST_RANGE, sort_channels
+from bnbench.report.webpage.comparisons import Comparison
+from bnbench.report.webpage.embedding import rounded
+
+ROWS = 80
+"""Snapshots of a panel, at most."""
+COLUMNS = 64
+"""Channels of a panel, at most."""
+SEEDS = 3
+"""Seeds of a comparison whose maps are on the page, at most: the first ones."""
+
+LARGEST = 127
+MISSING = -128
+"""The byte of a value that is not finite."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One layer's map."""
+
+    slot: str
+    channels: tuple[int, ...]
+    """[columns] places of the shown channels when all are sorted by their final value, counted from 1."""
+    steps: tuple[int, ...]
+    """[rows]"""
+    values: Floats
+    """[rows, columns]"""
+
+
+@dataclass(frozen=True)
+class Map:
+    """A parameter of one run: its panels, and half the width of the scale they share."""
+
+    panels: tuple[Panel, ...]
+    extent: float
+
+
+@dataclass(frozen=True)
+class AffineFigure:
+    """γ or β of a variant that learns it."""
+
+    variant: str
+    symbol: str
+    parameter: str
+    maps: dict[int, Map]
+    """By seed."""
+    activity: dict[str, tuple[list[int], list[float | None]]]
+    """Slot to steps and mean over the seeds of the mean distance from doing nothing; of runs that did not diverge."""
+
+    @property
+    def name(self) -> str:
+        """What tells the figures of a comparison apart."""
+        return f"{self.parameter} {self.variant}"
+
+    @property
+    def description(self) -> str:
+        """The first seed's map in words."""
+        seed, first = next(iter(self.maps.items()))
+        ranges = []
+        for panel in first.panels:
+            finite = panel.values[np.isfinite(panel.values).all(axis=1)]
+            if len(finite):
+                ranges.append(f"{panel.slot} {finite[-1].min():.2f} to {finite[-1].max():.2f}")
+        greek = GREEK[self.parameter]
+        return (
+            f"Heat maps of {greek} of {self.symbol} over training, a panel for each BatchNorm layer, seed {seed}. "
+            f"{greek} at the end: {', '.join(ranges) or 'not finite'}."
+        )
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Everything about γ and β of one comparison."""
+
+    figures: tuple[AffineFigure, ...]
+    summary: pd.DataFrame
+    """As `average_over_seeds` gives it; empty where nothing is learned."""
+    order: tuple[int, ...]
+    """The comparison's seeds."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that have maps."""
+        found = {seed for figure in self.figures for seed in figure.maps}
+        return tuple(seed for seed in self.order if seed in found)
+
+    def map_block(self, seed: int) -> dict[str, object]:
+        """The maps of one seed, as plain JSON values: figure to scale and panels."""
+        return {
+            figure.name: {
+                "extent": rounded(own.extent),
+                "panels": [
+                    {
+                        "slot": panel.slot,
+                        "channels": list(panel.channels),
+                        "steps": list(panel.steps),
+                        "values": quantised(panel.values, NEUTRAL[figure.parameter], own.extent),
+                    }
+                    for panel in own.panels
+                ],
+            }
+            for figure in self.figures
+            if (own := figure.maps.get(seed)) is not None
+        }
+
+    def activity_block(self) -> list[dict[str, object]]:
+        """Activity over training, as plain JSON values."""
+        return [
+            {
+                "variant": figure.variant,
+                "parameter": figure.parameter,
+                "slots": [
+                    {"slot": slot, "steps": steps, "magnitude": magnitude}
+                    for slot, (steps, magnitude) in figure.activity.items()
+                ],
+            }
+            for figure in self.figures
+        ]
+
+
+def affine_of(results: Results, each: Comparison, on_run: Callable[[], None] = lambda: None) -> Affine:
+    """β, then γ, of every variant of a comparison that learns it, the full BatchNorm first, as in the study.
+
+    Args:
+        results: an opened results folder.
+        each: the comparison.
+        on_run: called after each run that was read.
+
+    Raises:
+        UserError: a table is damaged.
+    """
+    records = {record.identity.run_id: record for record in results.records}
+    found: list[AffineFigure] = []
+    rows: list[dict[str, object]] = []
+    for row in each.group.rows:
+        read = []
+        for run in row.runs:
+            read.append(_Run.read(results, records[run.run.run_id]))
+            on_run()
+        rows += [summary for run in read for summary in run.summaries]
+        for parameter in (BETA, GAMMA):
+            of_seed = {run.seed: run.maps[parameter] for run in read if parameter in run.maps}
+            maps = {seed: of_seed[seed] for seed in each.seeds[:SEEDS] if seed in of_seed}
+            if maps:
+                activity = _mean_activity([run for run in read if not run.diverged], parameter)
+                found.append(AffineFigure(row.variant, row.symbol, parameter, maps, activity))
+    learned = Counter(figure.variant for figure in found)
+    found.sort(key=lambda figure: (figure.parameter, -learned[figure.variant], figure.variant))
+    summary = average_over_seeds(pd.DataFrame(rows)) if rows else pd.DataFrame()
+    return Affine(tuple(found), summary, each.seeds)
+
+
+def quantised(values: Floats, centre: float, extent: float) -> str:
+    """Values as signed bytes in base64: -127 to 127 for centre ± extent, -128 for what is not finite.
+
+    Args:
+        values: [rows, columns], row by row.
+        centre: of the scale.
+        extent: half the width of the scale; greater than 0.
+    """
+    with np.errstate(invalid="ignore"):
+        scaled = np.clip(np.round((values.astype(np.float64) - centre) / extent * LARGEST), -LARGEST, LARGEST)
+    whole = np.where(np.isfinite(values), scaled, MISSING).astype(np.int8)
+    return base64.b64encode(whole.tobytes()).decode()
+
+
+def panel_of(slot: str, trajectory: Trajectory) -> Panel:
+    """A layer's map, cut down to what a screen can show: recorded values, never means."""
+    even = even_steps(trajectory, ROWS)
+    shown = every_so_many(even.values.shape[1], COLUMNS)
+    return Panel(
+        slot=slot,
+        channels=tuple(int(place) + 1 for place in shown),
+        steps=tuple(int(step) for step in even.steps),
+        values=sort_channels(even.values)[:, shown],
+    )
+
+
+def extent_of(values: Floats, centre: float) -> float:
+    """The farthest finite distance from the centre, before anything is cut down; never 0."""
+    finite = values if np.isfinite(values).all() else values[np.isfinite(values)]
+    if not finite.size:
+        return SMALLEST_RANGE
+    return max(SMALLEST_RANGE, abs(float(finite.min()) - centre), abs(float(finite.max()) - centre))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is kept of one run."""
+
+    seed: int
+    diverged: bool
+    maps: dict[str, Map]
+    activity: dict[str, dict[str, tuple[list[int], npt.NDArray[np.float64]]]]
+    """Parameter and slot to steps and magnitudes."""
+    summaries: list[dict[str, object]]
+
+    @classmethod
+    def read(cls, results: Results, record: RunRecord) -> _Run:
+        run = cls(record.identity.seed, record.status == "diverged", {}, {}, [])
+        for parameter in (BETA, GAMMA):
+            panels: list[Panel] = []
+            extent = SMALLEST_RANGE
+            for slot, trajectory in _learned(results, record, parameter):
+                panels.append(panel_of(slot, trajectory))
+                extent = max(extent, extent_of(trajectory.values, NEUTRAL[parameter]))
+                run._note(record, slot, parameter, trajectory, len(panels) - 1)
+            if panels:
+                run.maps[parameter] = Map(tuple(panels), extent)
+        return run
+
+    def _note(self, record: RunRecord, slot: str, parameter: str, trajectory: Trajectory, position: int) -> None:
+        """Keep what is measured on a trajectory, as far as it is finite."""
+        good = np.asarray(np.isfinite(trajectory.values).all(axis=1))
+        count = len(good) if good.all() else int(good.argmin())
+        if not count:
+            return
+        finite = Trajectory(trajectory.steps[:count], trajectory.values[:count])
+        kept = even_steps(finite, 2 * ROWS)
+        magnitude = snapshot_measures(kept.values, NEUTRAL[parameter]).magnitude
+        self.activity.setdefault(parameter, {})[slot] = ([int(step) for step in kept.steps], magnitude)
+        self.summaries.append(
+            {
+                **asdict(record.identity),
+                "status": record.status,
+                "variant_row": record.variant_row,
+                "slot": slot,
+                "position": position,
+                "parameter": parameter,
+                **asdict(measure_trajectory(finite, parameter)),
+            }
+        )
+
+
+def _learned(results: Results, record: RunRecord, parameter: str) -> Iterator[tuple[str, Trajectory]]:
+    """The trajectories of a parameter that the optimiser moves, one after the other, in the network's order."""
+    if not record.readable or not learns(record, parameter):
+        return
+    recorded = {slot for slot, name in results.trajectory_names(record.identity.run_id) if name == parameter}
+    for slot in normalised_slots(record):
+        if slot in recorded:
+            yield slot, results.trajectory(record.identity.run_id, slot, parameter)
+
+
+def _mean_activity(runs: Sequence[_Run], parameter: str) -> dict[str, tuple[list[int], list[float | None]]]:
+    """Slot to steps and mean magnitude, over the runs that have the same snapshots as the first."""
+    found: dict[str, tuple[list[int], list[float | None]]] = {}
+    for slot, (steps, _) in runs[0].activity.get(parameter, {}).items() if runs else ():
+        alike = [own[slot][1] for run in runs if slot in (own := run.activity[parameter]) and own[slot][0] == steps]
+        found[slot] = (steps, [rounded(value) for value in np.mean(alike, axis=0)])
+    return found

@@ -1,0 +1,68 @@
+"""What travels in results/reference: complete, small, of the code as it is, and confirmed by runs made here and now."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bnbench.analysis.reference.stored import read_references
+from bnbench.data.dataset import DATASETS
+from bnbench.plan import expand_grid
+from bnbench.problem import find_problem, problem_files
+from bnbench.shipped import shipped_folder
+from bnbench.variant import STUDIED, VARIANTS
+from support.command_line import command
+
+FOLDER = shipped_folder("reference")
+SEEDS = 5
+LARGEST_BYTES = 2_000_000
+
+
+@pytest.fixture(scope="module")
+def references():
+    return {(each.problem, each.size): each for each in read_references(FOLDER)}
+
+
+@pytest.mark.parametrize("name", list(problem_files()))
+def test_every_shipped_problem_has_all_variants_and_five_seeds_of_its_own_settings(references, name):
+    problem = find_problem(name).problem("tiny")
+    wanted = expand_grid(
+        problem,
+        DATASETS.get(problem.dataset).identify(),
+        [VARIANTS.get(each) for each in STUDIED],
+        seeds=problem.first_seeds(SEEDS),
+    )
+    reference = references[name, "tiny"]
+    assert {spec.setting_id for spec in wanted} == {reference.setting_id}, "`bnbench reference update` is due"
+    stored = [run for group in reference.groups.values() for run in group]
+    assert sorted((run.variant, run.mask, run.learning_rate, run.seed) for run in stored) == sorted(
+        (spec.variant.name, spec.mask, spec.training.learning_rate, spec.seed) for spec in wanted
+    )
+
+
+def test_there_is_no_reference_of_a_problem_that_does_not_ship(references):
+    assert {name for name, _ in references} == set(problem_files())
+
+
+def test_every_reference_says_where_it_comes_from(references):
+    for reference in references.values():
+        assert {"versions", "platform", "source", "device", "threads", "flags"} <= reference.provenance.keys()
+        assert reference.provenance["source"]["dirty"] is False
+
+
+def test_it_is_small():
+    assert sum(path.stat().st_size for path in Path(FOLDER).rglob("*") if path.is_file()) < LARGEST_BYTES
+
+
+def test_one_seed_of_everything_trained_now_agrees_with_it(tmp_path):
+    """Half a minute on two cores; all five seeds: `make check-reference`."""
+    asked = command("check", "--fresh", "--format", "json", "--results", tmp_path / "runs")
+    done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=1800)
+    report = json.loads(done.stdout)
+    red = [(run["run_id"], run["why_not"], run["differences"]) for run in report["runs"] if not run["ok"]]
+    assert (done.returncode, red) == (0, [])
+    assert len(report["runs"]) == len(problem_files()) * len(STUDIED)
+    for run in report["runs"]:
+        assert run["tiers"]["start"]["compared"] >= 3 + 3
+        assert run["tiers"]["spread"]["compared"] > 0

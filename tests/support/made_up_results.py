@@ -1,0 +1,140 @@
+"""Results that were never on disk: what decides claims is tested on hundreds of runs in no time.
+
+A run is a specification and what it measured: two levels of its training curve, and how its γ and β went. That such
+results say what a real results folder with the same numbers says is a test of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from bnbench.analysis.frames import Results, RunRecord, Trajectory
+from bnbench.analysis.measures import tenth
+from bnbench.analysis.settings import overrides
+from bnbench.plan import RunIdentity, RunSpec, canonical_json
+
+SNAPSHOTS = 101
+"""Of a made-up trajectory, at the steps 0, 10, …, 1000."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A training curve in two levels; `final` None is a run that diverged after its first tenth."""
+
+    final: float | None = 0.5
+    early: float | None = 0.3
+    loss: float = 1.0
+
+
+@dataclass(frozen=True)
+class MadeUpRun:
+    """A run and what it measured."""
+
+    spec: RunSpec
+    curve: Curve = Curve()
+    parameters: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
+    """ "gamma" or "beta" to the values at the end, an array of channels for each slot with a BatchNorm."""
+    shape: Callable[[np.ndarray], np.ndarray] = np.square
+    """How a parameter goes from neutral (0) to its end (1), as a function of the share of the steps done."""
+    name: str | None = None
+    """What the problem was called when it was run; its own name if None."""
+    device: str = "cpu"
+    failed: bool = False
+
+    @property
+    def diverged(self) -> bool:
+        return self.curve.final is None
+
+    def record(self) -> RunRecord:
+        document, identity = _known(self.spec)
+        document = dict(document)
+        if self.name is not None:
+            document["problem"] = self.name
+            identity = replace(identity, problem=self.name)
+        return RunRecord(
+            identity=identity,
+            status="failed" if self.failed else "diverged" if self.diverged else "finished",
+            diverged_at_step=7 if self.diverged else None,
+            error="Traceback" if self.failed else None,
+            readable=not self.failed,
+            tables=("curves", "steps", "affine", "timing"),
+            dataset=self.spec.data.name,
+            fingerprint=self.spec.data.fingerprint,
+            canonical_data=self.spec.data.canonical,
+            architecture=self.spec.architecture,
+            width=self.spec.width,
+            epochs=self.spec.training.epochs,
+            batch_size=self.spec.training.batch_size,
+            precision=self.spec.precision,
+            device=self.device,
+            variant_row=canonical_json(self.spec.variant.row()),
+            overrides=_overrides(self.spec) if self.name is None else overrides(document),
+        )
+
+    def accuracy(self) -> dict[int, float]:
+        """Epoch to accuracy on `train_eval`, of the epochs that any measure looks at."""
+        epochs = self.spec.training.epochs
+        count = tenth(epochs)
+        curve = {0: 0.0}
+        if self.curve.early is not None:
+            curve |= dict.fromkeys(range(1, count + 1), self.curve.early)
+        if self.curve.final is not None:
+            curve |= dict.fromkeys(range(epochs - count + 1, epochs + 1), self.curve.final)
+        return curve
+
+    def trajectory(self, slot: int, parameter: str) -> Trajectory:
+        neutral = 1.0 if parameter == "gamma" else 0.0
+        end = np.asarray(self.parameters[parameter][slot])
+        way = self.shape(np.linspace(0.0, 1.0, SNAPSHOTS))
+        values = neutral + way[:, None] * (end - neutral)[None, :]
+        return Trajectory(np.arange(SNAPSHOTS, dtype=np.int64) * 10, values.astype(np.float32))
+
+
+# Computed once for each of hundreds of specifications, which every test uses again.
+
+
+@cache
+def _known(spec: RunSpec) -> tuple[dict[str, object], RunIdentity]:
+    return spec.document(), spec.identity
+
+
+@cache
+def _overrides(spec: RunSpec) -> tuple[str, ...] | None:
+    return overrides(_known(spec)[0])
+
+
+class MadeUpResults(Results):
+    """Answers what the decision of claims asks of a results folder."""
+
+    def __init__(self, runs: Sequence[MadeUpRun]) -> None:
+        self.records = tuple(sorted((run.record() for run in runs), key=lambda record: record.identity.run_id))
+        self.warnings = ()
+        self._runs = {_known(run.spec)[1].run_id: run for run in runs}
+        self.read: list[str] = []
+
+    def curves(self, *, columns=None, **filters):
+        assert (filters.pop("split"), filters.pop("statistics")) == ("train_eval", "running")
+        run = self._runs[filters.pop("run_id")]
+        assert not filters
+        self.read.append(run.spec.run_id)
+        accuracy = run.accuracy()
+        frame = pd.DataFrame({"epoch": list(accuracy), "accuracy": list(accuracy.values())})
+        return frame.assign(step=frame["epoch"] * 10, split="train_eval", loss=run.curve.loss)[list(columns)]
+
+    def affine(self, *, columns=None, **filters):
+        trajectory = self.trajectory(filters.pop("run_id"), filters.pop("slot"), filters.pop("parameter"))
+        frame = pd.DataFrame({"step": trajectory.steps, "values": list(trajectory.values)})
+        wanted = filters.pop("step", None)
+        assert not filters
+        return frame[frame["step"].isin(wanted) if wanted else slice(None)][list(columns)]
+
+    def trajectory(self, run_id, slot, parameter):
+        run = self._runs[run_id]
+        layers = [layer.name for layer in run.spec.layers() if hasattr(layer, "activation")]
+        carrying = [name for name, digit in zip(layers, run.spec.mask, strict=True) if digit == "1"]
+        return run.trajectory(carrying.index(slot), parameter)
