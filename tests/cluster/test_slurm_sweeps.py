@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -128,41 +129,66 @@ def local(tmp_path_factory) -> Path:
 
 
 LIMITED, KILLED, PREEMPTED, CANCELLED = (
-    spec_of(*each) for each in (("bn_beta", 120), ("bn_gamma_beta", 60), ("bn", 60), ("bn_gamma", 60))
+    spec_of(*each) for each in (("bn_beta", 100), ("bn_gamma_beta", 20), ("bn", 40), ("bn_gamma", 20))
 )
 
 
 @dataclass(frozen=True)
-class Held:
-    """A sweep whose run this process has locked, so that its job is up and waits."""
+class UnderWay:
+    """A sweep that something is done to while other tests run: waiting for Slurm takes most of the time here."""
 
     sweep: Sweep
-    release: Callable[[], None]
+    done: Future[None]
+    """Raises what went wrong."""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def held(slurm, talking_to, tmp_path_factory) -> Iterator[Held]:
-    """The sweep of the test of the time limit, on a node of its own, from the beginning."""
+def limited(slurm, talking_to, tmp_path_factory) -> Iterator[UnderWay]:
+    """A sweep on a node of its own that comes near its time limit in the middle of a run, and is requeued."""
     store = tmp_path_factory.mktemp("limited")
-    with ExitStack() as until_released:
+    with ThreadPoolExecutor(1) as background, ExitStack() as until_released:
+        # Its run is kept waiting by somebody else's lock until the right moment.
         lock = acquire_lock(store / LIMITED.run_id)
         assert lock is not None
         until_released.enter_context(lock)
-        # With a warning of ten minutes, a limit of ten minutes is near from the start; half an hour is not.
-        sweep = submit_to(slurm, store, (LIMITED,), ("partition=apart", "time=30", "warning-seconds=600"))
-        yield Held(sweep, until_released.close)
+        # The limit is far off; with a warning of ten minutes one that is five minutes away is near.
+        sweep = submit_to(slurm, store, (LIMITED,), ("partition=apart", "time=3-0", "warning-seconds=600"))
+        yield UnderWay(sweep, background.submit(bring_to_its_limit, sweep, until_released.close))
+
+
+def bring_to_its_limit(sweep: Sweep, release: Callable[[], None]) -> None:
+    slurm = sweep.slurm
+    wait_for(lambda: "another process is training it" in sweep.log(), PATIENCE)
+    # The job is up. Its run begins a few seconds before the controller looks at the time, every thirty seconds.
+    while not 5.0 < (left := slurm.seconds_to_next_look()) < 6.0:
+        time.sleep((left - 5.5) % 30)
+    release()
+    hours, minutes, _ = (int(part) for part in slurm.job(sweep.job)["RunTime"].split(":"))
+    slurm.output("scontrol", "update", f"JobId={sweep.job}", f"TimeLimit={hours * 60 + minutes + 5}")
+    sweep.wait_for_requeue()
+    slurm.output("scontrol", "update", f"JobId={sweep.job}", "TimeLimit=3-0")
+
+
+@pytest.fixture(scope="module")
+def on_a_dead_node(slurm, talking_to, tmp_path_factory) -> tuple[Sweep, str]:
+    """A sweep whose node has died in the middle of its run, which Slurm has yet to find out; and the node."""
+    sweep = submit_to(slurm, tmp_path_factory.mktemp("killed"), (KILLED,), ())
+    node = sweep.wait_for_checkpoint()
+    slurm.kill_node(node)
+    assert slurm.jobs()[sweep.job] == "RUNNING", "nobody has noticed yet"
+    return sweep, node
 
 
 def test_a_sweep_on_two_nodes_outlives_its_submitter(slurm, local, tmp_path):
     store = tmp_path / "results"
-    options = ("--executor", "slurm", "--slurm", "runs-per-job=2", "--slurm", "time=5", "--results", store)
+    options = ("--executor", "slurm", "--slurm", "runs-per-job=3", "--slurm", "time=5", "--results", store)
     submitter = start(*SHORT, *options, **{name: slurm.environment[name] for name in ("SLURM_CONF", "PATH")})
     _, stderr = submitter.communicate(timeout=PATIENCE)
     assert submitter.returncode == 0, stderr
-    assert "Submitted 5 runs in 3 jobs" in stderr
+    assert "Submitted 5 runs in 2 jobs" in stderr
     ((submission,), warnings) = read_submissions(store)
     assert warnings == []
-    assert [len(runs) for runs in submission.elements.values()] == [2, 2, 1]
+    assert [len(runs) for runs in submission.elements.values()] == [3, 2]
 
     # The same command again, from another process: what is in the queue is not submitted twice.
     again = invoke(*SHORT, *options)
@@ -174,22 +200,8 @@ def test_a_sweep_on_two_nodes_outlives_its_submitter(slurm, local, tmp_path):
     nodes = {slurm.job(job_id)["NodeList"] for job_id in submission.elements}
     assert nodes == {"n1", "n2"}
     assert {slurm.job(job_id)["JobState"] for job_id in submission.elements} == {"COMPLETED"}
-    assert [element.state for element in look_at_queue([submission])] == [None] * 3
+    assert [element.state for element in look_at_queue([submission])] == [None] * 2
     assert "nothing to train" in invoke(*SHORT, *options).stderr
-
-
-def test_a_node_that_dies_costs_one_checkpoint_interval(submit, slurm, local):
-    sweep = submit(KILLED)
-    node = sweep.wait_for_checkpoint()
-    assert node in {"n1", "n2"}
-    slurm.kill_node(node)
-    assert slurm.jobs()[sweep.job] == "RUNNING", "nobody has noticed yet"
-    sweep.wait_for_requeue()
-    slurm.start_node(node)
-    sweep.wait_for_end()
-    sweep.require_equal_to_local(local)
-    assert "goes on from step" in sweep.log()
-    assert slurm.job(sweep.job)["JobState"] == "COMPLETED"
 
 
 def test_a_preempted_job_leaves_a_checkpoint_and_comes_back(submit, slurm, local):
@@ -203,7 +215,7 @@ def test_a_preempted_job_leaves_a_checkpoint_and_comes_back(submit, slurm, local
     assert "goes on from step" in sweep.log()
 
 
-def test_a_cancelled_job_stays_away_until_the_same_command_submits_it_again(submit, slurm, local):
+def test_a_cancelled_job_stays_away_until_the_same_command_submits_it_again(on_a_dead_node, submit, slurm, local):
     sweep = submit(CANCELLED)
     sweep.wait_for_checkpoint()
     slurm.output("scancel", f"--name={sweep.submission.name}")
@@ -218,18 +230,22 @@ def test_a_cancelled_job_stays_away_until_the_same_command_submits_it_again(subm
     assert slurm.job(sweep.job)["Restarts"] == "0"
 
 
-def test_a_job_at_its_time_limit_goes_back_into_the_queue(held, slurm, local):
-    sweep = held.sweep
-    wait_for(lambda: "another process is training it" in sweep.log(), PATIENCE)
-    # The job is up. Its run may begin a few seconds before the controller looks at the time.
-    while not 5.0 < (left := slurm.seconds_to_next_look()) < 6.0:
-        time.sleep((left - 5.5) % 30)
-    held.release()
-    slurm.output("scontrol", "update", f"JobId={sweep.job}", "TimeLimit=10")
+def test_a_node_that_dies_costs_one_checkpoint_interval(on_a_dead_node, slurm, local):
+    sweep, node = on_a_dead_node
     sweep.wait_for_requeue()
-    slurm.output("scontrol", "update", f"JobId={sweep.job}", "TimeLimit=30")
-    assert "asked to stop by SIGUSR2" in sweep.log()
-    assert "requeued" in sweep.log()
     sweep.wait_for_end()
     sweep.require_equal_to_local(local)
     assert "goes on from step" in sweep.log()
+    ended = slurm.job(sweep.job)
+    assert (ended["JobState"], {node, ended["NodeList"]}) == ("COMPLETED", {"n1", "n2"})
+    slurm.start_node(node)
+    slurm.wait_idle((node,))
+
+
+def test_a_job_at_its_time_limit_goes_back_into_the_queue(limited, local):
+    limited.done.result(PATIENCE)
+    sweep = limited.sweep
+    sweep.wait_for_end()
+    sweep.require_equal_to_local(local)
+    for said in ("asked to stop by SIGUSR2", "requeued", "goes on from step"):
+        assert said in sweep.log()

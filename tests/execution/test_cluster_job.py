@@ -89,7 +89,7 @@ def test_a_cancelled_job_stays_away(job, scontrol, capsys):
     calls = scontrol(CANCELLED)
     assert job(1, signal.SIGTERM) == 128 + signal.SIGTERM
     assert "requeue 7" not in calls.read_text()
-    assert "it was cancelled" in capsys.readouterr().out
+    assert "not requeued: Slurm is ending it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])

@@ -91,7 +91,7 @@ class Chunk:
             # Slurm puts a preempted job back when it has to kill it, and forgets one that ends by itself in time.
             requeue()
         elif request.signal == signal.SIGTERM:
-            say("not requeued: it was cancelled")
+            say("not requeued: Slurm is ending it, because it was cancelled or is past its limit")
         elif now == began:
             say("not requeued: no run came any further since the job began; give it more time (--slurm time)")
         else:
