@@ -1,6 +1,6 @@
 """Kill runs and sweeps of the tiny problems, over a hundred times, and compare what they end in. Prints a table.
 
-    python tests/kills.py [--each 7] [--rounds 3] [--seed 1] [--part runs|sweeps]
+    python tests/kills.py [--each 7] [--rounds 6] [--seed 1] [--part runs|sweeps]
 
 Both architectures, all variants, placements hidden and every. First single runs: each is killed several times, at named
 points and at random instants, and resumed in between. Then sweeps of all of them with `bnbench run`, two and four runs
@@ -40,7 +40,7 @@ def main() -> None:
     """Do everything, print what happened; exit code 1 if anything was lost or differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=7, help="kills of each run")
-    parser.add_argument("--rounds", type=int, default=4, help="kills of each kind of sweep")
+    parser.add_argument("--rounds", type=int, default=6, help="kills of each of three kinds of sweep")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--part", choices=["runs", "sweeps"])
     options = parser.parse_args()
@@ -82,6 +82,7 @@ def kill_runs(specs: list[RunSpec], folder: Path, reference: Tables, each: int, 
     print(f"  {'where it fell':<24} {'kills':>5}  of them at a named point")
     for place in sorted(fell, key=[*PLACES, *fell].index):
         print(f"  {place:<24} {fell[place]:>5}  {named[place]:>5}")
+    print("  (before the first step: of the process that was killed, which may have gone on from a checkpoint)")
     print(f"  {resumed} times the next process went on from a checkpoint, otherwise from the first step")
     report(wrong)
 
@@ -94,9 +95,11 @@ def kill_sweeps(specs: list[RunSpec], folder: Path, reference: Tables, rounds: i
         results = folder / name.replace(" ", "-")
         killed: Counter[str] = Counter()
         under_way = 0
-        for kind in [("everything", "the sweep alone", "one run")[each % 3] for each in range(rounds)]:
+        for number in range(rounds):
+            kind = ("everything", "the sweep alone", "one run")[number % 3]
             sweeps = [start(results, workers) for _ in range(side_by_side)]
-            under_way += kill_one(kind, sweeps, specs, results, chance)
+            # Spread over the whole sweep, so that every run has its chance.
+            under_way += kill_one(kind, sweeps, specs, results, len(specs) * number // rounds, chance)
             killed[kind] += 1
         codes = [sweep.wait() for sweep in [start(results, workers, "--retry", "failed") for _ in range(side_by_side)]]
         finished = ResultStore(results).finished()
@@ -118,15 +121,20 @@ def kill_sweeps(specs: list[RunSpec], folder: Path, reference: Tables, rounds: i
 
 
 def kill_one(
-    kind: str, sweeps: list[subprocess.Popen[bytes]], specs: list[RunSpec], results: Path, chance: random.Random
+    kind: str,
+    sweeps: list[subprocess.Popen[bytes]],
+    specs: list[RunSpec],
+    results: Path,
+    ended: int,
+    chance: random.Random,
 ) -> int:
-    """Let sweeps work for a moment, then kill; in the end none of their processes is left.
+    """Let sweeps work until so many runs have ended and a moment longer, then kill; none of their processes is left.
 
     Returns:
         How many runs were under way.
     """
-    wait_until(lambda: bool(owners(specs, results)), 120)
-    time.sleep(chance.uniform(0.0, 3.0))
+    wait_until(lambda: len(list(results.glob("*/run.json"))) >= ended and bool(owners(specs, results)), 300)
+    time.sleep(chance.uniform(0.0, 2.0))
     at_work = owners(specs, results)
     if kind == "the sweep alone":
         for sweep in sweeps:
