@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from xml.etree import ElementTree
 
 import numpy as np
@@ -45,9 +46,11 @@ def store_reference(folder, runs):
     return reference
 
 
-@pytest.fixture
-def reference(tmp_path):
-    return store_reference(tmp_path, [run(variant, seed) for variant in VARIANTS for seed in SEEDS])
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return store_reference(
+        tmp_path_factory.mktemp("stored"), [run(variant, seed) for variant in VARIANTS for seed in SEEDS]
+    )
 
 
 def check(tmp_path, runs, references, **options):
@@ -232,7 +235,7 @@ def test_a_reference_that_the_problem_file_has_left_behind_fails_the_check(tmp_p
     reference = store_reference(tmp_path, [run("bn", seed, problem=old) for seed in SEEDS])
     report = check(tmp_path, [run("bn", 42)], [reference])
     assert report.failed
-    assert report.wrong
+    assert report.runs[0].wrong
     assert "training.l2 = 0.0005, not 0.01" in report.runs[0].why_not
 
 
@@ -253,11 +256,13 @@ def test_a_reference_is_of_one_setting_and_has_no_failed_run(tmp_path):
 
 
 def test_a_damaged_reference_is_named(tmp_path, reference):
-    (reference.folder / "curves.parquet").write_bytes(b"no Parquet")
-    (fresh,) = read_references(tmp_path / "reference")
+    folder = tmp_path / "reference" / "tiny" / PROBLEM
+    shutil.copytree(reference.folder, folder)
+    (folder / "curves.parquet").write_bytes(b"no Parquet")
+    (damaged,) = read_references(tmp_path / "reference")
     with pytest.raises(UserError, match=r"curves\.parquet cannot be read"):
-        check(tmp_path, [run("bn", 42)], [fresh])
-    (reference.folder / "reference.json").write_text('{"version": 1}', encoding="utf-8")
+        check(tmp_path, [run("bn", 42)], [damaged])
+    (folder / "reference.json").write_text('{"version": 1}', encoding="utf-8")
     with pytest.raises(UserError, match="does not describe reference results"):
         read_references(tmp_path / "reference")
 
@@ -284,10 +289,10 @@ def test_circumstances_that_decide_bits():
     ]
 
 
-@pytest.fixture
-def red(tmp_path, reference):
+@pytest.fixture(scope="module")
+def red(tmp_path_factory, reference):
     runs = [scaled("bn", 42, 1.3, 0), run("vanilla", 42), run("bn", 43, overrides={"training.l2": 0.0})]
-    return check(tmp_path, runs, [reference])
+    return check(tmp_path_factory.mktemp("red"), runs, [reference])
 
 
 def test_as_text_there_is_a_line_a_run_and_more_only_where_it_fails(red):

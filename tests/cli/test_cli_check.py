@@ -3,9 +3,12 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
+from bnbench.analysis.reference.published import read_published
 from bnbench.analysis.reference.stored import read_references
+from bnbench.shipped import shipped_folder
 from support.command_line import invoke
 from support.synthetic_store import SyntheticRun, build_store
 
@@ -21,18 +24,24 @@ def runs(**fields):
     ]
 
 
-@pytest.fixture
-def results(tmp_path):
-    return build_store(tmp_path / "runs", runs())
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return build_store(tmp_path_factory.mktemp("recorded") / "runs", runs())
 
 
-@pytest.fixture
-def reference(tmp_path, results):
-    folder = tmp_path / "reference"
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory, results):
+    folder = tmp_path_factory.mktemp("stored") / "reference"
     done = invoke("reference", "update", "--from", results, "--reference", folder)
     assert done.exit_code == 0, done.stderr
     assert done.stdout == "digits_mlp tiny: 6 runs stored, the first reference of this problem\n"
     return folder
+
+
+@pytest.fixture
+def reference(tmp_path, stored):
+    """A copy, which a test may change."""
+    return shutil.copytree(stored, tmp_path / "reference")
 
 
 def check(results, reference, *options):
@@ -103,6 +112,21 @@ def test_fresh_needs_an_empty_folder(results, reference):
 
 
 def test_from_takes_no_problems(results, tmp_path):
-    done = invoke("reference", "update", "digits_mlp", "--from", results, "--reference", tmp_path / "reference")
+    done = invoke("reference", "update", "digits_mlp", "--from", results, "--reference", tmp_path / "none")
     assert done.exit_code == 2
-    assert not (tmp_path / "reference").exists()
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(("shift", "code"), [(-0.01, 0), (-0.1, 1)])
+def test_published_baselines_are_compared_and_their_caveats_printed(tmp_path, shift, code):
+    published = read_published(shipped_folder("reference"))
+    rows = published.curves[np.isclose(published.curves["learning_rate"], 0.158489)]
+    mean = rows.groupby("epoch")["test_accuracy"].mean().to_numpy() + shift
+    made = [
+        SyntheticRun("cifar100_allcnnc", "vanilla", seed, (mean + offset).clip(0).tolist())
+        for seed, offset in ((42, -0.002), (43, 0.0), (44, 0.002))
+    ]
+    done = invoke("check", "--results", build_store(tmp_path / "runs", made))
+    assert done.exit_code == code
+    assert "(3 seeds) beside DeepOBS lr 0.158 (7 seeds), epochs 0 to 350" in done.stdout
+    assert all(caveat in done.stdout for caveat in published.caveats)

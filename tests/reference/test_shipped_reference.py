@@ -33,6 +33,7 @@ def test_every_shipped_problem_has_all_variants_and_five_seeds_of_its_own_settin
         [VARIANTS.get(each) for each in STUDIED],
         seeds=problem.first_seeds(SEEDS),
     )
+    assert (name, "tiny") in references, f"`bnbench reference update {name}` is due"
     reference = references[name, "tiny"]
     assert {spec.setting_id for spec in wanted} == {reference.setting_id}, "`bnbench reference update` is due"
     stored = [run for group in reference.groups.values() for run in group]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bnbench.analysis.reference.check import CheckReport
     from bnbench.analysis.reference.published import Published, PublishedComparison
+    from bnbench.problem import Size
 
 
 @click.command("check")
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 def command(
     problems: tuple[str, ...],
     results: Path | None,
-    size: str | None,
+    size: Size | None,
     fresh: bool,
     seeds: int,
     device: str,
@@ -108,9 +109,8 @@ def command(
     for warning in opened.warnings:
         click.echo(f"Warning: {warning}", err=True)
     _print(report, published, comparisons, style)
-    if report.failed and not (report.nothing and not report.wrong and comparisons):
-        raise SystemExit(1)
-    if any(comparison.failed for comparison in comparisons):
+    tested = any(comparison.p is not None for comparison in comparisons)
+    if report.differs or (report.nothing and not tested) or any(comparison.failed for comparison in comparisons):
         raise SystemExit(1)
 
 

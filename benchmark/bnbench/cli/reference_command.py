@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from bnbench.analysis.reference.stored import Reference
+    from bnbench.problem import Size
 
 _FOLDER = click.option(
     "--reference",
@@ -59,7 +60,7 @@ def list_references(reference: Path | None) -> None:
 @_FOLDER
 def update(
     problems: tuple[str, ...],
-    size: str,
+    size: Size,
     seeds: int,
     device: str,
     workers: int | None,

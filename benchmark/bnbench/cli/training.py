@@ -1,17 +1,22 @@
-"""Training on behalf of another command: what `bnbench run` does, into a folder that holds nothing yet."""
+"""Training on behalf of another command: into a folder that holds nothing yet, at the problems' own settings."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bnbench.cli.carry_out import require_data
+from bnbench.cli.options import Grid, select
+from bnbench.cli.sweep import SweepOptions, make_plan, run_sweep
 from bnbench.errors import UserError
+
+if TYPE_CHECKING:
+    from bnbench.problem import Size
 
 
 def train_anew(
-    problems: Sequence[str], *, size: str, seeds: int, results: Path, device: str, workers: int | None
+    problems: Sequence[str], *, size: Size, seeds: int, results: Path, device: str, workers: int | None
 ) -> None:
     """Train all variants of problems at their default placement; progress goes to stderr.
 
@@ -26,8 +31,8 @@ def train_anew(
         workers: runs side by side; as many as cores if None.
 
     Raises:
-        UserError: the folder holds runs, which would be taken for new ones.
-        SystemExit: training was stopped, or was not possible for a reason that has been printed.
+        UserError: the folder holds runs, which would be taken for new ones, or what is asked for does not exist.
+        SystemExit: it was asked to stop.
     """
     from bnbench.problem import problem_files
     from bnbench.storage.store import ResultStore
@@ -38,13 +43,9 @@ def train_anew(
             f"{results} holds runs already, which would not be trained anew",
             hint="Name an empty folder with --results, or leave --fresh out to check these.",
         )
-    # The command itself, in a process of its own: its ranking is not asked for here.
-    asked = [*(problems or problem_files()), "--size", size, "--seeds", str(seeds), "--device", device]
-    asked += [] if workers is None else ["--workers", str(workers)]
-    done = subprocess.run(
-        [sys.executable, "-m", "bnbench", "run", *asked, "--results", str(results)],
-        stdout=subprocess.DEVNULL,
-        check=False,
-    )
-    if done.returncode not in {0, 1}:
-        raise SystemExit(done.returncode)
+    asked = tuple(problems) or tuple(problem_files())
+    grid = Grid(asked, ("all",), (), (1.0,), seeds, size, epochs=None, overrides=(), precision="fp32")
+    specs = select(grid).specs
+    require_data(specs)
+    sweep = SweepOptions(device=device, workers=workers)
+    run_sweep(make_plan(specs, results, sweep), results, sweep)

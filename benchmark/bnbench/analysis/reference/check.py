@@ -145,14 +145,14 @@ class CheckReport:
     """Those that were compared with."""
 
     @property
-    def failed(self) -> bool:
-        """Whether anything failed, or nothing was compared."""
-        return self.nothing or any(run.failed for run in self.runs) or any(final.failed for final in self.finals)
+    def differs(self) -> bool:
+        """Whether a run or its final values failed."""
+        return any(run.failed for run in self.runs) or any(final.failed for final in self.finals)
 
     @property
-    def wrong(self) -> bool:
-        """Whether a run that has to be compared cannot be."""
-        return any(run.wrong for run in self.runs)
+    def failed(self) -> bool:
+        """Whether anything failed, or nothing was compared."""
+        return self.nothing or self.differs
 
     @property
     def nothing(self) -> bool:
@@ -211,7 +211,7 @@ def check_results(
         runs=tuple(sorted(runs, key=lambda run: _order(run.identity))),
         finals=tuple(sorted(finals, key=lambda final: _order(final.identity))),
         bands=bands,
-        references=tuple(used.values()),
+        references=tuple(sorted(used.values(), key=lambda each: (each.problem, each.size))),
     )
 
 

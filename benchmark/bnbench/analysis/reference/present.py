@@ -17,6 +17,8 @@ from bnbench.plan import RunIdentity
 Format = Literal["text", "markdown", "json", "junit"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
+_REASONS = 2
+"""How many reasons for leaving a tier out are told in the summary; JSON has each run's."""
 _GOOD, _BAD, _SKIPPED = "ok", "FAIL", "–"
 
 
@@ -115,9 +117,9 @@ def summary(report: CheckReport) -> list[str]:
     others = len(report.runs) - compared - sum(run.failed and not run.compared for run in report.runs)
     lines = [f"{_runs(compared)} compared, {failed} failed" + (f"; {_runs(others)} without a reference" * bool(others))]
     if report.nothing:
-        lines.append("Nothing was compared, and so nothing is confirmed: that counts as failure.")
-    for tier in report.tiers:
-        lines.append(_tier_line(report, tier))
+        lines.append("Nothing was compared with a reference of this suite, and so nothing is confirmed.")
+    else:
+        lines += [_tier_line(report, tier) for tier in report.tiers]
     bad = sum(final.failed for final in report.finals)
     if report.finals:
         tests = sum(final.compared for final in report.finals)
@@ -125,10 +127,10 @@ def summary(report: CheckReport) -> list[str]:
             f"final values: {len(report.finals)} variants, {tests} two-sample tests, each at p = "
             f"{report.final_level:.1e}: {bad} variants failed"
         )
-    lines += [
-        f"reference of {reference.problem} {reference.size}: {origin(reference)}" for reference in report.references
-    ]
-    return lines
+    origins: dict[str, list[str]] = {}
+    for reference in report.references:
+        origins.setdefault(origin(reference), []).append(f"{reference.problem} {reference.size}")
+    return [*lines, *(f"reference of {', '.join(names)}: {told}" for told, names in origins.items())]
 
 
 def origin(reference: Reference) -> str:
@@ -204,9 +206,10 @@ def _tier_line(report: CheckReport, tier: Tier) -> str:
             f"that with the tests of final values a check of sound results is red at most once in "
             f"{round(1 / FALSE_ALARM_RATE)}"
         )
-    reasons = dict.fromkeys(outcome.why_not for outcome in outcomes if outcome.why_not)
+    reasons = list(dict.fromkeys(outcome.why_not for outcome in outcomes if outcome.why_not))
     if reasons:
-        line += f"; not applied to {len(outcomes) - len(applied)}: {' | '.join(str(reason) for reason in reasons)}"
+        told = [str(reason) for reason in reasons[:_REASONS]] + ["…"] * (len(reasons) > _REASONS)
+        line += f"; not applied to {len(outcomes) - len(applied)}: {' | '.join(told)}"
     return line
 
 
