@@ -110,7 +110,7 @@ def test_other_contents_are_reported_with_their_tables_and_never_overwritten(exa
     example.finish(here)
     altered(example, value=1.25).record(there).finish({**DOCUMENT, "provenance": {"device": "a GPU"}})
     before = contents(here), contents(there)
-    assert verdicts(here, there) == {RUN: ("conflict", "curves differs; recorded on cpu here, on a GPU there")}
+    assert verdicts(here, there) == {RUN: ("conflict", "curves differs; device cpu here, a GPU there")}
     assert (contents(here), contents(there)) == before
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
+from pydantic import JsonValue
 
 from bnbench.errors import UserError
 from bnbench.storage.document import (
@@ -35,6 +36,14 @@ from bnbench.storage.store import ResultStore
 
 STAGING = ".merge-"
 """How the folder begins in which runs are put together before they appear; a merge that is killed leaves it behind."""
+
+_CIRCUMSTANCES = {
+    "device": ("device",),
+    "threads": ("threads",),
+    "processor": ("platform", "processor"),
+    "torch": ("versions", "torch"),
+}
+"""What of a run's provenance may change its last bits, and where it stands there."""
 
 Verdict = Literal["copied", "replaced", "identical", "kept", "conflict", "unfinished", "damaged"]
 """What became of a run of another folder:
@@ -206,12 +215,23 @@ def _differences(ours: _Standing, theirs: _Standing) -> list[str]:
     tables = [table for table in TABLES if table != "timing" and _table_differs(table, ours, theirs)]
     if tables:
         found.append(f"{', '.join(tables)} {'differs' if len(tables) == 1 else 'differ'}")
-    if not found:
-        return []
-    devices = [each.provenance.get("device") for each in (our, their)]
-    if devices[0] != devices[1]:
-        found.append(f"recorded on {devices[0]} here, on {devices[1]} there")
+    return found + _circumstances(our, their) if found else []
+
+
+def _circumstances(our: RunDocument, their: RunDocument) -> list[str]:
+    """In which circumstances that touch the bits two records of one run differ: often all there is to explain."""
+    found: list[str] = []
+    for name, keys in _CIRCUMSTANCES.items():
+        here, there = (_inside(document.provenance, keys) for document in (our, their))
+        if here != there:
+            found.append(f"{name} {here} here, {there} there")
     return found
+
+
+def _inside(value: JsonValue, keys: Sequence[str]) -> JsonValue:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def _end(status: str, step: int | None) -> str:
