@@ -187,9 +187,15 @@ class Slurm:
                 daemon.kill()
                 daemon.wait()
         self._daemons.clear()
-        for process in self._processes():
-            _send(process, signal.SIGKILL)
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+        def nothing_left() -> bool:
+            for process in self._processes():
+                _send(process, signal.SIGKILL)
+            # What was killed a moment ago may have written once more.
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return not self.folder.exists()
+
+        wait_for(nothing_left, 10)
 
     def _start(self) -> None:
         for name in ("state", "log", *NODES):
