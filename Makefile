@@ -29,8 +29,9 @@ demo: $(READY)  ## train five variants on real digits, rank them, draw their cur
 	$(BIN)/bnbench run digits_3c3d --variant all --seeds 3 --results results/runs/demo
 	$(BIN)/bnbench report --results results/runs/demo
 
+# File by file on as many processes as cores: what a file's tests share is made once, and the slow files start early.
 test: $(READY) lint  ## the whole test suite, linters and type checks included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## style, types, layers
 	$(BIN)/ruff check .
