@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 from bnbench.cli.sweep import Shard, SweepPlan, duration
 from bnbench.execution.single import Resources, execute, record_failure
-from bnbench.storage.lock import acquire_lock
+from bnbench.storage.lock import acquire_lock, look_at_lock
 from bnbench.storage.speeds import schedule_seconds
 from bnbench.training.events import StepReached
 from execution.test_resume import make_spec
@@ -42,8 +43,14 @@ def folder(tmp_path):
     execute(make_spec(variant="bn"), store, CPU, lambda event: None)
     pause_at(make_spec(variant="bn_beta"), store, 60)
     record_failure(make_spec(variant="bn_gamma"), store, CPU, "it is\nout of luck")
-    with acquire_lock(store / make_spec(variant="bn_gamma_beta").run_id, beat_seconds=0.01) as lock:
+    running = store / make_spec(variant="bn_gamma_beta").run_id
+    with acquire_lock(running, beat_seconds=0.01) as lock:
         lock.progress(90, 132, 2, 3)
+        until = time.monotonic() + 20
+        # The next heartbeat brings it to disk.
+        while (view := look_at_lock(running)) is None or view.owner is None or view.owner.step != 90:
+            assert time.monotonic() < until, "no heartbeat"
+            time.sleep(0.005)
         yield store
 
 

@@ -325,7 +325,12 @@ def random_trap(place: str, chance: random.Random) -> Trap:
 
 
 def kill_run(
-    spec: RunSpec, store: Path, reference: dict[str, bytes], traps: list[Trap | None], chance: random.Random
+    spec: RunSpec,
+    store: Path,
+    reference: dict[str, bytes],
+    traps: list[Trap | None],
+    chance: random.Random,
+    latest: float = 3.0,
 ) -> list[Death]:
     """Kill a run again and again, resuming it each time, then let it come to its end, and compare its tables.
 
@@ -335,6 +340,7 @@ def kill_run(
         reference: the tables of the run in one go.
         traps: one kill each; None is a random instant from outside.
         chance: where the randomness comes from.
+        latest: random instants are at most so many seconds after a start.
 
     Raises:
         AssertionError: something was lost, or differs.
@@ -342,7 +348,7 @@ def kill_run(
     folder = store / spec.run_id
     deaths: list[Death] = []
     for trap in traps:
-        kill_after = chance.uniform(0.0, 3.0) if trap is None else None
+        kill_after = chance.uniform(0.0, latest) if trap is None else None
         before = newest_header(folder)
         made = attempt(spec, store, trap, kill_after)
         _check_resumed(before.step if before else 0, made)
