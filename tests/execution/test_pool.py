@@ -48,7 +48,8 @@ class Log:
 
 @pytest.fixture(scope="module")
 def specs():
-    return [make_spec(variant=name, epochs=2) for name in ("vanilla", "bn", "bn_gamma")]
+    # Long enough that a run is still there when its first words have been heard and acted on.
+    return [make_spec(variant=name, epochs=15) for name in ("vanilla", "bn", "bn_gamma")]
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +91,8 @@ def test_a_sweep_that_is_stopped_goes_on_where_it_was(specs, whole, tmp_path):
     stopped = threading.Event()
     log = Log(lambda spec, event: stopped.set() if event.step > 50 else None)
     outcomes = run_all(specs, tmp_path, CPU, cpu_slots(1), log, stop=stopped.is_set)
-    assert [outcome.status for outcome in outcomes] in (["paused"], ["finished", "paused"])
-    assert len(log.lines) == 2 * len(outcomes), "nothing more was started"
+    assert [outcome.status for outcome in outcomes] == ["paused"]
+    assert len(log.lines) == 2, "nothing more was started"
     log = Log()
     rest = run_all(specs, tmp_path, CPU, cpu_slots(2), log)
     assert [outcome.status for outcome in rest] == ["finished"] * 3
