@@ -15,7 +15,6 @@ from bnbench.execution.pool import Slot, cpu_slots, gpu_slots, run_all
 from bnbench.execution.single import Notice, Resources
 from bnbench.storage.lock import acquire_lock, look_at_lock
 from bnbench.storage.repeating import forget_failure
-from bnbench.training.events import StepReached
 from execution.test_resume import make_spec
 from support.command_line import table_bytes
 
@@ -36,7 +35,7 @@ class Log:
     def event(self, spec, event):
         if isinstance(event, Notice):
             self.notices.append((spec.variant.name, event.text))
-        if self.then is not None and isinstance(event, StepReached):
+        elif self.then is not None and event.step > 0:
             self.then(spec, event)
 
     def deferred(self, spec):
@@ -48,7 +47,8 @@ class Log:
 
 @pytest.fixture(scope="module")
 def specs():
-    return [make_spec(variant=name, epochs=2) for name in ("vanilla", "bn", "bn_gamma")]
+    # Long enough that a run is still there when its first words have been heard and acted on.
+    return [make_spec(variant=name, epochs=15) for name in ("vanilla", "bn", "bn_gamma")]
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +88,10 @@ def test_a_killed_run_is_recorded_and_the_others_go_on(specs, whole, tmp_path):
 
 def test_a_sweep_that_is_stopped_goes_on_where_it_was(specs, whole, tmp_path):
     stopped = threading.Event()
-    log = Log(lambda spec, event: stopped.set() if event.step > 50 else None)
+    log = Log(lambda spec, event: stopped.set())
     outcomes = run_all(specs, tmp_path, CPU, cpu_slots(1), log, stop=stopped.is_set)
-    assert [outcome.status for outcome in outcomes] in (["paused"], ["finished", "paused"])
+    # Usually the first is paused; on a machine with no time for this process it may get to its end before.
+    assert [outcome.status for outcome in outcomes] == ["finished"] * (len(outcomes) - 1) + ["paused"]
     assert len(log.lines) == 2 * len(outcomes), "nothing more was started"
     log = Log()
     rest = run_all(specs, tmp_path, CPU, cpu_slots(2), log)
