@@ -265,21 +265,29 @@ def settable_keys() -> Iterator[str]:
             yield part
 
 
-def read_problem(path: Path) -> ProblemFile:
-    """Read and check a problem file.
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
 
     Raises:
-        UserError: it cannot be read, is no TOML, or does not describe a problem.
+        UserError: it cannot be read, is no UTF-8 text, or is no TOML.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 text: {error.reason} at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: is not valid TOML: {error}") from error
-    return ProblemFile(path, raw)
+
+
+def read_problem(path: Path) -> ProblemFile:
+    """Read and check a problem file.
+
+    Raises:
+        UserError: it cannot be read, is no TOML, or does not describe a problem.
+    """
+    return ProblemFile(path, read_toml(path))
 
 
 def problem_files() -> dict[str, Path]:

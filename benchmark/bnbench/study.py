@@ -6,7 +6,6 @@ experiments ask for are run once.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from bnbench.claim import RULES, Claim, Run, expand_part, runs_of
 from bnbench.errors import UserError, nearest, unknown
 from bnbench.plan import DataFacts, Precision, RunSpec, canonical_json, expand_grid
-from bnbench.problem import Problem, ProblemFile, Size, find_problem, parse_override
+from bnbench.problem import Problem, ProblemFile, Size, find_problem, parse_override, read_toml
 from bnbench.shipped import shipped_folder
 from bnbench.variant import STUDIED, expand_variants
 
@@ -289,14 +288,7 @@ def _study_path(reference: str) -> Path:
 
 def _raw_study(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     """The file's tables over those of the study it extends."""
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: is not valid TOML: {error}") from error
+    raw = read_toml(path)
     if "name" in raw:
         raise UserError(f"{path}: unknown key 'name'.", hint="A study's name is its file's.")
     raw = _resolved_paths(path, raw)
