@@ -39,7 +39,7 @@ def test_the_rule_on_sizes_of_the_study():
     assert [len(windows(size, 3, 2)) for size in (28, 12, 6, 7)] == [14, 6, 3, 4]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(height=SIDES, width=SIDES, kernel=KERNELS, stride=STRIDES, seed=st.integers(0, 999))
 @example(height=6, width=6, kernel=3, stride=2, seed=0)  # padded at the end only
 @example(height=7, width=7, kernel=3, stride=2, seed=0)  # padded alike on both sides
@@ -64,7 +64,7 @@ def test_convolution_against_loops(height, width, kernel, stride, seed):
             torch.testing.assert_close(result[:, :, i, j].detach(), total, rtol=1e-12, atol=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(height=SIDES, width=SIDES, kernel=KERNELS, stride=STRIDES, seed=st.integers(0, 999))
 @example(height=6, width=6, kernel=3, stride=2, seed=0)  # padded at the end only
 @example(height=7, width=7, kernel=3, stride=2, seed=0)  # padded alike on both sides

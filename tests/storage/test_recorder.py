@@ -36,7 +36,7 @@ def tables(store: Path) -> dict[str, bytes]:
     return {table: (folder / f"{table}.parquet").read_bytes() for table in TABLES}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(flush_after=FLUSHES)
 def test_the_final_files_do_not_depend_on_where_the_run_was_flushed(flush_after, uninterrupted):
     with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +44,7 @@ def test_the_final_files_do_not_depend_on_where_the_run_was_flushed(flush_after,
         assert tables(Path(folder)) == uninterrupted
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(flush_after=FLUSHES, cut=st.integers(0, CALLS), finishing=st.booleans())
 def test_a_run_continued_from_its_parts_ends_in_the_same_files(flush_after, cut, finishing, uninterrupted):
     """What the recorder owes to a resume: parts below the number that `flush` returned are all it needs."""

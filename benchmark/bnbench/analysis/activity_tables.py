@@ -10,16 +10,9 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from bnbench.analysis.activity import (
-    DEAD_BAND,
-    EARLY_SHARE,
-    EXCESS_ALLOWED,
-    NEUTRAL,
-    REACHED_SHARE,
-    SMOOTHED_SHARE,
-    magnitude_column,
-)
+from bnbench.analysis.activity import magnitude_column
 from bnbench.analysis.terminal import columns, framed
+from bnbench.analysis.trajectory import DEAD_BAND, EARLY_SHARE, EXCESS_ALLOWED, NEUTRAL, REACHED_SHARE, SMOOTHED_SHARE
 from bnbench.errors import UserError
 from bnbench.placement import NOWHERE
 from bnbench.variant import VARIANTS

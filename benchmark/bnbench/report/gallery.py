@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-from bnbench.analysis.activity import NEUTRAL
 from bnbench.analysis.frames import Results, RunRecord
+from bnbench.analysis.trajectory import NEUTRAL
 from bnbench.errors import UserError
 from bnbench.report.captions import described, file_name, joined, kind_command, lettered, plot_command
 from bnbench.report.catalogue import THESIS, StudyFigure

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnbench.analysis.activity import NEUTRAL, snapshot_measures
 from bnbench.analysis.frames import Results, RunRecord
+from bnbench.analysis.trajectory import NEUTRAL, snapshot_measures
 from bnbench.architecture import ARCHITECTURES, slot_names
 from bnbench.report.activity import LayerPanel, LayerRow, layer_heat_map, layer_lines
 from bnbench.report.captions import described, file_name, kind_command

@@ -14,8 +14,8 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import uniform_filter
 
-from bnbench.analysis.activity import NEUTRAL
 from bnbench.analysis.frames import Trajectory
+from bnbench.analysis.trajectory import NEUTRAL
 from bnbench.report.page import TEXT, Page
 from bnbench.report.style import CONTOUR, PARAMETER_LABELS, diverging_map
 

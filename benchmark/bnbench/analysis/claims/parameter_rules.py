@@ -12,9 +12,9 @@ from statistics import mean as exact_mean
 import numpy as np
 import numpy.typing as npt
 
-from bnbench.analysis.activity import NEUTRAL
 from bnbench.analysis.claims.verdict import Decision, Verdict
 from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
+from bnbench.analysis.trajectory import NEUTRAL
 from bnbench.claim import Condition, Parameter, Ratio, Slots, Statistic
 
 Channels = Sequence[npt.NDArray[np.float32]]

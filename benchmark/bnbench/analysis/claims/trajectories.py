@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bnbench.analysis.activity import EARLY_SHARE, monotonic
 from bnbench.analysis.claims.parameter_rules import Channels
 from bnbench.analysis.frames import AffineFilters, Results, RunRecord
+from bnbench.analysis.trajectory import EARLY_SHARE, monotonic
 from bnbench.claim import Parameter
 from bnbench.placement import masked_slots
 

@@ -9,8 +9,8 @@ from string import Template
 from matplotlib.colors import Colormap, to_hex
 
 from bnbench import __version__
-from bnbench.analysis.activity import NEUTRAL
 from bnbench.analysis.frames import Results
+from bnbench.analysis.trajectory import NEUTRAL
 from bnbench.report.style import BETA, GAMMA, GREEK, NO_VALUE, diverging_map, sequential_map
 from bnbench.report.webpage import markup, origins, overview, standings
 from bnbench.report.webpage.claims_section import claims_content, verdict_counts

@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bnbench.analysis.activity import NEUTRAL, average_over_seeds, measure_trajectory, snapshot_measures
+from bnbench.analysis.activity import average_over_seeds
 from bnbench.analysis.frames import Results, RunRecord, Trajectory
+from bnbench.analysis.trajectory import NEUTRAL, measure_trajectory, snapshot_measures
 from bnbench.report.decimation import even_steps, every_so_many
 from bnbench.report.groups import learns, normalised_slots
 from bnbench.report.style import BETA, GAMMA, GREEK
