@@ -25,7 +25,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from bnbench.plan import RunSpec
-from bnbench.storage.lock import look_at_lock, process_is_here
+from bnbench.storage.lock import look_at_lock
+from bnbench.storage.processes import process_is_here
 from bnbench.storage.store import ResultStore
 from support.killing import PLACES, in_one_go, kill_run, spread, table_bytes, tiny_specs, wait_until
 

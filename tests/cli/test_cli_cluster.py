@@ -111,6 +111,12 @@ def test_a_sweep_is_submitted_recorded_and_not_submitted_twice(results, acceptin
     status = invoke("status", "--results", results)
     assert status.exit_code == 0, status.output
     assert "PENDING (Resources)" in status.stdout
+    records = json.loads(invoke("status", "--json", "--results", results).stdout)
+    told = {record["run_id"]: (record["status"], record["job"], record["job_state"]) for record in records}
+    assert told == {
+        run_id: ("waiting", job, "PENDING") for job, run_ids in submission.elements.items() for run_id in run_ids
+    }
+    assert invoke("status", "--runs", "--results", results).stdout.count("waiting, job 77_") == 5
 
     # They leave the queue, and nothing has become of them.
     programs(squeue=("", 0))

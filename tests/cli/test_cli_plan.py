@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from bnbench.cli.sweep import Shard, SweepPlan, duration
 from bnbench.execution.single import Resources, execute, record_failure
 from bnbench.storage.lock import acquire_lock, look_at_lock
+from bnbench.storage.processes import this_process
 from bnbench.storage.speeds import schedule_seconds
+from bnbench.storage.sweeps import SweepRecord, SweepRun, write_sweep
 from bnbench.training.events import StepReached
+from bnbench.variant import VARIANTS
 from execution.test_resume import make_spec
 from support.command_line import invoke, table_bytes
 
@@ -111,6 +115,43 @@ def test_status_tells_the_same_while_a_sweep_runs(folder):
         "bn_gamma_beta": "running, epoch 2/3",
     }
     assert "Not ended: 1 running, 1 resumable;" in status(folder)
+
+
+@pytest.fixture
+def sweep_of(folder):
+    """Puts a sweep over all five variants on record, by a process."""
+
+    def put(process):
+        runs = tuple(
+            SweepRun(run_id=spec.run_id, setting_id=spec.setting_id, seconds=100.0)
+            for spec in (make_spec(variant=variant) for variant in VARIANTS.names())
+        )
+        record = SweepRecord(command="bnbench run 'my problem'", process=process, side_by_side=2, runs=runs)
+        write_sweep(folder, record)
+
+    return put
+
+
+def test_status_tells_what_a_sweep_has_left_and_how_long_that_takes(folder, sweep_of):
+    sweep_of(this_process())
+    waiting = make_spec(variant="vanilla").run_id
+    text = status(folder)
+    told = "$ bnbench run 'my problem'\n2 of 5 runs ended, 1 running, 1 resumable, 1 waiting; about "
+    assert told in text
+    assert " left, 2 side by side" in text.partition(told)[2]
+    assert "Not ended" not in text
+    assert status(folder, "--runs").splitlines()[5].split() == [waiting, "waiting"]
+    records = json.loads(status(folder, "--json"))
+    assert [record for record in records if record["status"] == "waiting"] == [{"run_id": waiting, "status": "waiting"}]
+
+
+def test_a_sweep_that_was_killed_says_how_to_go_on(folder, sweep_of):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    sweep_of(this_process().model_copy(update={"process": gone.pid}))
+    text = status(folder)
+    assert "1 not begun. It runs no more; the same command does the rest." in text
+    assert " left" not in text
 
 
 def status(folder, *arguments):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import time
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bnbench.shipped import shipped_folder
+from bnbench.storage.sweeps import SWEEPS_FOLDER
 from support.command_line import TABLES, invoke, start, table_bytes
 from support.synthetic_cifar import install_synthetic
 
@@ -111,7 +113,7 @@ def test_a_second_time_nothing_is_trained_and_one_missing_run_is_repeated_alone(
     assert not gone.exists()
     repeated = invoke(*SWEEP, "--results", store)
     assert repeated.exit_code == 0
-    assert "1 runs to train (4 of 5 are finished already)" in repeated.stderr
+    assert "1 run to train (4 of 5 are finished already)" in repeated.stderr
     assert table_bytes(store) == before
     kept = {path: stamp for path, stamp in stamps.items() if path.parent != gone}
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
@@ -220,7 +222,12 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_does_the_rest(sweep, tmp
     assert "Traceback" not in stderr
     kept = table_bytes(tmp_path)
     assert 0 < len(kept) < 5 * len(TABLES)
+    status = invoke("status", "--results", tmp_path).stdout
+    assert f"$ {shlex.join(['bnbench', *map(str, SWEEP), '--workers', '1', '--results', str(tmp_path)])}" in status
+    assert "It runs no more; the same command does the rest." in status
     assert invoke(*SWEEP, "--results", tmp_path).exit_code == 0
+    assert "does the rest" not in invoke("status", "--results", tmp_path).stdout
+    assert list((tmp_path / SWEEPS_FOLDER).iterdir()) == []
     assert table_bytes(tmp_path) == table_bytes(sweep[0])
 
 

@@ -12,7 +12,8 @@ import time
 import pytest
 
 from bnbench.storage import lock as locks
-from bnbench.storage.lock import LockLostError, LockWatch, acquire_lock, look_at_lock, process_is_gone
+from bnbench.storage.lock import LockLostError, LockWatch, acquire_lock, look_at_lock
+from bnbench.storage.processes import process_is_gone
 
 NEVER_BEATS = 1e9
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from bnbench import __version__
+from bnbench.cli.typed import remember
 from bnbench.errors import UserError
 
 _COMMANDS = {
@@ -51,6 +52,10 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        remember(ctx, args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 -- click's own signature
         try:

@@ -101,7 +101,8 @@ def carry_out(plan: SweepPlan, results: Path, how: CarryingOut) -> list[Outcome]
         SystemExit: it was asked to stop.
     """
     if not plan.todo:
-        click.echo(f"All {len(plan.runs)} runs have ended already; nothing to train.", err=True)
+        ended = "The run has" if len(plan.runs) == 1 else f"All {len(plan.runs)} runs have"
+        click.echo(f"{ended} ended already; nothing to train.", err=True)
         return []
     if how.jobs is not None:
         submit_plan(plan, results, how.sweep, how.jobs)

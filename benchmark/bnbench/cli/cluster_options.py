@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from bnbench.cli.jobs import look_at_jobs
+
 if TYPE_CHECKING:
     from bnbench.cli.sweep import SweepOptions, SweepPlan
-    from bnbench.execution.cluster_queue import Element
     from bnbench.execution.cluster_settings import JobSettings
     from bnbench.plan import RunSpec
 
@@ -125,47 +126,3 @@ def _not_on_their_way(plan: SweepPlan, results: Path) -> list[RunSpec]:
     if training:
         click.echo(f"{len(training)} runs are being trained by processes outside the queue.", err=True)
     return [spec for spec in plan.todo if spec.run_id not in training | set(queued)]
-
-
-def look_at_jobs(results: Path) -> list[Element] | None:
-    """What has become of every job that was submitted for a results folder; None where Slurm cannot be asked."""
-    from bnbench.execution.cluster_queue import look_at_queue, read_submissions
-
-    submissions, warnings = read_submissions(results)
-    for warning in warnings:
-        click.echo(f"Warning: {warning}", err=True)
-    return look_at_queue(submissions)
-
-
-def print_jobs(results: Path, ended: set[str]) -> None:
-    """The jobs of a results folder that matter: those in the queue, and those that left runs behind.
-
-    Args:
-        results: the results folder.
-        ended: the ids of its runs that have ended.
-    """
-    from bnbench.execution.cluster_queue import in_queue
-
-    elements = look_at_jobs(results)
-    if elements is None:
-        click.echo("Jobs were submitted for this folder; here is no squeue that could say what has become of them.")
-        return
-    waiting = [element for element in elements if element.state is not None]
-    # A run that a later job was given, or that has ended, is nobody's concern any more.
-    covered = ended | set(in_queue(elements))
-    lost = {run_id for element in elements if element.state is None for run_id in element.run_ids} - covered
-    if waiting:
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("job", "state", "runs", "ended", box=None, pad_edge=False)
-        for element in waiting:
-            why = f" ({element.reason})" if element.reason not in {"None", ""} else ""
-            done = sum(run_id in ended for run_id in element.run_ids)
-            table.add_row(element.job_id, f"{element.state}{why}", str(len(element.run_ids)), str(done))
-        Console().print(table)
-    if lost:
-        click.echo(
-            f"{len(lost)} runs were given to jobs that are no longer in the queue, and have not ended; "
-            "the command that submitted them does so again."
-        )

@@ -1,21 +1,53 @@
-"""`bnbench status`: what a results folder holds."""
+"""`bnbench status`: what a results folder holds, and what is still to come."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.cluster_options import print_jobs
+from bnbench.cli.jobs import look_at_jobs, print_jobs
 from bnbench.cli.options import results_option
+from bnbench.cli.sweep import duration, runs_in_words
 
 if TYPE_CHECKING:
+    from bnbench.analysis.frames import Results
+    from bnbench.execution.cluster_queue import Element
     from bnbench.storage.document import Status
     from bnbench.storage.standing import Standing
+    from bnbench.storage.sweeps import SweepRecord
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A results folder, as it is at this moment."""
+
+    results: Results
+    ended: frozenset[str]
+    standings: Mapping[str, Standing]
+    """Of the runs that were begun and have not ended, by run id."""
+    sweeps: Sequence[SweepRecord]
+    """Those with something left to do."""
+    jobs: Sequence[Element] | None
+    """All that were submitted; None where Slurm cannot be asked."""
+
+    @property
+    def queued(self) -> dict[str, Element]:
+        """The runs that have not ended and that a waiting or running job was given."""
+        from bnbench.execution.cluster_queue import in_queue
+
+        return {run_id: job for run_id, job in in_queue(self.jobs or ()).items() if run_id not in self.ended}
+
+    @property
+    def waiting(self) -> list[str]:
+        """The runs that are to come: in a sweep or a job, and not begun."""
+        promised = [run.run_id for sweep in self.sweeps for run in sweep.left(self.ended)]
+        return [name for name in dict.fromkeys([*promised, *self.queued]) if name not in self.standings]
 
 
 @click.command("status")
@@ -23,68 +55,146 @@ if TYPE_CHECKING:
 @click.option("--runs", "each_run", is_flag=True, help="A line for each run instead of a count for each setting.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, a record for each run.")
 def command(results: Path, each_run: bool, as_json: bool) -> None:
-    """Say what a results folder holds: finished, diverged, failed, running and resumable runs.
+    """Say what a results folder holds: finished, diverged, failed, running, resumable and waiting runs.
 
     It only looks, so it may be asked while a sweep runs, from any machine that sees the folder. A run counts as running
-    while its process shows signs of life. Cluster jobs that were submitted for the folder are listed too, where Slurm
-    can be asked.
+    while its process shows signs of life. Of a sweep it says how much is left, and how long that may take, from what
+    its runs took so far (or, before the first has ended, from what `bnbench estimate` measured). Cluster jobs that were
+    submitted for the folder are listed too, where Slurm can be asked.
 
     \b
     Example:
       bnbench status --runs --results results/runs
     """
+    folder = _look(results)
+    if as_json:
+        click.echo(json.dumps(_records(folder), indent=1))
+        return
+    if each_run:
+        _print_runs(folder)
+    elif folder.results.records:
+        _print_counts(folder)
+    for sweep in folder.sweeps:
+        click.echo(_told(sweep, folder))
+    if not each_run:
+        _print_others(folder)
+    if folder.jobs is None or folder.jobs:
+        print_jobs(folder.jobs, folder.ended)
+
+
+def _look(path: Path) -> _Folder:
     from bnbench.analysis.frames import Results, open_results
     from bnbench.execution.cluster_queue import read_submissions
-    from bnbench.storage.standing import begun_runs, count, survey
+    from bnbench.storage.standing import begun_runs, survey
     from bnbench.storage.store import ResultStore
+    from bnbench.storage.sweeps import read_sweeps
 
-    # Before the first job begins there is nothing but the jobs, and that is worth saying.
-    submitted = bool(read_submissions(results)[0])
-    opened = Results(ResultStore(results)) if submitted else open_results(results)
-    for warning in opened.warnings:
+    sweeps, damaged = read_sweeps(path)
+    # Before the first run begins there is nothing but what is to come, and that is worth saying.
+    announced = bool(sweeps or read_submissions(path)[0])
+    results = Results(ResultStore(path)) if announced else open_results(path)
+    for warning in (*results.warnings, *damaged):
         click.echo(f"Warning: {warning}", err=True)
-    ended = {record.identity.run_id for record in opened.records}
-    begun = [run_id for run_id in begun_runs(results) if run_id not in ended]
-    standings = survey({run_id: results / run_id for run_id in begun})
-    if as_json:
-        records = [
-            {**asdict(record.identity), "status": record.status, "diverged_at_step": record.diverged_at_step}
-            for record in opened.records
-        ]
-        started = []
-        for run_id, standing in standings.items():
-            found = asdict(standing)
-            started.append({"run_id": run_id, "status": found.pop("state"), **found})
-        click.echo(json.dumps([*records, *started], indent=1))
-        return
+    ended = frozenset(record.identity.run_id for record in results.records)
+    standings = survey({run_id: path / run_id for run_id in begun_runs(path) if run_id not in ended})
+    left = [sweep for sweep in sweeps if sweep.left(ended)]
+    return _Folder(results, ended, standings, left, look_at_jobs(path))
 
+
+def _records(folder: _Folder) -> list[dict[str, object]]:
+    """A record for each run; those that a job was given name it."""
+    records: list[dict[str, object]] = [
+        {**asdict(record.identity), "status": record.status, "diverged_at_step": record.diverged_at_step}
+        for record in folder.results.records
+    ]
+    queued = folder.queued
+    for run_id in (*folder.standings, *folder.waiting):
+        standing = folder.standings.get(run_id)
+        found = {"state": "waiting"} if standing is None else asdict(standing)
+        job = {"job": queued[run_id].job_id, "job_state": queued[run_id].state} if run_id in queued else {}
+        records.append({"run_id": run_id, "status": found.pop("state"), **found, **job})
+    return records
+
+
+def _print_runs(folder: _Folder) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    if each_run:
-        table = Table("run", "status", box=None, pad_edge=False)
-        for record in opened.records:
-            at = "" if record.diverged_at_step is None else f" at step {record.diverged_at_step}"
-            why = "" if record.error is None else f": {record.error.strip().splitlines()[-1]}"
-            table.add_row(record.identity.run_id, f"{record.status}{at}{why}")
-        for run_id, standing in standings.items():
-            table.add_row(run_id, _in_words(standing))
-    else:
-        table = Table("problem", "size", "setting", "finished", "diverged", "failed", box=None, pad_edge=False)
-        counts = Counter(
-            ((run.identity.problem, run.identity.size, run.identity.setting_id.rpartition("-")[2]), run.status)
-            for run in opened.records
-        )
-        for group in sorted({group for group, _ in counts}):
-            statuses: tuple[Status, ...] = ("finished", "diverged", "failed")
-            table.add_row(*group, *(str(counts[group, status]) for status in statuses))
-    if opened.records or each_run:
-        Console().print(table)
-    if standings and not each_run:
-        told = ", ".join(f"{number} {_WORDS.get(state, state)}" for state, number in count(standings.values()).items())
+    table = Table("run", "status", box=None, pad_edge=False)
+    for record in folder.results.records:
+        at = "" if record.diverged_at_step is None else f" at step {record.diverged_at_step}"
+        why = "" if record.error is None else f": {record.error.strip().splitlines()[-1]}"
+        table.add_row(record.identity.run_id, f"{record.status}{at}{why}")
+    queued = folder.queued
+    for run_id in (*folder.standings, *folder.waiting):
+        standing = folder.standings.get(run_id)
+        job = f", job {queued[run_id].job_id} {queued[run_id].state}" if run_id in queued else ""
+        table.add_row(run_id, ("waiting" if standing is None else _in_words(standing)) + job)
+    Console().print(table)
+
+
+def _print_counts(folder: _Folder) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("problem", "size", "setting", "finished", "diverged", "failed", box=None, pad_edge=False)
+    counts = Counter(
+        ((run.identity.problem, run.identity.size, run.identity.setting_id.rpartition("-")[2]), run.status)
+        for run in folder.results.records
+    )
+    for group in sorted({group for group, _ in counts}):
+        statuses: tuple[Status, ...] = ("finished", "diverged", "failed")
+        table.add_row(*group, *(str(counts[group, status]) for status in statuses))
+    Console().print(table)
+
+
+def _told(sweep: SweepRecord, folder: _Folder) -> str:
+    """How far a sweep is, and how long the rest takes; or how to go on, if nobody works on it."""
+    from bnbench.storage.processes import process_is_gone, process_is_here
+    from bnbench.storage.standing import count
+    from bnbench.storage.sweeps import seconds_left
+
+    left = sweep.left(folder.ended)
+    begun = {run.run_id: folder.standings[run.run_id] for run in left if run.run_id in folder.standings}
+    alive = process_is_here(sweep.process) or (
+        not process_is_gone(sweep.process) and any(standing.state == "running" for standing in begun.values())
+    )
+    states = [f"{number} {_WORDS.get(state, state)}" for state, number in count(begun.values()).items()]
+    if len(left) > len(begun):
+        states.append(f"{len(left) - len(begun)} {'waiting' if alive else 'not begun'}")
+    done = f"{len(sweep.runs) - len(left)} of {runs_in_words(len(sweep.runs))} ended"
+    told = f"\n$ {sweep.command}\n{', '.join([done, *states])}"
+    if not alive:
+        return f"{told}. It runs no more; the same command does the rest."
+    seconds = seconds_left(sweep, folder.standings, _measured(sweep, folder.results), folder.ended)
+    return told + ("" if seconds is None else f"; about {duration(seconds)} left, {sweep.side_by_side} side by side")
+
+
+def _measured(sweep: SweepRecord, results: Results) -> dict[str, float]:
+    """The seconds that a run of a sweep took on average, by setting; of those that came to their planned end."""
+    planned = {run.run_id for run in sweep.runs}
+    finished = [
+        record.identity.run_id
+        for record in results.records
+        if record.identity.run_id in planned and record.readable and record.status == "finished"
+    ]
+    if not finished:
+        return {}
+    frame = results.timing(columns=["run_id", "setting_id", "train_s", "eval_s"], run_id=finished)
+    runs = frame.groupby(["setting_id", "run_id"], observed=True)[["train_s", "eval_s"]].sum().sum(axis=1)
+    means = runs.groupby(level="setting_id", observed=True).mean()
+    return {str(setting): float(seconds) for setting, seconds in means.items()}
+
+
+def _print_others(folder: _Folder) -> None:
+    """The runs that were begun and that no sweep on record is to train."""
+    from bnbench.storage.standing import count
+
+    swept = {run.run_id for sweep in folder.sweeps for run in sweep.runs}
+    others = [standing for run_id, standing in folder.standings.items() if run_id not in swept]
+    if others:
+        told = ", ".join(f"{number} {_WORDS.get(state, state)}" for state, number in count(others).items())
         click.echo(f"Not ended: {told}; the command that started them does the rest. --runs names them.")
-    if submitted:
-        print_jobs(results, ended)
 
 
 _WORDS = {"new": "cut off before the first checkpoint"}

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bnbench.cli.typed import typed_command
+
 if TYPE_CHECKING:
     from bnbench.execution.pool import Slot
     from bnbench.execution.single import Outcome
@@ -65,6 +67,8 @@ class PlannedRun:
     to_train: bool
     seconds: float | None
     """What is left of it, on this device alone; None where the speed was not measured."""
+    whole_seconds: float | None = None
+    """The same from its first step."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,7 @@ def make_plan(specs: Sequence[RunSpec], results: Path, sweep: SweepOptions) -> S
     from bnbench.execution.estimate import machine_name
     from bnbench.execution.single import describe_device
     from bnbench.storage.speeds import SPEEDS, read_speeds, remaining_seconds
-    from bnbench.storage.standing import survey
+    from bnbench.storage.standing import Standing, survey
     from bnbench.storage.store import ResultStore
 
     slots, device = _slots(sweep)
@@ -204,13 +208,14 @@ def make_plan(specs: Sequence[RunSpec], results: Path, sweep: SweepOptions) -> S
     for spec in named:
         standing = standings[spec.run_id]
         if sweep.fresh and standing.state == "resumable":
-            standing = type(standing)("new")
+            standing = Standing("new")
         wanted = standing.state in {"new", "resumable", "running"} or (
             standing.state == "failed" and sweep.retry_failed
         )
         speed = speeds.of(spec) if wanted else None
         left = None if speed is None else remaining_seconds(spec, standing, speed)
-        runs.append(PlannedRun(spec, standing, wanted, left))
+        whole = None if speed is None else remaining_seconds(spec, Standing("new"), speed)
+        runs.append(PlannedRun(spec, standing, wanted, left, whole))
     runs += [PlannedRun(spec, None, True, None) for spec in unnamed]
     return SweepPlan(tuple(runs), len(slots), machine, describe_device(device))
 
@@ -235,7 +240,7 @@ def summary(plan: SweepPlan) -> str:
     """How many runs are to be trained, how long that may take, and what stands in the way."""
     states: list[RunState] = [run.standing.state for run in plan.runs if run.standing is not None]
     training = [run for run in plan.runs if run.to_train]
-    text = f"{len(training)} of {len(plan.runs)} runs to train"
+    text = f"{len(training)} of {runs_in_words(len(plan.runs))} to train"
     others = [f"{states.count(state)} {state}" for state in ("resumable", "running") if state in states]
     text += f" ({', '.join(others)})" if others else ""
     seconds = plan.seconds
@@ -252,6 +257,11 @@ def summary(plan: SweepPlan) -> str:
     if missing:
         text += f"\n{missing} have no id yet: their data are not on this machine (`bnbench data list`)."
     return text
+
+
+def runs_in_words(number: int) -> str:
+    """So many runs: 1 run, 5 runs."""
+    return f"{number} run{'' if number == 1 else 's'}"
 
 
 def run_sweep(plan: SweepPlan, results: Path, sweep: SweepOptions) -> list[Outcome]:
@@ -278,11 +288,13 @@ def run_sweep(plan: SweepPlan, results: Path, sweep: SweepOptions) -> list[Outco
     store = ResultStore.open(results, create=True)
     clear_the_way(plan, store, sweep)
     slots = slots[: len(todo)]
+    _put_on_record(plan, store, len(slots))
     ended = sum(run.standing is not None and run.standing.state in {"finished", "diverged"} for run in plan.runs)
     skipped = f" ({ended} of {len(plan.runs)} are finished already)" if ended else ""
     where = f"GPUs {','.join(sweep.gpus)}" if sweep.gpus else str(device)
     click.echo(
-        f"{len(todo)} runs to train{skipped}, {len(slots)} side by side on {where}, {sweep.threads} CPU thread(s) each",
+        f"{runs_in_words(len(todo))} to train{skipped}, {len(slots)} side by side on {where}, "
+        f"{sweep.threads} CPU thread{'' if sweep.threads == 1 else 's'} each",
         err=True,
     )
     progress = sweep_progress(todo)
@@ -300,6 +312,7 @@ def run_sweep(plan: SweepPlan, results: Path, sweep: SweepOptions) -> list[Outco
             run_timeout=sweep.run_timeout,
             checkpoint_seconds=sweep.checkpoint_every,
         )
+    _tidy_records(store)
     if stop():
         finished = len(store.finished().keys() & {spec.run_id for spec in todo})
         click.echo(
@@ -308,6 +321,38 @@ def run_sweep(plan: SweepPlan, results: Path, sweep: SweepOptions) -> list[Outco
         )
         raise SystemExit(stop.exit_code)
     return outcomes
+
+
+def _put_on_record(plan: SweepPlan, store: ResultStore, side_by_side: int) -> None:
+    """Let `bnbench status` know what is to come. A sweep does without, if the record cannot be written."""
+    from bnbench.storage.files import StorageError
+    from bnbench.storage.processes import this_process
+    from bnbench.storage.sweeps import SweepRecord, SweepRun, tidy_sweeps, write_sweep
+
+    runs = tuple(
+        SweepRun(run_id=run.spec.run_id, setting_id=run.spec.setting_id, seconds=run.whole_seconds)
+        for run in plan.runs
+        if run.to_train
+    )
+    record = SweepRecord(command=typed_command(), process=this_process(), side_by_side=side_by_side, runs=runs)
+    try:
+        tidy_sweeps(store.path, _ended(store), superseding={run.run_id for run in runs})
+        write_sweep(store.path, record)
+    except StorageError as error:
+        click.echo(f"Warning: `bnbench status` will not know what is to come: {error}", err=True)
+
+
+def _tidy_records(store: ResultStore) -> None:
+    from bnbench.storage.files import StorageError
+    from bnbench.storage.sweeps import tidy_sweeps
+
+    # What cannot be removed says nothing wrong: its runs have ended.
+    with suppress(StorageError):
+        tidy_sweeps(store.path, _ended(store))
+
+
+def _ended(store: ResultStore) -> set[str]:
+    return {document.run_id for document in store.documents()}
 
 
 def duration(seconds: float | None) -> str:

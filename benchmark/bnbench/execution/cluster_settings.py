@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bnbench.errors import UserError, nearest
+from bnbench.problem import read_toml
 
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
 _MEMORY = re.compile(r"[1-9]\d*[KMGT]?")
@@ -183,21 +184,12 @@ def read_settings(file: Path | None, options: Sequence[str]) -> JobSettings:
     Raises:
         UserError: the file cannot be read or is no TOML; a key is unknown, a value impossible.
     """
-    raw = {} if file is None else _read(file)
+    raw = {} if file is None else read_toml(file)
     if file is not None:
         _validated(str(file), raw)
     for option in options:
         _lay_over(raw, option)
     return _validated("--slurm" if file is None else f"{file} with --slurm", raw)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: is no TOML: {error}") from error
 
 
 def _lay_over(raw: dict[str, Any], option: str) -> None:

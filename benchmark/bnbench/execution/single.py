@@ -18,13 +18,7 @@ from bnbench.data.pipeline import ImagePipeline
 from bnbench.errors import UserError
 from bnbench.plan import RunSpec
 from bnbench.storage.checkpoints import CheckpointHeader, resume_points
-from bnbench.storage.document import (
-    ForeignVersionError,
-    Status,
-    UnreadableDocumentError,
-    missing_tables,
-    read_document,
-)
+from bnbench.storage.document import Status
 from bnbench.storage.files import reported
 from bnbench.storage.lock import LockLostError, LockView, RunLock, acquire_lock
 from bnbench.storage.provenance import collect_provenance
@@ -32,6 +26,7 @@ from bnbench.storage.recorder import RunRecorder
 from bnbench.storage.rows import AffineBlock, CurveRow, SparsityRow, StepBlock, TimingRow
 from bnbench.storage.schema import SCHEMA_VERSION
 from bnbench.storage.set_aside import set_aside
+from bnbench.storage.standing import ended_document
 from bnbench.training.checkpoint import CheckpointError, checkpoint_bytes, restore_checkpoint
 from bnbench.training.events import (
     Diverged,
@@ -140,14 +135,8 @@ def recorded_outcome(spec: RunSpec, store: Path) -> Outcome | None:
     Raises:
         UserError: the run was recorded by another version of the schema.
     """
-    folder = store / spec.run_id
-    try:
-        document = read_document(folder)
-    except UnreadableDocumentError:
-        return None
-    except ForeignVersionError as error:
-        raise UserError(f"{folder} holds this run in schema version {error.version}") from error
-    if document is None or (document.is_result and missing_tables(folder, document)):
+    document = ended_document(store / spec.run_id)
+    if document is None:
         return None
     return Outcome(spec.run_id, document.status, document.diverged_at_step, document.error, elsewhere=True)
 

@@ -13,7 +13,6 @@ observer's own monotonic clock. A lock says nothing of a host by name, and goes 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -27,9 +26,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from bnbench.storage.files import reported
+from bnbench.storage.processes import Process, process_is_gone, this_process
 
 BEAT_SECONDS = 5.0
 """How often an owner shows that it lives."""
@@ -47,18 +47,11 @@ class LockLostError(Exception):
     """The run has another writer now: this process was silent for so long that it was given up."""
 
 
-class Owner(BaseModel):
+class Owner(Process):
     """What a lock file says of the process that holds it."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
     token: str
     """Drawn for this lock; no other ever has it."""
-    machine: str | None
-    """A hash of what tells process tables apart (boot and process namespace); None where the system does not say."""
-    process: int
-    started: str | None
-    """When the process started, so that another with its number is not taken for it; None where unknown."""
     beat: int
     step: int = 0
     """Updates done, as far as the owner has said."""
@@ -194,13 +187,7 @@ def acquire_lock(
         if view is not None and view != given_up and not (view.owner is not None and process_is_gone(view.owner)):
             return None
         number = 1 if view is None else view.number + 1
-        owner = Owner(
-            token=secrets.token_hex(16),
-            machine=_machine(),
-            process=os.getpid(),
-            started=_life_of(os.getpid())[0],
-            beat=0,
-        )
+        owner = Owner(token=secrets.token_hex(16), beat=0, **this_process().model_dump())
         try:
             descriptor = _make_exclusively(_lock_path(run_folder, number), _contents(owner))
         except FileNotFoundError:
@@ -241,25 +228,6 @@ def lock_age(run_folder: Path, view: LockView) -> float | None:
         return time.time() - _lock_path(run_folder, view.number).stat().st_mtime
     except OSError:
         return None
-
-
-def process_is_gone(owner: Owner) -> bool:
-    """Whether the process table of this machine knows that an owner no longer runs; False where it cannot know."""
-    if owner.machine is None or owner.machine != _machine():
-        return False
-    try:
-        os.kill(owner.process, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass  # another user's, and it is there
-    started, ended = _life_of(owner.process)
-    return ended or (started is not None and started != owner.started)
-
-
-def process_is_here(owner: Owner) -> bool:
-    """Whether an owner is a process of this machine that runs; False where this machine cannot know."""
-    return owner.machine is not None and owner.machine == _machine() and not process_is_gone(owner)
 
 
 def _make_exclusively(path: Path, contents: bytes) -> int | None:
@@ -324,24 +292,3 @@ def _owner(contents: bytes) -> Owner | None:
         return Owner.model_validate(json.loads(contents))
     except (ValidationError, ValueError):
         return None
-
-
-def _machine() -> str | None:
-    """What two processes share exactly if they share a process table: this boot, and the process namespace."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        namespace = Path("/proc/self/ns/pid").readlink()
-    except OSError:
-        return None
-    return hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:16]
-
-
-def _life_of(process: int) -> tuple[str | None, bool]:
-    """When a process started, in ticks since the boot (None where that is not told), and whether it is a corpse."""
-    try:
-        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None, False
-    # The name, in brackets, may hold anything; the state follows, and the start is the 22nd field of all.
-    fields = text.rpartition(")")[2].split()
-    return fields[19], fields[0] in {"Z", "X"}

@@ -12,6 +12,7 @@ from bnbench.errors import UserError
 from bnbench.storage.checkpoints import CHECKPOINTS, newest_header
 from bnbench.storage.document import (
     ForeignVersionError,
+    RunDocument,
     UnreadableDocumentError,
     missing_tables,
     read_document,
@@ -23,10 +24,9 @@ from bnbench.storage.lock import (
     LockView,
     lock_age,
     look_at_lock,
-    process_is_gone,
-    process_is_here,
 )
 from bnbench.storage.parts import PARTS
+from bnbench.storage.processes import process_is_gone, process_is_here
 
 RunState = Literal["finished", "diverged", "failed", "running", "resumable", "new"]
 """`resumable`: begun, and goes on from its checkpoint. `new`: nothing is there that would spare it a step."""
@@ -94,7 +94,12 @@ def _is_begun(folder: Path) -> bool:
     return any((folder / name).is_dir() for name in (PARTS, CHECKPOINTS)) or look_at_lock(folder) is not None
 
 
-def _ended(folder: Path) -> Standing | None:
+def ended_document(folder: Path) -> RunDocument | None:
+    """The record of a run that has ended; None where it has not, or its record or a table is damaged.
+
+    Raises:
+        UserError: the folder cannot be read, or holds a run of another version of the schema.
+    """
     try:
         document = read_document(folder)
     except UnreadableDocumentError:
@@ -102,6 +107,13 @@ def _ended(folder: Path) -> Standing | None:
     except ForeignVersionError as error:
         raise UserError(f"{folder} holds a run of schema version {error.version}") from error
     if document is None or (document.is_result and missing_tables(folder, document)):
+        return None
+    return document
+
+
+def _ended(folder: Path) -> Standing | None:
+    document = ended_document(folder)
+    if document is None:
         return None
     return Standing(document.status, diverged_at_step=document.diverged_at_step, error=document.error)
 

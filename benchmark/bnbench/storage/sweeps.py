@@ -1,0 +1,141 @@
+"""What a sweep set out to train: a small record in the results folder, so that `bnbench status` knows what is to come.
+
+A run leaves no trace before it begins, so without the record nobody but the sweep itself could tell how much is left.
+The record decides nothing: what has ended the runs' own folders say. It goes when the last of its runs has ended; that
+of a sweep that was killed stays, and tells which command goes on with it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bnbench.storage.files import atomic_file, reported, sync_folder
+from bnbench.storage.processes import Process
+from bnbench.storage.speeds import schedule_seconds
+from bnbench.storage.standing import Standing
+
+SWEEPS_FOLDER = ".sweeps"
+"""Inside the results folder."""
+
+
+class SweepRun(BaseModel):
+    """One run of a sweep."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    run_id: str
+    setting_id: str
+    seconds: Annotated[float, Field(ge=0)] | None = None
+    """The whole run, as measured with one run alone on the device; None where that was not measured."""
+
+
+class SweepRecord(BaseModel):
+    """One sweep: what it set out to train, and who trains it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    record: Literal[1] = 1
+    """The version of this record."""
+    command: str
+    """As it was typed: typed again, it goes on."""
+    process: Process
+    side_by_side: Annotated[int, Field(ge=1)]
+    runs: Annotated[tuple[SweepRun, ...], Field(min_length=1)]
+    """In the order in which they are trained."""
+
+    def left(self, ended: Collection[str]) -> list[SweepRun]:
+        """The runs that have not ended."""
+        return [run for run in self.runs if run.run_id not in ended]
+
+
+def write_sweep(store: Path, record: SweepRecord) -> None:
+    """Put a sweep on record, in place of older ones all of whose runs it covers.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    folder = store / SWEEPS_FOLDER
+    with reported(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(folder / f"{secrets.token_hex(8)}.json") as file:
+            file.write((record.model_dump_json(indent=1) + "\n").encode())
+        sync_folder(folder)
+
+
+def tidy_sweeps(store: Path, ended: Collection[str], superseding: Collection[str] = ()) -> None:
+    """Remove the records of sweeps that have nothing left, or nothing but what a newer sweep has taken on.
+
+    Args:
+        store: the results folder.
+        ended: the ids of its runs that have ended.
+        superseding: the ids of the runs that a new sweep is about to be put on record for.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    folder = store / SWEEPS_FOLDER
+    if not folder.is_dir():
+        return
+    with reported(folder):
+        for path, record in _records(folder).items():
+            if record is not None and not record.left({*ended, *superseding}):
+                path.unlink(missing_ok=True)
+
+
+def read_sweeps(store: Path) -> tuple[list[SweepRecord], list[str]]:
+    """Every sweep on record, and a sentence for each record that cannot be read.
+
+    Raises:
+        StorageError: the folder cannot be listed.
+    """
+    folder = store / SWEEPS_FOLDER
+    with reported(folder, "read"):
+        found = _records(folder) if folder.is_dir() else {}
+    unreadable = [path for path, record in found.items() if record is None]
+    warnings = [f"{path} is no record of a sweep; what it was to train is not shown" for path in unreadable]
+    return [record for record in found.values() if record is not None], warnings
+
+
+def seconds_left(
+    record: SweepRecord, standings: Mapping[str, Standing], measured: Mapping[str, float], ended: Collection[str]
+) -> float | None:
+    """How long a sweep that is under way will take; None where that cannot be known.
+
+    Args:
+        record: the sweep.
+        standings: how runs that were begun stand, by run id.
+        measured: setting id to the seconds that a run of it took in this folder, which is what counts; elsewhere it is
+            what was measured with a run alone on the device.
+        ended: the ids of runs that have ended.
+    """
+    under_way: list[float] = []
+    to_come: list[float] = []
+    for run in record.left(ended):
+        whole = measured.get(run.setting_id, run.seconds)
+        if whole is None:
+            return None
+        standing = standings.get(run.run_id)
+        if standing is None or not standing.total_steps:
+            (under_way if standing is not None and standing.state == "running" else to_come).append(whole)
+            continue
+        rest = whole * (1 - standing.step / standing.total_steps)
+        (under_way if standing.state == "running" else to_come).append(rest)
+    return schedule_seconds([*under_way, *to_come], record.side_by_side)
+
+
+def _records(folder: Path) -> dict[Path, SweepRecord | None]:
+    """None for what cannot be read. One that goes meanwhile is left out."""
+    found: dict[Path, SweepRecord | None] = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found[path] = SweepRecord.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            continue
+        except (OSError, ValidationError):
+            found[path] = None
+    return found

@@ -1,0 +1,76 @@
+"""What a sweep set out to train: kept while it matters, and no longer; and how much time is left."""
+
+from __future__ import annotations
+
+import pytest
+
+from bnbench.storage.processes import this_process
+from bnbench.storage.standing import Standing
+from bnbench.storage.sweeps import (
+    SWEEPS_FOLDER,
+    SweepRecord,
+    SweepRun,
+    read_sweeps,
+    seconds_left,
+    tidy_sweeps,
+    write_sweep,
+)
+
+
+def record(*run_ids, seconds=None, side_by_side=1):
+    runs = tuple(SweepRun(run_id=name, setting_id=f"of-{name[0]}", seconds=seconds) for name in run_ids)
+    return SweepRecord(command="bnbench run x", process=this_process(), side_by_side=side_by_side, runs=runs)
+
+
+def test_what_was_put_on_record_is_read_again_in_any_folder(tmp_path):
+    assert read_sweeps(tmp_path / "missing") == ([], [])
+    one, other = record("a1", "a2"), record("b1", seconds=2.5)
+    for each in (one, other):
+        write_sweep(tmp_path, each)
+    found, warnings = read_sweeps(tmp_path)
+    assert sorted(each.runs[0].run_id for each in found) == ["a1", "b1"]
+    assert one in found
+    assert other in found
+    assert warnings == []
+
+
+def test_a_record_goes_when_its_runs_have_ended_or_a_newer_sweep_has_taken_them_on(tmp_path):
+    write_sweep(tmp_path, record("a1", "a2"))
+    write_sweep(tmp_path, record("b1", "b2"))
+
+    def left():
+        return sorted(each.runs[0].run_id for each in read_sweeps(tmp_path)[0])
+
+    tidy_sweeps(tmp_path, {"a1", "b1"})
+    assert left() == ["a1", "b1"]
+    tidy_sweeps(tmp_path, {"a1", "b1"}, superseding={"b2", "c1"})
+    assert left() == ["a1"]
+    tidy_sweeps(tmp_path, {"a1", "a2"})
+    assert left() == []
+    tidy_sweeps(tmp_path / "missing", set())
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("contents", [b"", b"{", b"[]", b'{"record": 2}', b"\xff"])
+def test_a_record_that_makes_no_sense_is_named_left_alone_and_hides_no_other(tmp_path, contents):
+    write_sweep(tmp_path, record("a1"))
+    strange = tmp_path / SWEEPS_FOLDER / "strange.json"
+    strange.write_bytes(contents)
+    found, warnings = read_sweeps(tmp_path)
+    assert [each.runs[0].run_id for each in found] == ["a1"]
+    assert [str(strange) in warning for warning in warnings] == [True]
+    tidy_sweeps(tmp_path, {"a1"})
+    assert strange.read_bytes() == contents
+
+
+def test_time_left_counts_what_runs_took_before_what_was_estimated_and_schedules_the_rest():
+    sweep = record("a1", "a2", "a3", "b1", seconds=100.0, side_by_side=2)
+    standings = {"a2": Standing("running", step=30, total_steps=120), "b1": Standing("resumable", 60, 120)}
+    # a2 has three quarters of 100 s to go, then b1 half of 100; a3 a whole one beside them.
+    assert seconds_left(sweep, standings, {}, {"a1"}) == pytest.approx(75 + 50)
+    # Runs of setting a took 40 s: 30 for a2, then b1's 50; a3's 40 beside them.
+    assert seconds_left(sweep, standings, {"of-a": 40.0}, {"a1"}) == pytest.approx(30 + 50)
+    assert seconds_left(sweep, standings, {}, {"a1", "a2", "a3", "b1"}) == 0
+    # One that runs and has not said how far it is counts whole.
+    assert seconds_left(record("a1", seconds=8.0), {"a1": Standing("running")}, {}, set()) == 8
+    assert seconds_left(record("a1", "b1"), {}, {"of-a": 40.0}, set()) is None
