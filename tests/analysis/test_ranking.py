@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnbench.analysis.frames import open_results
-from bnbench.analysis.ranking import Absence, rank, rank_measures, score, time_ratios
+from bnbench.analysis.overall_ranking import score, time_ratios
+from bnbench.analysis.ranked_group import Absence
+from bnbench.analysis.ranking import rank, rank_measures
 from bnbench.problem import find_problem
 from bnbench.variant import STUDIED
 from support.measured_runs import HARDER, MISSED, TARGET, golden, run, several, trio

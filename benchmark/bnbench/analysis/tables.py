@@ -8,17 +8,9 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from bnbench.analysis.ranking import (
-    LARGEST_RATIO,
-    Absence,
-    OverallRanking,
-    OverallVariant,
-    RankedGroup,
-    RankedVariant,
-    Ranking,
-    Summary,
-    TargetTime,
-)
+from bnbench.analysis.overall_ranking import LARGEST_RATIO, OverallRanking, OverallVariant
+from bnbench.analysis.ranked_group import Absence, RankedGroup, RankedVariant, Summary, TargetTime
+from bnbench.analysis.ranking import Ranking
 from bnbench.analysis.statistics import (
     SEEDS_FOR_BOOTSTRAP,
     SEEDS_FOR_INTERVAL,

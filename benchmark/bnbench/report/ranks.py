@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bnbench.analysis.ranking import LARGEST_RATIO, OverallRanking, RankedGroup
+from bnbench.analysis.overall_ranking import LARGEST_RATIO, OverallRanking
+from bnbench.analysis.ranked_group import RankedGroup
 from bnbench.report.curves import line_style, variant_legend
 from bnbench.report.page import TEXT, Page
 from bnbench.report.style import GRID, Look, looks_of, percent, variant_label

@@ -8,7 +8,8 @@ import pandas as pd
 
 from bnbench.analysis.frames import Results
 from bnbench.analysis.measures import measure_runs
-from bnbench.analysis.ranking import RankedGroup, Ranking, rank
+from bnbench.analysis.ranked_group import RankedGroup
+from bnbench.analysis.ranking import Ranking, rank
 from bnbench.report.captions import described, file_name, joined, kind_command, lettered
 from bnbench.report.comparisons import (
     BASELINE,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnbench.analysis.ranking import RankedGroup, Ranking
+from bnbench.analysis.ranked_group import RankedGroup
+from bnbench.analysis.ranking import Ranking
 from bnbench.analysis.settings import problem_at
 from bnbench.placement import NOWHERE
 from bnbench.report.groups import USUAL_PLACEMENT, seed_order

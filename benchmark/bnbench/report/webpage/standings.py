@@ -5,16 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from bnbench.analysis.ranking import (
-    LARGEST_RATIO,
-    Absence,
-    OverallRanking,
-    OverallVariant,
-    RankedGroup,
-    RankedVariant,
-    Summary,
-    TargetTime,
-)
+from bnbench.analysis.overall_ranking import LARGEST_RATIO, OverallRanking, OverallVariant
+from bnbench.analysis.ranked_group import Absence, RankedGroup, RankedVariant, Summary, TargetTime
 from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL, PairedDifference
 from bnbench.problem import Target
 from bnbench.report.webpage.comparisons import Commands, Comparison
