@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from bnbench.analysis.frames import open_results
-from bnbench.analysis.reference import check as checking
-from bnbench.analysis.reference.check import Tier, check_results
+from bnbench.analysis.reference import tiers
+from bnbench.analysis.reference.check import check_results
+from bnbench.analysis.reference.outcome import Tier
 from bnbench.analysis.reference.platform import circumstances_that_differ
 from bnbench.analysis.reference.present import as_json, as_junit, as_markdown, as_text
 from bnbench.analysis.reference.stored import CHECKED_STEPS, read_references, write_reference
@@ -329,5 +330,5 @@ def test_as_junit_failures_and_skips_are_counted_and_shown(red):
 
 
 def test_what_is_looked_at_is_what_the_document_says():
-    assert (checking.START_TOLERANCE, CHECKED_STEPS) == (1e-5, (0, 1, 5))
-    assert checking.TOLERANCE_ELSEWHERE == {1: 3e-5, 5: 0.5}
+    assert (tiers.START_TOLERANCE, CHECKED_STEPS) == (1e-5, (0, 1, 5))
+    assert tiers.TOLERANCE_ELSEWHERE == {1: 3e-5, 5: 0.5}

@@ -15,7 +15,7 @@ from bnbench.cli.options import DEFAULT_RESULTS
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from bnbench.analysis.reference.check import CheckReport
+    from bnbench.analysis.reference.outcome import CheckReport
     from bnbench.analysis.reference.published import Published, PublishedComparison
     from bnbench.problem import Size
 
@@ -80,7 +80,8 @@ def command(
       bnbench check digits_mlp --tier start --tier spread --format junit > check.xml
     """
     from bnbench.analysis.frames import open_results
-    from bnbench.analysis.reference.check import Tier, check_results
+    from bnbench.analysis.reference.check import check_results
+    from bnbench.analysis.reference.outcome import Tier
     from bnbench.analysis.reference.published import compare_published, read_published
     from bnbench.analysis.reference.stored import read_references
     from bnbench.shipped import shipped_folder

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Literal, get_args
 from xml.etree import ElementTree
 
-from bnbench.analysis.reference.check import CheckReport, Difference, FinalCheck, RunCheck, Tier, TierOutcome
+from bnbench.analysis.reference.outcome import CheckReport, Difference, FinalCheck, RunCheck, Tier, TierOutcome
 from bnbench.analysis.reference.published import TOLERANCE, Published, PublishedComparison
 from bnbench.analysis.reference.spread import FALSE_ALARM_RATE
 from bnbench.analysis.reference.stored import Reference
