@@ -51,7 +51,7 @@ reproduce-thesis: $(READY)  ## the whole study: SIZE=tiny in minutes; without it
 	$(BIN)/bnbench study $(STUDY) --size $(SIZE) --seeds $(SEEDS) --results $(RESULTS)
 	$(BIN)/bnbench rank --size $(SIZE) --results $(RESULTS)
 	$(BIN)/bnbench claims --study $(STUDY) --results $(RESULTS)
-	$(BIN)/bnbench plot --all --size $(SIZE) --results $(RESULTS)
+	$(BIN)/bnbench plot --all --size $(SIZE) --results $(RESULTS) --output $(RESULTS)/figures
 	$(BIN)/bnbench report --results $(RESULTS)
 
 clean:  ## remove caches and build products; results and .venv stay
