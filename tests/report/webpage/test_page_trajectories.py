@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bnbench.analysis.activity import activity_summary, average_over_seeds
+from bnbench.analysis.activity import activity_summary, average_over_seeds, sparsity_summary
 from bnbench.analysis.frames import Trajectory, open_results
 from bnbench.analysis.ranking import rank
-from bnbench.report.webpage.comparisons import comparisons
+from bnbench.report.webpage.affine_section import sparsity_table
+from bnbench.report.webpage.comparisons import Commands, comparisons
 from bnbench.report.webpage.trajectories import COLUMNS, MISSING, ROWS, affine_of, extent_of, panel_of, quantised
 from support.synthetic_store import SyntheticRun, build_store
 
@@ -143,3 +144,26 @@ def test_each_run_is_announced(results):
     each = comparisons(rank(results))[0]
     affine_of(results, each, lambda: seen.append(1))
     assert len(seen) == sum(len(row.runs) for row in each.group.rows)
+
+
+def test_the_table_of_zeroed_activations_has_the_variants_in_the_studys_order(tmp_path):
+    probe = {"probes.sparsity": True}
+    runs = [
+        SyntheticRun(
+            "digits_3c3d", variant, 42, [0.1, 0.5, 0.9],
+            zeroed={"conv1": [0.5, 0.4, first], "dense1": [0.5, 0.6, 0.75]},
+            overrides=probe,
+        )
+        for variant, first in (("bn_gamma_beta", 0.25), ("vanilla", 0.625), ("bn", 0.375))
+    ]  # fmt: skip
+    results = open_results(build_store(tmp_path, [*runs, SyntheticRun("digits_mlp", "bn", 42, [0.1, 0.5])]))
+    every = {each.group.problems: each for each in comparisons(rank(results))}
+    summary, commands = sparsity_summary(results), Commands(results.path)
+    table = sparsity_table(every["digits_3c3d",], summary, commands)
+    assert [[cell.value for cell in row] for row in table.rows] == [
+        ["vanilla", "0.625", "0.75"],
+        ["bn", "0.375", "0.75"],
+        ["bn_gamma_beta", "0.25", "0.75"],
+    ]
+    assert [column.name for column in table.columns] == ["variant", "conv1", "dense1"]
+    assert sparsity_table(every["digits_mlp",], summary, commands) is None

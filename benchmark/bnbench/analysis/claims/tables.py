@@ -39,11 +39,12 @@ STYLES = {
     Verdict.UNDECIDED: "yellow",
     Verdict.NO_DATA: "dim",
 }
-_WOULD = {
+WOULD = {
     Verdict.HOLDS: "would hold",
     Verdict.REFUTED: "would be refuted",
     Verdict.UNDECIDED: "would be undecided",
 }
+"""What is said of runs that are no evidence."""
 _PARAMETERS = {"gamma": "γ", "beta": "β"}
 _SLOTS = {"all": "all slots", "first": "first slot", "intermediate": "intermediate slots", "last": "last slot",
           "others": "slots but the last"}  # fmt: skip
@@ -250,7 +251,7 @@ def _in_brief(body: BodyOfRuns) -> RenderableType:
     for verdict in (Verdict.HOLDS, Verdict.REFUTED, Verdict.UNDECIDED):
         names = [result.claim.id for result in body.claims if result.verdict is verdict]
         if names:
-            lines.append(Text.assemble("  ", (f"{_WOULD[verdict]:<20}", STYLES[verdict]), " ".join(names)))
+            lines.append(Text.assemble("  ", (f"{WOULD[verdict]:<20}", STYLES[verdict]), " ".join(names)))
     return Group(*lines, Text(""))
 
 

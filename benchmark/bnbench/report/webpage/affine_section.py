@@ -7,6 +7,7 @@ import math
 import pandas as pd
 
 from bnbench.analysis.activity import average_over_seeds
+from bnbench.analysis.ranked_group import catalogue_order
 from bnbench.report.style import GREEK, symbol_of
 from bnbench.report.webpage import markup
 from bnbench.report.webpage.comparisons import Commands, Comparison
@@ -86,7 +87,7 @@ def sparsity_table(each: Comparison, summary: pd.DataFrame, commands: Commands) 
     means = average_over_seeds(own, ["initial", "final"])
     slots = list(dict.fromkeys(means.sort_values("position")["slot"]))
     values = {(row["variant"], row["slot"]): row["final"] for row in means.to_dict("records")}
-    variants = list(dict.fromkeys(means["variant"]))
+    variants = sorted(dict.fromkeys(means["variant"]), key=catalogue_order)
     return Table(
         name=f"sparsity-{each.file_name}",
         caption=text("Share of activations that each ReLU zeroes"),

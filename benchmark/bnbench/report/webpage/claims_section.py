@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bnbench.analysis.claims.curve_rules import DELTA
 from bnbench.analysis.claims.decide import BodyOfRuns, ClaimResult, ClaimsReport, PartResult, Side, decide_claims
 from bnbench.analysis.claims.evidence import bodies_of_runs
-from bnbench.analysis.claims.tables import data_in_words, effect_in_words, part_in_words, run_in_words
+from bnbench.analysis.claims.tables import WOULD, data_in_words, effect_in_words, part_in_words, run_in_words
 from bnbench.analysis.claims.verdict import Verdict
 from bnbench.analysis.frames import Results
 from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
@@ -134,7 +134,8 @@ def _study(report: ClaimsReport, compared: Sequence[Comparison], commands: Comma
 
 def _would_be(body: BodyOfRuns) -> str:
     found = Counter(result.verdict for result in body.claims)
-    return ", ".join(f"{found[verdict]} would be {verdict}" for verdict in Verdict if found[verdict])
+    told = [f"{found[verdict]} {words}" for verdict, words in WOULD.items() if found[verdict]]
+    return ", ".join([*told, f"{found[Verdict.NO_DATA]} without data"] if found[Verdict.NO_DATA] else told)
 
 
 def _body(report: ClaimsReport, body: BodyOfRuns, compared: Sequence[Comparison], commands: Commands) -> Html:
