@@ -113,7 +113,7 @@ def test_options_are_laid_over_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "needles"),
     [
-        ("partition = ", ("is no TOML",)),
+        ("partition = ", ("is not valid TOML",)),
         ('partitions = "gpu"', ("unknown key 'partitions'", "'partition'")),
         ("[sbatch]\nlist = [1]\n", ("sbatch.list",)),
         ("runs_per_job = 3\n", ("unknown key 'runs_per_job'", "'runs-per-job'")),
