@@ -13,7 +13,7 @@ from bnbench.execution.single import Resources, execute, record_failure
 from bnbench.storage.lock import acquire_lock, look_at_lock
 from bnbench.storage.processes import this_process
 from bnbench.storage.speeds import schedule_seconds
-from bnbench.storage.sweeps import SweepRecord, SweepRun, write_sweep
+from bnbench.storage.sweeps import SWEEPS_FOLDER, SweepRecord, SweepRun, write_sweep
 from bnbench.training.events import StepReached
 from bnbench.variant import VARIANTS
 from execution.test_resume import make_spec
@@ -145,13 +145,45 @@ def test_status_tells_what_a_sweep_has_left_and_how_long_that_takes(folder, swee
     assert [record for record in records if record["status"] == "waiting"] == [{"run_id": waiting, "status": "waiting"}]
 
 
-def test_a_sweep_that_was_killed_says_how_to_go_on(folder, sweep_of):
+@pytest.fixture
+def stopped():
+    """A process of this machine that has ended."""
     gone = subprocess.Popen(["true"])
     gone.wait()
-    sweep_of(this_process().model_copy(update={"process": gone.pid}))
+    return this_process().model_copy(update={"process": gone.pid})
+
+
+def test_a_sweep_that_was_killed_says_how_to_go_on_and_how_to_forget_it(tmp_path, stopped):
+    run = SweepRun(run_id="digits_mlp-bn-hidden-s1-0123456789ab", setting_id="digits_mlp-0123456789ab", seconds=100.0)
+    write_sweep(tmp_path, SweepRecord(command="bnbench run x", process=stopped, side_by_side=2, runs=(run,)))
+    (path,) = (tmp_path / SWEEPS_FOLDER).iterdir()
+    text = status(tmp_path)
+    assert (
+        f"1 not begun. It runs no more; typed again where it was typed, it does the rest. To forget it: rm {path}"
+        in text
+    )
+    assert "side by side" not in text
+    assert json.loads(status(tmp_path, "--json")) == [{"run_id": run.run_id, "status": "not begun"}]
+    # Of a process on another machine nothing is known as long as no run of it shows signs of life.
+    other = stopped.model_copy(update={"machine": "0123456789abcdef"})
+    path.unlink()
+    write_sweep(tmp_path, SweepRecord(command="bnbench run x", process=other, side_by_side=2, runs=(run,)))
+    assert "1 waiting. No sign of it from here; if it runs no more, typed again it does the rest." in status(tmp_path)
+
+
+def test_a_sweep_whose_runs_another_process_trains_is_not_called_over(folder, sweep_of, stopped):
+    sweep_of(stopped)
     text = status(folder)
-    assert "1 not begun. It runs no more; the same command does the rest." in text
-    assert " left" not in text
+    assert "2 of 5 runs ended, 1 running, 1 resumable, 1 waiting" in text
+    assert "runs no more" not in text
+
+
+def test_a_damaged_table_costs_no_more_than_the_measured_time(folder, sweep_of):
+    sweep_of(this_process())
+    (table,) = folder.glob("digits_mlp-bn-*/timing.parquet")
+    size = table.stat().st_size
+    table.write_bytes(bytes(size))
+    assert "about 100 s left, 2 side by side" in status(folder)
 
 
 def status(folder, *arguments):

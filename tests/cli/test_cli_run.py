@@ -224,9 +224,9 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_does_the_rest(sweep, tmp
     assert 0 < len(kept) < 5 * len(TABLES)
     status = invoke("status", "--results", tmp_path).stdout
     assert f"$ {shlex.join(['bnbench', *map(str, SWEEP), '--workers', '1', '--results', str(tmp_path)])}" in status
-    assert "It runs no more; the same command does the rest." in status
+    assert "It runs no more; typed again where it was typed, it does the rest." in status
     assert invoke(*SWEEP, "--results", tmp_path).exit_code == 0
-    assert "does the rest" not in invoke("status", "--results", tmp_path).stdout
+    assert "it does the rest" not in invoke("status", "--results", tmp_path).stdout
     assert list((tmp_path / SWEEPS_FOLDER).iterdir()) == []
     assert table_bytes(tmp_path) == table_bytes(sweep[0])
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from bnbench.errors import UserError
-from bnbench.execution import pool
+from bnbench.execution import fork_server, pool
 from bnbench.execution.pool import Slot, cpu_slots, gpu_slots, run_all
 from bnbench.execution.single import Notice, Resources
 from bnbench.storage.lock import acquire_lock, look_at_lock
@@ -175,7 +175,7 @@ def test_a_run_whose_sweep_was_killed_leaves_a_checkpoint_by_itself(tmp_path):
 
     log.then = abandon
     running = pool._Pool(tmp_path, CPU, cpu_slots(1), log, None, 60.0)
-    pool.prepare()
+    fork_server.prepare()
     sent = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "_send_signal", lambda process, number: sent.append(number))

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from bnbench.data.dataset import DATASETS
-from bnbench.execution import pool, single
+from bnbench.execution import fork_server, single
 from bnbench.execution.single import Notice, Outcome, Resources, execute
 from bnbench.plan import RunSpec, expand_grid
 from bnbench.problem import find_problem
@@ -130,8 +130,8 @@ def attempt(
         kill_after: after how many seconds it is killed from outside; None is never.
         checkpoint_seconds: how often it leaves a checkpoint.
     """
-    pool.prepare()
-    context = pool._context()
+    fork_server.prepare()
+    context = fork_server.process_context()
     ours, theirs = context.Pipe(duplex=False)
     with tempfile.NamedTemporaryFile() as memory:
         memory.write(b"\0")

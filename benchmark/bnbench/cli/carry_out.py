@@ -76,6 +76,20 @@ def require_data(specs: Sequence[RunSpec]) -> None:
             raise missing(spec.data.name)
 
 
+def begin_early(specs: Sequence[RunSpec], results: Path, how: CarryingOut) -> None:
+    """Let the server that runs are forked from load torch while the plan is made, where anything is to be trained here.
+
+    Raises:
+        UserError: the folder cannot be read, or holds runs of another schema version.
+    """
+    from bnbench.storage.store import ResultStore
+
+    if how.jobs is None and not {spec.run_id for spec in specs} <= ResultStore(results).finished().keys():
+        from bnbench.execution.fork_server import prepare
+
+        prepare()
+
+
 def plan_runs(specs: Sequence[RunSpec], results: Path, how: CarryingOut) -> SweepPlan:
     """How the runs stand in the results folder and what is to be done; says what is wrong with single ones there.
 

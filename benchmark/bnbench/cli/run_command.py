@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnbench.cli.carry_out import carry_out, carry_out_options, end_on_failures, gather, plan_runs, require_data
+from bnbench.cli.carry_out import (
+    begin_early,
+    carry_out,
+    carry_out_options,
+    end_on_failures,
+    gather,
+    plan_runs,
+    require_data,
+)
 from bnbench.cli.options import Grid, grid_options, results_option, select
 from bnbench.cli.sweep import print_plan
 
@@ -44,6 +52,7 @@ def command(
     selection = select(Grid(**options))
     if not dry_run:
         require_data(selection.specs)
+        begin_early(selection.specs, results, how)
     plan = plan_runs(selection.specs, results, how)
     if dry_run:
         print_plan(plan, as_json=False)

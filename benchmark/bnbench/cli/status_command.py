@@ -31,8 +31,8 @@ class _Folder:
     ended: frozenset[str]
     standings: Mapping[str, Standing]
     """Of the runs that were begun and have not ended, by run id."""
-    sweeps: Sequence[SweepRecord]
-    """Those with something left to do."""
+    sweeps: Mapping[Path, SweepRecord]
+    """Those with something left to do, by the file of their record."""
     jobs: Sequence[Element] | None
     """All that were submitted; None where Slurm cannot be asked."""
 
@@ -43,11 +43,23 @@ class _Folder:
 
         return {run_id: job for run_id, job in in_queue(self.jobs or ()).items() if run_id not in self.ended}
 
+    def is_under_way(self, sweep: SweepRecord) -> bool | None:
+        """Whether somebody works on a sweep, or jobs are to; None where that cannot be told from here."""
+        from bnbench.storage.sweeps import is_under_way
+
+        given = self.queued.keys() & {run.run_id for run in sweep.runs}
+        return True if given else is_under_way(sweep, self.standings)
+
     @property
-    def waiting(self) -> list[str]:
-        """The runs that are to come: in a sweep or a job, and not begun."""
-        promised = [run.run_id for sweep in self.sweeps for run in sweep.left(self.ended)]
-        return [name for name in dict.fromkeys([*promised, *self.queued]) if name not in self.standings]
+    def to_come(self) -> dict[str, str]:
+        """The runs that are in a sweep or a job and were not begun: "waiting", or "not begun" if nobody will."""
+        found: dict[str, str] = dict.fromkeys(self.queued, "waiting")
+        for sweep in self.sweeps.values():
+            word = "not begun" if self.is_under_way(sweep) is False else "waiting"
+            for run in sweep.left(self.ended):
+                if found.get(run.run_id) != "waiting":
+                    found[run.run_id] = word
+        return {run_id: word for run_id, word in found.items() if run_id not in self.standings}
 
 
 @click.command("status")
@@ -74,8 +86,8 @@ def command(results: Path, each_run: bool, as_json: bool) -> None:
         _print_runs(folder)
     elif folder.results.records:
         _print_counts(folder)
-    for sweep in folder.sweeps:
-        click.echo(_told(sweep, folder))
+    for path, sweep in folder.sweeps.items():
+        click.echo(_told(path, sweep, folder))
     if not each_run:
         _print_others(folder)
     if folder.jobs is None or folder.jobs:
@@ -90,30 +102,42 @@ def _look(path: Path) -> _Folder:
     from bnbench.storage.sweeps import read_sweeps
 
     sweeps, damaged = read_sweeps(path)
+    # The results last: a run that ends while the others are looked at has ended.
+    standings = survey({run_id: path / run_id for run_id in begun_runs(path)})
     # Before the first run begins there is nothing but what is to come, and that is worth saying.
     announced = bool(sweeps or read_submissions(path)[0])
     results = Results(ResultStore(path)) if announced else open_results(path)
     for warning in (*results.warnings, *damaged):
         click.echo(f"Warning: {warning}", err=True)
-    ended = frozenset(record.identity.run_id for record in results.records)
-    standings = survey({run_id: path / run_id for run_id in begun_runs(path) if run_id not in ended})
-    left = [sweep for sweep in sweeps if sweep.left(ended)]
-    return _Folder(results, ended, standings, left, look_at_jobs(path))
+    ended = frozenset(run.identity.run_id for run in results.records if run.readable or run.status == "failed")
+    return _Folder(
+        results,
+        ended,
+        {run_id: standing for run_id, standing in standings.items() if run_id not in ended},
+        {record: sweep for record, sweep in sweeps.items() if sweep.left(ended)},
+        look_at_jobs(path),
+    )
 
 
 def _records(folder: _Folder) -> list[dict[str, object]]:
-    """A record for each run; those that a job was given name it."""
+    """A record for each run; those that a job was given and that have not ended name it."""
+    open_runs = _open_runs(folder)
     records: list[dict[str, object]] = [
         {**asdict(record.identity), "status": record.status, "diverged_at_step": record.diverged_at_step}
         for record in folder.results.records
+        if record.identity.run_id not in open_runs
     ]
     queued = folder.queued
-    for run_id in (*folder.standings, *folder.waiting):
-        standing = folder.standings.get(run_id)
-        found = {"state": "waiting"} if standing is None else asdict(standing)
+    for run_id, state in open_runs.items():
+        found = {"state": state} if isinstance(state, str) else asdict(state)
         job = {"job": queued[run_id].job_id, "job_state": queued[run_id].state} if run_id in queued else {}
         records.append({"run_id": run_id, "status": found.pop("state"), **found, **job})
     return records
+
+
+def _open_runs(folder: _Folder) -> dict[str, Standing | str]:
+    """How the runs stand that have not ended, or a word for those that were not begun."""
+    return {**folder.standings, **folder.to_come}
 
 
 def _print_runs(folder: _Folder) -> None:
@@ -126,10 +150,9 @@ def _print_runs(folder: _Folder) -> None:
         why = "" if record.error is None else f": {record.error.strip().splitlines()[-1]}"
         table.add_row(record.identity.run_id, f"{record.status}{at}{why}")
     queued = folder.queued
-    for run_id in (*folder.standings, *folder.waiting):
-        standing = folder.standings.get(run_id)
+    for run_id, state in _open_runs(folder).items():
         job = f", job {queued[run_id].job_id} {queued[run_id].state}" if run_id in queued else ""
-        table.add_row(run_id, ("waiting" if standing is None else _in_words(standing)) + job)
+        table.add_row(run_id, (state if isinstance(state, str) else _in_words(state)) + job)
     Console().print(table)
 
 
@@ -148,30 +171,33 @@ def _print_counts(folder: _Folder) -> None:
     Console().print(table)
 
 
-def _told(sweep: SweepRecord, folder: _Folder) -> str:
+def _told(path: Path, sweep: SweepRecord, folder: _Folder) -> str:
     """How far a sweep is, and how long the rest takes; or how to go on, if nobody works on it."""
-    from bnbench.storage.processes import process_is_gone, process_is_here
     from bnbench.storage.standing import count
     from bnbench.storage.sweeps import seconds_left
 
     left = sweep.left(folder.ended)
     begun = {run.run_id: folder.standings[run.run_id] for run in left if run.run_id in folder.standings}
-    alive = process_is_here(sweep.process) or (
-        not process_is_gone(sweep.process) and any(standing.state == "running" for standing in begun.values())
-    )
+    under_way = folder.is_under_way(sweep)
     states = [f"{number} {_WORDS.get(state, state)}" for state, number in count(begun.values()).items()]
     if len(left) > len(begun):
-        states.append(f"{len(left) - len(begun)} {'waiting' if alive else 'not begun'}")
+        states.append(f"{len(left) - len(begun)} {'not begun' if under_way is False else 'waiting'}")
     done = f"{len(sweep.runs) - len(left)} of {runs_in_words(len(sweep.runs))} ended"
     told = f"\n$ {sweep.command}\n{', '.join([done, *states])}"
-    if not alive:
-        return f"{told}. It runs no more; the same command does the rest."
+    if under_way is False:
+        return f"{told}. It runs no more; typed again where it was typed, it does the rest. To forget it: rm {path}"
+    if under_way is None:
+        return f"{told}. No sign of it from here; if it runs no more, typed again it does the rest."
+    if folder.queued.keys() & {run.run_id for run in left}:
+        return f"{told}. Cluster jobs do the rest."
     seconds = seconds_left(sweep, folder.standings, _measured(sweep, folder.results), folder.ended)
     return told + ("" if seconds is None else f"; about {duration(seconds)} left, {sweep.side_by_side} side by side")
 
 
 def _measured(sweep: SweepRecord, results: Results) -> dict[str, float]:
     """The seconds that a run of a sweep took on average, by setting; of those that came to their planned end."""
+    from bnbench.storage.files import StorageError
+
     planned = {run.run_id for run in sweep.runs}
     finished = [
         record.identity.run_id
@@ -180,7 +206,10 @@ def _measured(sweep: SweepRecord, results: Results) -> dict[str, float]:
     ]
     if not finished:
         return {}
-    frame = results.timing(columns=["run_id", "setting_id", "train_s", "eval_s"], run_id=finished)
+    try:
+        frame = results.timing(columns=["run_id", "setting_id", "train_s", "eval_s"], run_id=finished)
+    except StorageError:
+        return {}  # a damaged table is for those to report who need it
     runs = frame.groupby(["setting_id", "run_id"], observed=True)[["train_s", "eval_s"]].sum().sum(axis=1)
     means = runs.groupby(level="setting_id", observed=True).mean()
     return {str(setting): float(seconds) for setting, seconds in means.items()}
@@ -190,7 +219,7 @@ def _print_others(folder: _Folder) -> None:
     """The runs that were begun and that no sweep on record is to train."""
     from bnbench.storage.standing import count
 
-    swept = {run.run_id for sweep in folder.sweeps for run in sweep.runs}
+    swept = {run.run_id for sweep in folder.sweeps.values() for run in sweep.runs}
     others = [standing for run_id, standing in folder.standings.items() if run_id not in swept]
     if others:
         told = ", ".join(f"{number} {_WORDS.get(state, state)}" for state, number in count(others).items())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnbench.cli.carry_out import carry_out, carry_out_options, end_on_failures, gather, plan_runs
+from bnbench.cli.carry_out import begin_early, carry_out, carry_out_options, end_on_failures, gather, plan_runs
 from bnbench.cli.options import (
     DEFAULT_RESULTS,
     check_precision_name,
@@ -70,6 +70,7 @@ def command(
     wanted = plan_study(study, problems, data, only=only, seeds=seeds, precision=precision)
     if not dry_run:
         _require_data(study, wanted)
+        begin_early(wanted.specs, results, how)
     plan = plan_runs(wanted.specs, results, how)
     if dry_run:
         _show(study, wanted, plan, seeds, results, as_json=as_json)

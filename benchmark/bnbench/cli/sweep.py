@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -55,6 +56,15 @@ class SweepOptions:
     retry_failed: bool = False
     fresh: bool = False
     shard: Shard | None = None
+    continues: bool = True
+    """Whether the same command, typed again, goes on with what is left."""
+
+    @property
+    def what_goes_on(self) -> str:
+        """How the rest is done if it is stopped, as the end of a sentence; nothing where nothing goes on with it."""
+        if not self.continues:
+            return ""
+        return f"; the same command {'without --fresh ' if self.fresh else ''}does the rest"
 
 
 @dataclass(frozen=True)
@@ -272,7 +282,8 @@ def run_sweep(plan: SweepPlan, results: Path, sweep: SweepOptions) -> list[Outco
         SystemExit: it was asked to stop, by Ctrl-C or a signal.
     """
     from bnbench.cli.progress import sweep_progress
-    from bnbench.execution.pool import prepare, run_all
+    from bnbench.execution.fork_server import prepare
+    from bnbench.execution.pool import run_all
     from bnbench.execution.signals import STOP_SIGNALS, stop_on
     from bnbench.execution.single import Resources
     from bnbench.storage.store import ResultStore
@@ -288,7 +299,8 @@ def run_sweep(plan: SweepPlan, results: Path, sweep: SweepOptions) -> list[Outco
     store = ResultStore.open(results, create=True)
     clear_the_way(plan, store, sweep)
     slots = slots[: len(todo)]
-    _put_on_record(plan, store, len(slots))
+    if sweep.continues:
+        _put_on_record(plan, store, len(slots))
     ended = sum(run.standing is not None and run.standing.state in {"finished", "diverged"} for run in plan.runs)
     skipped = f" ({ended} of {len(plan.runs)} are finished already)" if ended else ""
     where = f"GPUs {','.join(sweep.gpus)}" if sweep.gpus else str(device)
@@ -316,7 +328,7 @@ def run_sweep(plan: SweepPlan, results: Path, sweep: SweepOptions) -> list[Outco
     if stop():
         finished = len(store.finished().keys() & {spec.run_id for spec in todo})
         click.echo(
-            f"Interrupted: {finished} of {len(todo)} runs are finished and kept; the same command does the rest.",
+            f"Interrupted: {finished} of {len(todo)} runs are finished and kept{sweep.what_goes_on}.",
             err=True,
         )
         raise SystemExit(stop.exit_code)
@@ -325,7 +337,7 @@ def run_sweep(plan: SweepPlan, results: Path, sweep: SweepOptions) -> list[Outco
 
 def _put_on_record(plan: SweepPlan, store: ResultStore, side_by_side: int) -> None:
     """Let `bnbench status` know what is to come. A sweep does without, if the record cannot be written."""
-    from bnbench.storage.files import StorageError
+    from bnbench.errors import UserError
     from bnbench.storage.processes import this_process
     from bnbench.storage.sweeps import SweepRecord, SweepRun, tidy_sweeps, write_sweep
 
@@ -334,25 +346,29 @@ def _put_on_record(plan: SweepPlan, store: ResultStore, side_by_side: int) -> No
         for run in plan.runs
         if run.to_train
     )
-    record = SweepRecord(command=typed_command(), process=this_process(), side_by_side=side_by_side, runs=runs)
+    # Typed with --fresh again, it would throw away what there is by then.
+    command = shlex.join(word for word in shlex.split(typed_command()) if word != "--fresh")
+    record = SweepRecord(command=command, process=this_process(), side_by_side=side_by_side, runs=runs)
     try:
         tidy_sweeps(store.path, _ended(store), superseding={run.run_id for run in runs})
         write_sweep(store.path, record)
-    except StorageError as error:
+    except UserError as error:
         click.echo(f"Warning: `bnbench status` will not know what is to come: {error}", err=True)
 
 
 def _tidy_records(store: ResultStore) -> None:
-    from bnbench.storage.files import StorageError
+    from bnbench.errors import UserError
     from bnbench.storage.sweeps import tidy_sweeps
 
     # What cannot be removed says nothing wrong: its runs have ended.
-    with suppress(StorageError):
+    with suppress(UserError):
         tidy_sweeps(store.path, _ended(store))
 
 
 def _ended(store: ResultStore) -> set[str]:
-    return {document.run_id for document in store.documents()}
+    contents = store.look()
+    failed = (document for document in contents.documents if not document.is_result)
+    return {document.run_id for document in (*contents.finished, *failed)}
 
 
 def duration(seconds: float | None) -> str:

@@ -47,5 +47,5 @@ def train_anew(
     grid = Grid(asked, ("all",), (), (1.0,), seeds, size, epochs=None, overrides=(), precision="fp32")
     specs = select(grid).specs
     require_data(specs)
-    sweep = SweepOptions(device=device, workers=workers)
+    sweep = SweepOptions(device=device, workers=workers, continues=False)
     run_sweep(make_plan(specs, results, sweep), results, sweep)

@@ -20,5 +20,6 @@ def typed_command() -> str:
 
     Raises:
         RuntimeError: none is.
+        KeyError: it was not called by way of the command line.
     """
     return str(click.get_current_context().meta[_KEY])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -10,14 +9,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol, cast
 
 from bnbench.errors import UserError
+from bnbench.execution.fork_server import prepare, process_context
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
 from bnbench.execution.single import (
     CHECKPOINT_SECONDS,
@@ -49,10 +47,6 @@ STOP_SECONDS = 300.0
 """What a run has for that when the sweep is asked to stop; an evaluation under way is finished first."""
 
 Message = StepReached | EpochEvaluated | Notice
-
-_PRELOADED = ("bnbench.execution.single", "sklearn.datasets", "sklearn.model_selection", "torch._dynamo")
-"""What takes long to import and every run needs (torch's optimisers import its compiler): loaded once, by the server
-that runs are forked from. A module that another version lacks is passed over."""
 
 
 class Listener(Protocol):
@@ -120,14 +114,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def prepare() -> None:
-    """Start the server that runs are forked from, so that it loads torch while this process does other things."""
-    context = _context()
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(list(_PRELOADED))
-        forkserver.ensure_running()
 
 
 def run_all(
@@ -235,7 +221,7 @@ class _Pool:
             self._start(spec, slot, view)
 
     def _start(self, spec: RunSpec, slot: Slot, given_up: LockView | None) -> None:
-        context = _context()
+        context = process_context()
         ours, theirs = context.Pipe(duplex=False)
         arguments = (spec, self.store, self.resources, slot, self.checkpoint_seconds, given_up, theirs)
         process = context.Process(target=_work, args=arguments, daemon=True)
@@ -356,13 +342,6 @@ def _send_signal(process: BaseProcess, number: signal.Signals) -> None:
     if process.pid is not None and process.exitcode is None:
         with suppress(ProcessLookupError):
             os.kill(process.pid, number)
-
-
-def _context() -> SpawnContext | ForkServerContext:
-    # A forked server imports torch once; each run is then a fresh process forked from it in milliseconds. (Forking
-    # this process instead would copy its threads' locks.)
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    return cast(SpawnContext | ForkServerContext, multiprocessing.get_context(method))
 
 
 def _cause_of_death(exit_code: int | None) -> str:

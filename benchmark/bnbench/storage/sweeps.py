@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bnbench.storage.files import atomic_file, reported, sync_folder
-from bnbench.storage.processes import Process
+from bnbench.storage.processes import Process, process_is_gone, process_is_here
 from bnbench.storage.speeds import schedule_seconds
 from bnbench.storage.standing import Standing
 
@@ -42,7 +42,7 @@ class SweepRecord(BaseModel):
     record: Literal[1] = 1
     """The version of this record."""
     command: str
-    """As it was typed: typed again, it goes on."""
+    """What goes on with it, typed where it was typed."""
     process: Process
     side_by_side: Annotated[int, Field(ge=1)]
     runs: Annotated[tuple[SweepRun, ...], Field(min_length=1)]
@@ -54,7 +54,7 @@ class SweepRecord(BaseModel):
 
 
 def write_sweep(store: Path, record: SweepRecord) -> None:
-    """Put a sweep on record, in place of older ones all of whose runs it covers.
+    """Put a sweep on record.
 
     Raises:
         StorageError: it cannot be written.
@@ -68,7 +68,7 @@ def write_sweep(store: Path, record: SweepRecord) -> None:
 
 
 def tidy_sweeps(store: Path, ended: Collection[str], superseding: Collection[str] = ()) -> None:
-    """Remove the records of sweeps that have nothing left, or nothing but what a newer sweep has taken on.
+    """Remove the records of sweeps that have nothing left, or that stopped and a newer sweep has taken on their rest.
 
     Args:
         store: the results folder.
@@ -79,26 +79,42 @@ def tidy_sweeps(store: Path, ended: Collection[str], superseding: Collection[str
         StorageError: the folder cannot be written.
     """
     folder = store / SWEEPS_FOLDER
-    if not folder.is_dir():
-        return
     with reported(folder):
         for path, record in _records(folder).items():
-            if record is not None and not record.left({*ended, *superseding}):
+            if record is None:
+                continue
+            # Two sweeps may share the work on one folder: one that still runs is not replaced.
+            replaced = () if process_is_here(record.process) else superseding
+            if not record.left({*ended, *replaced}):
                 path.unlink(missing_ok=True)
 
 
-def read_sweeps(store: Path) -> tuple[list[SweepRecord], list[str]]:
-    """Every sweep on record, and a sentence for each record that cannot be read.
+def read_sweeps(store: Path) -> tuple[dict[Path, SweepRecord], list[str]]:
+    """Every sweep on record by its file, sorted by command, and a sentence for each record that cannot be read.
 
     Raises:
         StorageError: the folder cannot be listed.
     """
     folder = store / SWEEPS_FOLDER
     with reported(folder, "read"):
-        found = _records(folder) if folder.is_dir() else {}
+        found = _records(folder)
     unreadable = [path for path, record in found.items() if record is None]
     warnings = [f"{path} is no record of a sweep; what it was to train is not shown" for path in unreadable]
-    return [record for record in found.values() if record is not None], warnings
+    readable = {path: record for path, record in found.items() if record is not None}
+    return dict(sorted(readable.items(), key=lambda item: item[1].command)), warnings
+
+
+def is_under_way(record: SweepRecord, standings: Mapping[str, Standing]) -> bool | None:
+    """Whether somebody works on a sweep; None where that cannot be told from here.
+
+    Args:
+        record: the sweep.
+        standings: how runs that were begun stand, by run id.
+    """
+    begun = [standings[run.run_id] for run in record.runs if run.run_id in standings]
+    if process_is_here(record.process) or any(standing.state == "running" for standing in begun):
+        return True
+    return False if process_is_gone(record.process) else None
 
 
 def seconds_left(
@@ -131,6 +147,8 @@ def seconds_left(
 def _records(folder: Path) -> dict[Path, SweepRecord | None]:
     """None for what cannot be read. One that goes meanwhile is left out."""
     found: dict[Path, SweepRecord | None] = {}
+    if not folder.is_dir():
+        return found
     for path in sorted(folder.glob("*.json")):
         try:
             found[path] = SweepRecord.model_validate_json(path.read_bytes())
