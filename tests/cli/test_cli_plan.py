@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from bnbench.cli.sweep import Shard, SweepPlan, duration
+from bnbench.cli.sweep_options import Shard
+from bnbench.cli.sweep_plan import SweepPlan, duration
 from bnbench.execution.single import Resources, execute, record_failure
 from bnbench.storage.lock import acquire_lock, look_at_lock
 from bnbench.storage.processes import this_process

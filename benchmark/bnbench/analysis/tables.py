@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bnbench.analysis.overall_ranking import LARGEST_RATIO, OverallRanking, OverallVariant
-from bnbench.analysis.ranked_group import Absence, RankedGroup, RankedVariant, Summary, TargetTime
+from bnbench.analysis.ranked_group import Absence, RankedGroup, RankedVariant, Summary, TargetTime, target_level
 from bnbench.analysis.ranking import Ranking
 from bnbench.analysis.statistics import (
     SEEDS_FOR_BOOTSTRAP,
@@ -21,7 +21,6 @@ from bnbench.analysis.statistics import (
 )
 from bnbench.analysis.terminal import columns, framed
 from bnbench.placement import NOWHERE
-from bnbench.problem import Target
 
 JsonObject = dict[str, object]
 
@@ -132,7 +131,7 @@ def _group_notes(group: RankedGroup) -> list[str]:
     if not group.targets:
         lines.append("no target")
     elif len(group.targets) == 1:
-        lines.append(f"target: {_level(group.targets[0])}; {_MEDIAN}")
+        lines.append(f"target: {target_level(group.targets[0])}; {_MEDIAN}")
     differences = [row.difference for row in group.rows if row.difference is not None]
     seeds = max((len(each.seeds) for each in differences if each.mean is not None), default=0)
     if 1 < seeds < SEEDS_FOR_SIGN_FLIP:
@@ -155,7 +154,7 @@ def _targets_table(group: RankedGroup) -> Table:
     for row in group.rows:
         table.add_column(_name(row.symbol, row.baseline), justify="right", no_wrap=True)
     for index, target in enumerate(group.targets):
-        table.add_row(_level(target), *(_time(row.targets[index], len(row.seeds)) for row in group.rows))
+        table.add_row(target_level(target), *(_time(row.targets[index], len(row.seeds)) for row in group.rows))
     return framed("epochs to each target", table, [_MEDIAN])
 
 
@@ -323,11 +322,6 @@ def _difference(difference: PairedDifference | None, *, digits: int = 3) -> Text
     else:
         text.append(f" {_interval(difference.t_interval, digits)}", style="dim")
     return text
-
-
-def _level(target: Target) -> str:
-    sign = "≥" if target.metric == "accuracy" else "≤"
-    return f"{target.split} {target.metric} {sign} {target.level:g}"
 
 
 def _p(value: float) -> str:

@@ -11,7 +11,9 @@ import click
 
 from bnbench.cli.cluster_options import cluster_options, job_settings, submit_plan
 from bnbench.cli.options import Command, with_options
-from bnbench.cli.sweep import SweepOptions, SweepPlan, gather_sweep, make_plan, parse_duration, run_sweep, sweep_options
+from bnbench.cli.sweep import run_sweep
+from bnbench.cli.sweep_options import SweepOptions, gather_sweep, parse_duration, sweep_options
+from bnbench.cli.sweep_plan import SweepPlan, make_plan
 
 if TYPE_CHECKING:
     from bnbench.execution.cluster_settings import JobSettings

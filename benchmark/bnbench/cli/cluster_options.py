@@ -11,7 +11,8 @@ import click
 from bnbench.cli.jobs import look_at_jobs
 
 if TYPE_CHECKING:
-    from bnbench.cli.sweep import SweepOptions, SweepPlan
+    from bnbench.cli.sweep_options import SweepOptions
+    from bnbench.cli.sweep_plan import SweepPlan
     from bnbench.execution.cluster_settings import JobSettings
     from bnbench.plan import RunSpec
 

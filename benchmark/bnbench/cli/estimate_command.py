@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from bnbench.cli.options import Grid, grid_options, results_option, select
-from bnbench.cli.sweep import duration, gather_sweep, make_plan, summary, sweep_options
+from bnbench.cli.sweep_options import gather_sweep, sweep_options
+from bnbench.cli.sweep_plan import duration, make_plan, summary
 
 
 @click.command("estimate")

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from bnbench.cli.options import Grid, grid_options, results_option, select
-from bnbench.cli.sweep import gather_sweep, make_plan, print_plan, sweep_options
+from bnbench.cli.sweep_options import gather_sweep, sweep_options
+from bnbench.cli.sweep_plan import make_plan, print_plan
 
 
 @click.command("plan")

@@ -18,7 +18,7 @@ from bnbench.cli.carry_out import (
     require_data,
 )
 from bnbench.cli.options import Grid, grid_options, results_option, select
-from bnbench.cli.sweep import print_plan
+from bnbench.cli.sweep_plan import print_plan
 
 if TYPE_CHECKING:
     from bnbench.cli.options import Selection

@@ -13,7 +13,7 @@ import click
 
 from bnbench.cli.jobs import look_at_jobs, print_jobs
 from bnbench.cli.options import results_option
-from bnbench.cli.sweep import duration, runs_in_words
+from bnbench.cli.sweep_plan import duration, runs_in_words
 
 if TYPE_CHECKING:
     from bnbench.analysis.frames import Results
@@ -145,12 +145,15 @@ def _print_runs(folder: _Folder) -> None:
     from rich.table import Table
 
     table = Table("run", "status", box=None, pad_edge=False)
+    open_runs = _open_runs(folder)
     for record in folder.results.records:
+        if record.identity.run_id in open_runs:
+            continue
         at = "" if record.diverged_at_step is None else f" at step {record.diverged_at_step}"
         why = "" if record.error is None else f": {record.error.strip().splitlines()[-1]}"
         table.add_row(record.identity.run_id, f"{record.status}{at}{why}")
     queued = folder.queued
-    for run_id, state in _open_runs(folder).items():
+    for run_id, state in open_runs.items():
         job = f", job {queued[run_id].job_id} {queued[run_id].state}" if run_id in queued else ""
         table.add_row(run_id, (state if isinstance(state, str) else _in_words(state)) + job)
     Console().print(table)

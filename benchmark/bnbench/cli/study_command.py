@@ -18,12 +18,12 @@ from bnbench.cli.options import (
     results_option,
     setting_options,
 )
-from bnbench.cli.sweep import duration, summary
+from bnbench.cli.sweep_plan import duration, summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bnbench.cli.sweep import SweepPlan
+    from bnbench.cli.sweep_plan import SweepPlan
     from bnbench.plan import Precision, RunSpec
     from bnbench.problem import Size
     from bnbench.study import Study, StudyPlan

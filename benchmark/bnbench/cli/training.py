@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from bnbench.cli.carry_out import require_data
 from bnbench.cli.options import Grid, select
-from bnbench.cli.sweep import SweepOptions, make_plan, run_sweep
+from bnbench.cli.sweep import run_sweep
+from bnbench.cli.sweep_options import SweepOptions
+from bnbench.cli.sweep_plan import make_plan
 from bnbench.errors import UserError
 
 if TYPE_CHECKING:

@@ -135,12 +135,9 @@ def seconds_left(
         whole = measured.get(run.setting_id, run.seconds)
         if whole is None:
             return None
-        standing = standings.get(run.run_id)
-        if standing is None or not standing.total_steps:
-            (under_way if standing is not None and standing.state == "running" else to_come).append(whole)
-            continue
-        rest = whole * (1 - standing.step / standing.total_steps)
-        (under_way if standing.state == "running" else to_come).append(rest)
+        standing = standings.get(run.run_id, Standing("new"))
+        done = standing.step / standing.total_steps if standing.total_steps else 0.0
+        (under_way if standing.state == "running" else to_come).append(whole * (1 - done))
     return schedule_seconds([*under_way, *to_come], record.side_by_side)
 
 

@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bnbench.analysis.overall_ranking import LARGEST_RATIO, OverallRanking, OverallVariant
-from bnbench.analysis.ranked_group import Absence, RankedGroup, RankedVariant, Summary, TargetTime
+from bnbench.analysis.ranked_group import Absence, RankedGroup, RankedVariant, Summary, TargetTime, target_level
 from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL, PairedDifference
-from bnbench.problem import Target
 from bnbench.report.webpage.comparisons import Commands, Comparison
 from bnbench.report.webpage.markup import (
     NOTHING,
@@ -95,7 +94,7 @@ def group_table(each: Comparison, commands: Commands) -> Table:
             text("early"), "early_train_accuracy", number=True, hint="Mean accuracy over the first tenth of the epochs"
         ),
         *(
-            Column(text(f"epochs to {_level(target)}"), f"epochs_to_target_{place}", number=True)
+            Column(text(f"epochs to {target_level(target)}"), f"epochs_to_target_{place}", number=True)
             for place, target in enumerate(group.targets, start=1)
         ),
         Column(text("seeds"), "seeds", number=True),
@@ -354,8 +353,3 @@ def _overall_notes(overall: OverallRanking) -> list[str]:
             f"{missing} of {len(overall.problems)} problems have no target and so no score, profile and speed."
         )
     return lines + [f"{note[:1].upper()}{note[1:]}." for note in overall.notes]
-
-
-def _level(target: Target) -> str:
-    sign = "≥" if target.metric == "accuracy" else "≤"
-    return f"{target.split} {target.metric} {sign} {target.level:g}"
