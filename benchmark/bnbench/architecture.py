@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bnbench.errors import UserError
+from bnbench.identity import digest, hashed
 from bnbench.registry import Registry
 
 Padding = Literal["same", "valid"]
@@ -86,6 +87,8 @@ class Architecture:
     """Height and width of the input, in pixels; data sets of another size are resized to it."""
     layers: Callable[[int, float], tuple[Layer, ...]]
     """(classes, width) to the layer table; width scales every hidden channel and feature count."""
+    revision: int = 1
+    """Raised by its author whenever the same name comes to mean other numbers."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,19 @@ def trace(layers: tuple[Layer, ...], input_shape: Shape) -> list[TracedLayer]:
         traced.append(TracedLayer(layer, shape, output, weights, multiply_adds))
         shape = output
     return traced
+
+
+def layers_digest(layers: tuple[Layer, ...], input_shape: Shape) -> str:
+    """What tells two networks of one name apart: a digest of the layers, their kinds, and the shapes they map between.
+
+    Raises:
+        UserError: a layer does not fit what comes before it.
+    """
+    told = [
+        {"kind": type(each.layer).__name__, **hashed(each.layer), "output": list(each.output_shape)}
+        for each in trace(layers, input_shape)
+    ]
+    return digest([list(input_shape), told])
 
 
 def slots(layers: tuple[Layer, ...]) -> list[Slot]:

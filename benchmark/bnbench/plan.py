@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bnbench.architecture import ARCHITECTURES, Layer, Shape, slot_names
+from bnbench.architecture import ARCHITECTURES, Layer, Shape, layers_digest, slot_names
 from bnbench.errors import UserError
+from bnbench.identity import digest, hashed, run_id_of, setting_id_of
 from bnbench.placement import canonical_placement, parse_placement
 from bnbench.problem import Augmentation, Probes, Problem, Size, Snapshots, Training
 from bnbench.variant import Variant
@@ -83,23 +82,24 @@ class RunSpec:
     def resolved(self) -> dict[str, Any]:
         """Every field that decides the numbers, as plain JSON values; what the ids are hashes of.
 
-        Not in it: the problem's name and size, prose, targets, the seed list, device and threads; nor a probe that
-        is off.
+        Not in it: the problem's name and size, prose, targets, the seed list, device and threads; nor a setting that
+        was added later and has its default (`bnbench.identity`).
         """
-        probes = self.probes.chosen()
+        probes = hashed(self.probes)
         return {
             "numerics": NUMERICS_VERSION,
             "data": {"name": self.data.name, "fingerprint": self.data.fingerprint},
             "split_seed": self.split_seed,
             "architecture": self.architecture,
+            **self._network_of_others(),
             "width": self.width,
             "classes": self.data.classes,
             "channels": self.data.channels,
             "mask": self.mask,
-            "variant": self.variant.row(),
-            "training": self.training.model_dump(),
-            "augmentation": self.augmentation.model_dump(),
-            "snapshots": self.snapshots.model_dump(),
+            "variant": hashed(self.variant),
+            "training": hashed(self.training),
+            "augmentation": hashed(self.augmentation),
+            "snapshots": hashed(self.snapshots),
             **({"probes": probes} if probes else {}),
             "seed": self.seed,
             "precision": self.precision,
@@ -113,23 +113,19 @@ class RunSpec:
             UserError: the data are not at hand, so the run has no identity yet.
         """
         self._require_data()
-        placement = self.placement if self.placement.replace(":", "").isalnum() else f"mask{self.mask}"
-        stem = f"{self._stem}-{self.variant.name}-{placement.replace(':', '')}-s{self.seed}"
-        return f"{stem}-{_digest(self.resolved())}"
+        return run_id_of(self.resolved(), self.placement)
 
     @property
     def setting_id(self) -> str:
-        """The same without variant, mask, learning rate and seed: only runs that share it may be compared.
+        """The same without variant, mask, learning rate and seed, and without what is merely recorded.
+
+        Only runs that share it may be compared.
 
         Raises:
             UserError: the data are not at hand.
         """
         self._require_data()
-        shared = self.resolved()
-        for key in ("variant", "mask", "seed"):
-            del shared[key]
-        shared["training"] = {k: v for k, v in shared["training"].items() if k != "learning_rate"}
-        return f"{self._stem}-{_digest(shared)}"
+        return setting_id_of(self.resolved())
 
     @property
     def identity(self) -> RunIdentity:
@@ -147,18 +143,27 @@ class RunSpec:
         )
 
     def document(self) -> dict[str, Any]:
-        """The specification as `run.json` keeps it: what was resolved, and the names it went by."""
+        """What `run.json` keeps of it: the hashed mapping verbatim, the names it went by, the network's slots."""
         return {
-            **self.resolved(),
             "problem": self.problem,
             "size": self.size,
             "placement": self.placement,
+            "slots": slot_names(self.layers()),
             "canonical_data": self.data.canonical,
+            "spec": self.resolved(),
         }
 
-    @property
-    def _stem(self) -> str:
-        return f"{self.data.name}_{self.architecture}"
+    def _network_of_others(self) -> dict[str, Any]:
+        """What tells networks of one name apart: the row's revision, from its second on, and a digest of the layers.
+
+        The digest only where another package brings the layers, who may change them under the same name: of this
+        suite's own tables the golden tests and `NUMERICS_VERSION` take care.
+        """
+        revision = ARCHITECTURES.get(self.architecture).revision
+        told: dict[str, Any] = {} if revision == 1 else {"architecture_revision": revision}
+        if ARCHITECTURES.is_third_party(self.architecture):
+            told["layers"] = layers_digest(self.layers(), self.input_shape)
+        return told
 
     def _require_data(self) -> None:
         if self.data.fingerprint is None:
@@ -216,18 +221,13 @@ def expand_grid(
                         seed=seed,
                         precision=precision,
                     )
-                    specs.setdefault(_digest(spec.resolved()), spec)
+                    specs.setdefault(digest(spec.resolved()), spec)
     return list(specs.values())
 
 
 def pending(specs: Iterable[RunSpec], finished: Collection[str]) -> list[RunSpec]:
     """The runs that are not finished yet, in order."""
     return [spec for spec in specs if spec.run_id not in finished]
-
-
-def canonical_json(value: object) -> str:
-    """JSON with sorted keys, no spaces, floats in their shortest exact form: equal values, equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _scaled_rate(rate: float, factor: float) -> float:
@@ -238,7 +238,3 @@ def _scaled_rate(rate: float, factor: float) -> float:
             hint="A factor is a positive number; 1 leaves the problem's learning rate as it is.",
         )
     return scaled
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:12]

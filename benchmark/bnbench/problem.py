@@ -90,10 +90,6 @@ class Probes(_Strict):
     sparsity: bool = False
     """The share of activations that the ReLU after each slot zeroes (`training/sparsity.py`)."""
 
-    def chosen(self) -> dict[str, bool]:
-        """The probes that are on. Only these decide a run's id, so a probe that is added here changes no older one."""
-        return {name: True for name, on in self.model_dump().items() if on}
-
 
 class RunsSource(_Strict):
     """A target that was measured here."""

@@ -51,6 +51,10 @@ class Registry(Generic[Row]):
     def __contains__(self, name: object) -> bool:
         return name in self._rows or name in self._third_party
 
+    def is_third_party(self, name: str) -> bool:
+        """Whether a row of that name would be another package's."""
+        return name not in self._rows
+
     def get(self, name: str) -> Row:
         """The row of that name.
 

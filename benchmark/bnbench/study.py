@@ -15,7 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from bnbench.claim import RULES, Claim, Run, expand_part, runs_of
 from bnbench.errors import UserError, nearest, unknown
-from bnbench.plan import DataFacts, Precision, RunSpec, canonical_json, expand_grid
+from bnbench.identity import canonical_json
+from bnbench.plan import DataFacts, Precision, RunSpec, expand_grid
 from bnbench.problem import Problem, ProblemFile, Size, find_problem, parse_override, read_toml
 from bnbench.shipped import shipped_folder
 from bnbench.variant import STUDIED, expand_variants

@@ -8,7 +8,7 @@ rows of the founding study (Tsingunidis 2023, section 3.1) ablate the learned sc
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 from bnbench.errors import UserError
@@ -59,19 +59,14 @@ class Variant:
     """Whether the convolution and dense weights and biases are trained (False: Frankle et al. 2020)."""
     baseline: str | None = None
     """"lower" or "upper" where the study uses the variant as that baseline."""
+    revision: int = 1
+    """Raised by its author whenever the same name comes to mean other numbers."""
 
     @property
     def alters_slots(self) -> bool:
         """Whether the variant puts anything behind a slot; if not, no placement makes a difference."""
         absent = self.gamma.status is Affine.ABSENT and self.beta.status is Affine.ABSENT
         return self.normaliser is not Normaliser.NONE or not absent
-
-    def row(self) -> dict[str, object]:
-        """The fields that decide the numbers, as plain JSON values: what a run's identity is made of."""
-        fields = asdict(self)
-        for prose in ("symbol", "summary", "baseline"):
-            del fields[prose]
-        return fields
 
 
 VARIANTS: Registry[Variant] = Registry("variant", Variant, "bnbench.variants")

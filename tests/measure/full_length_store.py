@@ -216,7 +216,7 @@ def write_run(store: Path, run: MadeUpRun) -> int:
         "setting_id": spec.setting_id,
         "status": "finished" if run.diverged_at is None else "diverged",
         "diverged_at_step": run.diverged_at,
-        "spec": spec.document(),
+        **spec.document(),
         "provenance": {"device": "cpu", "data": {"name": spec.data.name, "fingerprint": spec.data.fingerprint}},
     }
     facts: dict[TableName, TableFacts] = {

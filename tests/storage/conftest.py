@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bnbench.identity import run_id_of, setting_id_of
 from bnbench.plan import RunIdentity
 from bnbench.storage.document import RunDocument
 from bnbench.storage.recorder import RunRecorder
@@ -19,23 +20,65 @@ SLOTS = {"conv1": 4, "conv10": 3, "conv2": 5}
 EPOCHS = 4
 STEPS = 6
 
-IDENTITY = RunIdentity(
-    run_id="digits_toy-bn_gamma_beta-hidden-s7-0123456789ab",
-    setting_id="digits_toy-ba9876543210",
-    problem="digits_toy",
-    size="full",
-    variant="bn_gamma_beta",
-    placement="hidden",
-    mask="1110",
-    learning_rate=0.1,
-    seed=7,
-)
+NETWORK = ["conv1", "conv2", "conv10", "output"]
+"""The slots in the network's order, the output last."""
 
-DOCUMENT = {
-    "status": "finished",
-    "spec": {"seed": 7, "probes": {"sparsity": True}},
-    "provenance": {"device": "cpu"},
-}
+
+def specification(variant: str = "bn_gamma_beta", mask: str = "1110", seed: int = 7) -> dict[str, object]:
+    """A hashed mapping, as `run.json` keeps it."""
+    rule = {"status": "learned", "learning_rate_factor": 1.0, "learned_in": None}
+    return {
+        "numerics": 1,
+        "data": {"name": "digits", "fingerprint": "ab" * 32},
+        "split_seed": 2023,
+        "architecture": "toy",
+        "width": 1.0,
+        "classes": 10,
+        "channels": 1,
+        "mask": mask,
+        "variant": {
+            "name": variant, "normaliser": "batch", "train_weights": True,
+            "gamma": {**rule, "initial": 1.0}, "beta": {**rule, "initial": 0.0},
+        },
+        "training": {
+            "batch_size": 24, "epochs": EPOCHS, "learning_rate": 0.1, "l2": 0.0, "momentum": 0.0,
+            "population_statistics": False,
+        },
+        "augmentation": dict.fromkeys(
+            ("horizontal_flip", "brightness", "contrast", "saturation"), 0.0) | {"crop_padding": 0},
+        "snapshots": {"schedule": "every:2"},
+        "probes": {"sparsity": True},
+        "seed": seed,
+        "precision": "fp32",
+    }  # fmt: skip
+
+
+def described(spec: dict[str, object], placement: str = "hidden") -> dict[str, object]:
+    """What `RunSpec.document()` would say."""
+    return {
+        "problem": "digits_toy", "size": "full", "placement": placement, "slots": NETWORK, "canonical_data": True,
+        "spec": spec,
+    }  # fmt: skip
+
+
+def identity_of(spec: dict[str, object], placement: str = "hidden") -> RunIdentity:
+    """The identity that goes with it."""
+    return RunIdentity(
+        run_id=run_id_of(spec, placement),
+        setting_id=setting_id_of(spec),
+        problem="digits_toy",
+        size="full",
+        variant=spec["variant"]["name"],
+        placement=placement,
+        mask=spec["mask"],
+        learning_rate=0.1,
+        seed=spec["seed"],
+    )
+
+
+IDENTITY = identity_of(specification())
+
+DOCUMENT = {"status": "finished", **described(specification()), "provenance": {"device": "cpu"}}
 
 Call = Callable[[RunRecorder], None]
 
@@ -46,6 +89,13 @@ class Example:
 
     identity: RunIdentity
     calls: tuple[Call, ...]
+    document: dict[str, object]
+    """What it ends with."""
+
+    @property
+    def failure(self) -> dict[str, object]:
+        """What it ends with if it fails."""
+        return {**self.document, "status": "failed", "error": "boom"}
 
     def record(self, store: Path, flush_after: Iterable[int] = ()) -> RunRecorder:
         """Record every call, with a flush after some of them; not finished yet."""
@@ -61,7 +111,7 @@ class Example:
                 recorder.flush()
 
     def finish(self, store: Path, flush_after: Iterable[int] = ()) -> RunDocument:
-        return self.record(store, flush_after).finish(DOCUMENT)
+        return self.record(store, flush_after).finish(self.document)
 
 
 def _values(slot: str, parameter: str, steps: np.ndarray) -> np.ndarray:
@@ -102,7 +152,7 @@ def _calls() -> tuple[Call, ...]:
     return tuple(calls)
 
 
-EXAMPLE = Example(IDENTITY, _calls())
+EXAMPLE = Example(IDENTITY, _calls(), DOCUMENT)
 
 
 @pytest.fixture
@@ -113,8 +163,8 @@ def example() -> Example:
 @pytest.fixture
 def vanilla() -> Example:
     """A second run of the same setting."""
-    run_id = IDENTITY.run_id.replace("bn_gamma_beta-hidden", "vanilla-none")
-    return replace(EXAMPLE, identity=replace(IDENTITY, run_id=run_id, variant="vanilla", placement="none", mask="0000"))
+    spec = specification("vanilla", "0000")
+    return Example(identity_of(spec, "none"), EXAMPLE.calls, {**DOCUMENT, **described(spec, "none")})
 
 
 @pytest.fixture

@@ -15,12 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from bnbench.errors import UserError
-from bnbench.storage import merge, migration
+from bnbench.storage import merge
 from bnbench.storage.files import StorageError
 from bnbench.storage.lock import acquire_lock
 from bnbench.storage.merge import merge_stores
-from bnbench.storage.migration import Migration, find_migrations
-from bnbench.storage.recorder import RunRecorder
 from bnbench.storage.rows import CurveRow, TimingRow
 from bnbench.storage.schema import SCHEMA_VERSION
 from bnbench.storage.store import ResultStore
@@ -83,7 +81,7 @@ def there(tmp_path):
 
 def test_runs_that_are_not_here_are_copied_whole_and_a_second_merge_does_nothing(example, vanilla, here, there):
     example.finish(here)
-    vanilla.record(there, [3]).finish({**DOCUMENT, "status": "diverged", "diverged_at_step": 12})
+    vanilla.record(there, [3]).finish({**vanilla.document, "status": "diverged", "diverged_at_step": 12})
     source = contents(there)
     assert verdicts(here, there) == {vanilla.identity.run_id: ("copied", "")}
     assert contents(there) == source
@@ -158,11 +156,8 @@ def test_times_may_differ(example, here, there):
     assert verdicts(here, there) == {RUN: ("identical", "")}
 
 
-FAILED = {"error": "boom", "spec": {}, "provenance": {}}
-
-
 def test_a_result_beats_a_failed_an_unfinished_and_a_damaged_run(example, vanilla, here, there):
-    example.record(here, [3]).fail(FAILED)
+    example.record(here, [3]).fail(example.failure)
     vanilla.record(here, [3])
     for each in (example, vanilla):
         each.finish(there)
@@ -180,7 +175,7 @@ def test_what_is_here_is_kept_where_the_other_is_worth_less(example, vanilla, he
     example.finish(here)
     vanilla.record(here, [3])
     for each in (example, vanilla):
-        each.record(there).fail(FAILED)
+        each.record(there).fail(each.failure)
     before = contents(here)
     assert verdicts(here, there) == {
         RUN: ("kept", "finished here, failed there"),
@@ -219,7 +214,7 @@ def test_a_run_that_begins_here_during_the_merge_is_left_alone(example, here, th
 
 
 def test_a_failed_run_comes_over_as_its_record_and_an_unfinished_one_not_at_all(example, vanilla, here, there):
-    example.record(there, [3]).fail(FAILED)
+    example.record(there, [3]).fail(example.failure)
     vanilla.record(there, [3])
     assert verdicts(here, there) == {RUN: ("copied", "failed there"), vanilla.identity.run_id: ("unfinished", "")}
     assert contents(here) == {f"{RUN}/run.json": (there / RUN / "run.json").read_bytes()}
@@ -272,7 +267,7 @@ def test_a_merge_that_dies_leaves_no_half_run(example, vanilla, here, there, mon
 
 
 def test_where_the_last_rename_fails_what_was_here_is_put_back(example, here, there, monkeypatch):
-    example.record(here, [3]).fail(FAILED)
+    example.record(here, [3]).fail(example.failure)
     example.finish(there)
     before = contents(here)
     rename = Path.rename
@@ -301,116 +296,25 @@ def test_mistakes_are_refused_before_anything_is_written(example, here, there, t
         merge_stores(there, [there / "." / ".." / "there"])
 
 
-# ---- older versions: a made-up version 0, in which the learning curves lay in a text file beside `run.json`
-
-
-def downgrade(folder: Path) -> None:
-    """Turn a run of this version into one of the made-up version 0."""
-    document = json.loads((folder / "run.json").read_text())
-    assert document.pop("schema") == SCHEMA_VERSION
-    rows = pq.read_table(folder / "curves.parquet").to_pylist()
-    (folder / "curves.parquet").unlink()
-    (folder / "curves.json").write_text(
-        json.dumps([[row["epoch"], row["step"], row["split"], row["loss"]] for row in rows])
-    )
-    (folder / "run.json").write_text(json.dumps({**document, "schema": 0}))
-
-
-def upgrade(source: Path, target: Path) -> None:
-    """The migration from it: the tables are written again by the recorder of this version."""
-    recorder = RunRecorder.open(target.parent, IDENTITY)
-    for epoch, step, split, loss in json.loads((source / "curves.json").read_text()):
-        recorder.add_curves([CurveRow(epoch, step, split, "running", loss, epoch / 5)])
-    old = json.loads((source / "run.json").read_text())
-    recorder.finish({"status": old["status"], "spec": old["spec"], "provenance": old["provenance"]})
-    others = {table: facts for table, facts in old["tables"].items() if table != "curves"}
-    for table in others:
-        shutil.copyfile(source / f"{table}.parquet", target / f"{table}.parquet")
-    document = json.loads((target / "run.json").read_text())
-    document["tables"] |= others
-    (target / "run.json").write_text(json.dumps(document))
-
-
-@pytest.fixture
-def version_zero(monkeypatch):
-    """Makes the step from version 0 known."""
-    monkeypatch.setattr(migration, "MIGRATIONS", (Migration(0, upgrade),))
-
-
-def test_older_results_are_refused_politely_and_migrated_on_request(example, here, there, version_zero):
-    example.finish(there)
-    current = contents(there)
-    downgrade(there / RUN)
-    old = contents(there)
-    with pytest.raises(UserError, match="older bnbench") as caught:
-        merge_stores(here, [there])
-    assert "--migrate" in str(caught.value)
-    assert not here.exists()
-    assert verdicts(here, there, migrate=True) == {RUN: ("copied", "")}
-    assert contents(there) == old, "the old folder is only read"
-    for table in ("curves", "steps", "affine"):
-        assert (here / RUN / f"{table}.parquet").read_bytes() == current[f"{RUN}/{table}.parquet"]
-    assert ResultStore(here).read(RUN, "curves").num_rows == 15
-    assert verdicts(here, there, migrate=True) == {RUN: ("identical", "")}
-
-
-def test_a_migrated_run_that_disagrees_is_a_conflict(example, here, there, version_zero):
-    altered(example, value=1.25).finish(here)
-    example.finish(there)
-    downgrade(there / RUN)
-    before = contents(here)
-    assert verdicts(here, there, migrate=True) == {RUN: ("conflict", "curves differs")}
-    assert contents(here) == before
-
-
-def test_an_old_run_that_no_one_can_migrate_is_refused(example, here, there):
-    example.finish(there)
-    downgrade(there / RUN)
-    with pytest.raises(UserError, match="no migration is known from schema version 0 to 1"):
-        merge_stores(here, [there], migrate=True)
-    assert not here.exists()
-
-
-def test_a_migration_that_makes_no_whole_run_copies_nothing(example, here, there, monkeypatch):
-    example.finish(there)
-    downgrade(there / RUN)
-    for convert, message in (
-        (lambda source, target: None, "no run.json came out"),
-        (_copy_as_it_is, "schema version 0"),
-        (_lose_a_table, "curves.parquet is missing"),
-    ):
-        monkeypatch.setattr(migration, "MIGRATIONS", (Migration(0, convert),))
-        verdict, detail = verdicts(here, there, migrate=True)[RUN]
-        assert verdict == "damaged"
-        assert message in detail
-        assert contents(here) == {}
-
-
-def _copy_as_it_is(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, dirs_exist_ok=True)
-
-
-def _lose_a_table(source: Path, target: Path) -> None:
-    upgrade(source, target)
-    (target / "curves.parquet").unlink()
-
-
-def test_newer_results_are_refused_with_migrate_too(example, here, there):
+@pytest.mark.parametrize(("version", "message"), [(1, "older bnbench"), (SCHEMA_VERSION + 1, "newer bnbench")])
+def test_results_of_another_version_are_refused_before_anything_is_written(version, message, example, here, there):
     example.finish(there)
     path = there / RUN / "run.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": SCHEMA_VERSION + 1}))
-    for migrate in (False, True):
-        with pytest.raises(UserError, match="newer than this bnbench"):
-            merge_stores(here, [there], migrate=migrate)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": version}))
+    with pytest.raises(UserError, match=message):
+        merge_stores(here, [there])
     assert not here.exists()
 
 
-def test_steps_are_chained_and_a_missing_one_is_named():
-    steps = [Migration(version, _copy_as_it_is) for version in (-1, 0)]
-    assert find_migrations(SCHEMA_VERSION, steps) == ()
-    assert [step.version for step in find_migrations(-1, steps)] == [-1, 0]
-    with pytest.raises(UserError, match="from schema version -2 to -1"):
-        find_migrations(-2, steps)
+@pytest.mark.parametrize("change", [{"setting_id": "digits_toy-000000000000"}, {"problem": "digits_other"}])
+def test_a_run_that_disagrees_with_itself_or_its_tables_is_not_copied(change, example, here, there):
+    example.finish(there)
+    path = there / RUN / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    verdict, detail = verdicts(here, there)[RUN]
+    assert verdict == "damaged"
+    assert str(there / RUN) in detail
+    assert contents(here) == {}
 
 
 # ---- the command
@@ -431,14 +335,3 @@ def test_the_command_counts_names_what_differs_and_exits_1(example, vanilla, her
     assert json.loads(again.stdout) == [
         {"run_id": vanilla.identity.run_id, "source": str(there), "verdict": "identical", "detail": ""}
     ]
-
-
-def test_the_command_migrates_on_request(example, here, there, version_zero):
-    example.finish(there)
-    downgrade(there / RUN)
-    refused = invoke("merge", there, "--results", here)
-    assert refused.exit_code == 2
-    assert "older bnbench (schema 0" in refused.stderr
-    assert not here.exists()
-    assert invoke("merge", "--migrate", there, "--results", here).exit_code == 0
-    assert set(ResultStore(here).finished()) == {RUN}

@@ -119,7 +119,7 @@ try:
 except OSError:
     told = traceback.format_exc()
 told += f"home {Path.home()} folder {Path.cwd()}, on {socket.gethostname()}: {Path.home()}/data {sys.executable}"
-recorder.fail({"error": told, "spec": {}, "provenance": provenance})
+recorder.fail({**DOCUMENT, "error": told, "provenance": provenance})
 print(socket.gethostname(), getpass.getuser(), Path.home(), Path.cwd(), store, sep="\\n")
 """
 

@@ -22,10 +22,10 @@ from bnbench.storage.files import StorageError
 from bnbench.storage.parts import drop_parts, find_parts
 from bnbench.storage.recorder import RunRecorder
 from bnbench.storage.rows import AffineBlock, StepBlock
-from bnbench.storage.schema import TABLES
+from bnbench.storage.schema import SCHEMA_VERSION, TABLES, value_columns
 from bnbench.storage.store import ResultStore
 
-from .conftest import DOCUMENT, EXAMPLE
+from .conftest import DOCUMENT, EXAMPLE, Example, described, identity_of, specification
 
 CALLS = len(EXAMPLE.calls)
 FLUSHES = st.sets(st.integers(0, CALLS - 1), max_size=6)
@@ -247,8 +247,8 @@ def test_a_result_that_has_lost_a_table_is_recorded_anew(example, tmp_path, unin
 def test_a_run_of_a_newer_version_is_not_recorded_over(example, tmp_path):
     example.finish(tmp_path)
     path = tmp_path / example.identity.run_id / "run.json"
-    path.write_text(path.read_text().replace('"schema": 1', '"schema": 2'))
-    with pytest.raises(StorageError, match="schema version 2"):
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 3'))
+    with pytest.raises(StorageError, match="schema version 3"):
         RunRecorder.open(tmp_path, example.identity)
     assert path.exists()
 
@@ -261,29 +261,33 @@ def test_divergence_before_the_first_update_is_a_result_with_empty_tables(exampl
         assert pq.read_table(recorder.folder / f"{table}.parquet").num_rows == 0
 
 
-def without_the_probe(example):
-    """The example as a run whose specification asks for no probe: its document, and its calls."""
-    document = {**DOCUMENT, "spec": {"seed": 7}}
-    return document, [call for call in example.calls if "add_sparsity" not in call.__code__.co_names]
-
-
-def test_a_run_without_a_probe_has_no_table_of_it_and_the_others_are_the_same(example, tmp_path, uninterrupted):
-    document, calls = without_the_probe(example)
+@pytest.fixture
+def unprobed(example):
+    """The example as a run whose specification asks for no probe."""
+    spec = {key: value for key, value in specification().items() if key != "probes"}
+    calls = tuple(call for call in example.calls if "add_sparsity" not in call.__code__.co_names)
     assert len(calls) == len(example.calls) - 5
-    recorder = RunRecorder.open(tmp_path, example.identity)
-    for call in calls:
-        call(recorder)
-    assert list(recorder.finish(document).tables) == ["curves", "steps", "affine", "timing"]
-    found = {path.stem: path.read_bytes() for path in recorder.folder.glob("*.parquet")}
-    assert found == {table: content for table, content in uninterrupted.items() if table != "sparsity"}
-    assert set(ResultStore(tmp_path).finished()) == {example.identity.run_id}
-    assert ResultStore(tmp_path).warnings() == []
+    return Example(identity_of(spec), calls, {**DOCUMENT, **described(spec)})
 
 
-def test_rows_of_a_probe_that_the_specification_does_not_ask_for_are_refused(example, tmp_path):
-    recorder = example.record(tmp_path)
+def test_a_run_without_a_probe_has_no_table_of_it_and_the_others_are_the_same(example, unprobed, tmp_path):
+    example.finish(tmp_path)
+    assert list(unprobed.finish(tmp_path).tables) == ["curves", "steps", "affine", "timing"]
+    store = ResultStore(tmp_path)
+    for table in ("curves", "steps", "affine", "timing"):
+        with_probe, without = (
+            store.read(each.identity.run_id, table, columns=value_columns(table)) for each in (example, unprobed)
+        )
+        assert with_probe.equals(without)
+    assert set(store.finished()) == {example.identity.run_id, unprobed.identity.run_id}
+    assert example.identity.setting_id == unprobed.identity.setting_id
+    assert store.warnings() == []
+
+
+def test_rows_of_a_probe_that_the_specification_does_not_ask_for_are_refused(example, unprobed, tmp_path):
+    recorder = Example(unprobed.identity, example.calls, unprobed.document).record(tmp_path)
     with pytest.raises(ValueError, match="does not promise the recorded sparsity"):
-        recorder.finish({**DOCUMENT, "spec": {"seed": 7}})
+        recorder.finish(unprobed.document)
     assert not (recorder.folder / "run.json").exists()
 
 
@@ -294,7 +298,7 @@ def test_a_document_without_a_promised_table_is_no_finished_run(example, tmp_pat
     store = ResultStore(tmp_path)
     assert store.finished() == {}
     assert "sparsity.parquet is missing" in store.warnings()[0]
-    with pytest.raises(StorageError, match="holds no result"):
+    with pytest.raises(StorageError, match=r"sparsity.parquet is missing"):
         store.read(example.identity.run_id, "sparsity")
 
 
@@ -314,7 +318,7 @@ def test_a_failed_run_keeps_its_traceback_and_its_parts_and_no_tables(example, t
     (recorder.folder / ".steps.parquet.0a1b2c3d.tmp").write_bytes(b"half")
     where = f"OSError: {tmp_path / 'x'} is gone"
     traceback = f'Traceback\n  File "/somewhere/else/bnbench/training/loop.py", line 3, in step\n{where}'
-    recorder.fail({"error": traceback, "spec": {}, "provenance": {}})
+    recorder.fail({**DOCUMENT, "error": traceback})
     document = read_document(recorder.folder)
     assert document is not None
     assert document.status == "failed"
@@ -325,7 +329,7 @@ def test_a_failed_run_keeps_its_traceback_and_its_parts_and_no_tables(example, t
 
 
 def test_a_failed_run_can_be_repeated(example, tmp_path, uninterrupted):
-    example.record(tmp_path, [9]).fail({"error": "boom", "spec": {}, "provenance": {}})
+    example.record(tmp_path, [9]).fail(example.failure)
     example.finish(tmp_path)
     assert tables(tmp_path) == uninterrupted
 
@@ -341,9 +345,16 @@ def test_a_failed_run_can_be_repeated(example, tmp_path, uninterrupted):
         ({"error": "x"}, "error belongs"),
         ({"colour": "red"}, "colour"),
         ({"spec": None}, "spec"),
-        ({"spec": {"l2": float("nan")}}, "not JSON compliant"),
+        ({"spec": {**specification(), "width": float("nan")}}, "not JSON compliant"),
         ({"run_id": "another"}, "run_id"),
-        ({"schema": 2}, "schema"),
+        ({"schema": SCHEMA_VERSION + 1}, "schema"),
+        ({"spec": specification(seed=8)}, "the specification is that of the run"),
+        ({"spec": specification("bn")}, "the specification is that of the run"),
+        ({"spec": {**specification(), "width": "1"}}, "spec.width"),
+        ({"placement": "first:3"}, "the specification is that of the run digits_toy-bn_gamma_beta-first3"),
+        ({"slots": ["conv1", "conv2", "conv10"]}, "does not mean the mask"),
+        ({"slots": ["conv1", "conv2", "conv2", "output"]}, "named twice"),
+        ({"problem": "digits_other"}, "is not that of"),
     ],
 )
 def test_a_document_that_is_not_valid_is_refused_before_anything_is_written(change, message, example, tmp_path):
@@ -356,20 +367,16 @@ def test_a_document_that_is_not_valid_is_refused_before_anything_is_written(chan
 def test_a_failure_needs_its_reason(example, tmp_path):
     recorder = example.record(tmp_path)
     with pytest.raises(ValueError, match="error belongs to the status 'failed'"):
-        recorder.fail({"spec": {}, "provenance": {}})
+        recorder.fail({key: value for key, value in DOCUMENT.items() if key != "status"})
     assert not (recorder.folder / "run.json").exists()
 
 
-def test_numbers_that_are_not_finite_never_reach_the_json(example, tmp_path):
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_never_reach_the_json(value, example, tmp_path):
     recorder = example.record(tmp_path)
-    summary = {"loss": float("nan"), "best": [float("inf"), 1.5], "epochs": 4}
-    recorder.finish({**DOCUMENT, "summary": summary})
-    text = (recorder.folder / "run.json").read_text()
-
-    def refuse(constant: str) -> None:
-        raise AssertionError(constant)
-
-    assert json.loads(text, parse_constant=refuse)["summary"] == {"loss": None, "best": [None, 1.5], "epochs": 4}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        recorder.finish({**DOCUMENT, "provenance": {"device": value}})
+    assert not (recorder.folder / "run.json").exists()
 
 
 def test_the_document_has_sorted_keys_one_space_and_a_newline(example, tmp_path):
@@ -377,7 +384,7 @@ def test_the_document_has_sorted_keys_one_space_and_a_newline(example, tmp_path)
     text = (tmp_path / example.identity.run_id / "run.json").read_text()
     assert text == json.dumps(json.loads(text), sort_keys=True, indent=1) + "\n"
     parsed = json.loads(text)
-    assert parsed["schema"] == 1
+    assert parsed["schema"] == SCHEMA_VERSION
     assert parsed["run_id"] == example.identity.run_id
     assert parsed["setting_id"] == example.identity.setting_id
     assert parsed["error"] is None

@@ -26,7 +26,7 @@ def blocks(language: str, comment: str = "") -> list[str]:
 def runs(tmp_path, monkeypatch, example, vanilla):
     store = tmp_path / "results" / "runs"
     example.finish(store)
-    vanilla.record(store, [3]).fail({"error": "boom", "spec": {}, "provenance": {}})
+    vanilla.record(store, [3]).fail(vanilla.failure)
     vanilla.finish(store)
     monkeypatch.chdir(tmp_path)
 

@@ -14,8 +14,6 @@ from bnbench.storage.recorder import RunRecorder
 from bnbench.storage.schema import TABLES
 from bnbench.storage.store import ResultStore
 
-from .conftest import DOCUMENT
-
 
 def edit(store, example, **changes):
     path = store / example.identity.run_id / "run.json"
@@ -24,7 +22,7 @@ def edit(store, example, **changes):
 
 def test_finished_and_diverged_runs_are_results_failed_and_unfinished_ones_are_not(example, vanilla, tmp_path):
     example.finish(tmp_path)
-    vanilla.record(tmp_path, [3]).finish({**DOCUMENT, "status": "diverged", "diverged_at_step": 12})
+    vanilla.record(tmp_path, [3]).finish({**vanilla.document, "status": "diverged", "diverged_at_step": 12})
     store = ResultStore.open(tmp_path, create=False)
     assert set(store.finished()) == {example.identity.run_id, vanilla.identity.run_id}
     assert store.finished()[vanilla.identity.run_id].diverged_at_step == 12
@@ -32,7 +30,7 @@ def test_finished_and_diverged_runs_are_results_failed_and_unfinished_ones_are_n
     assert store.unfinished() == []
 
     shutil.rmtree(tmp_path / vanilla.identity.run_id)
-    vanilla.record(tmp_path, [3]).fail({"error": "boom", "spec": {}, "provenance": {}})
+    vanilla.record(tmp_path, [3]).fail(vanilla.failure)
     assert set(store.finished()) == {example.identity.run_id}
     assert {each.run_id: each.status for each in store.documents()} == {
         example.identity.run_id: "finished",
@@ -61,13 +59,13 @@ def test_a_folders_name_alone_proves_nothing(example, vanilla, tmp_path):
     ("text", "reason"),
     [
         (b"", "is not valid JSON"),
-        (b'{"schema": 1, "run_id"', "is not valid JSON"),
+        (b'{"schema": 2, "run_id"', "is not valid JSON"),
         (b"\xff\xfe\x00", "is not valid JSON"),
         (b'{"schema": NaN}', "NaN is not JSON"),
         (b"[]", "no schema version"),
         (b'{"schema": "1"}', "no schema version"),
         (b'{"schema": true}', "no schema version"),
-        (b'{"schema": 1}', "Field required"),
+        (b'{"schema": 2}', "Field required"),
         (b"[" * 100_000, "is not valid JSON"),
     ],
 )
@@ -114,13 +112,57 @@ def test_a_missing_or_shortened_table_makes_a_run_not_finished(table, example, t
 @pytest.mark.parametrize("create", [True, False])
 def test_results_of_another_schema_version_are_refused(create, example, tmp_path):
     example.finish(tmp_path)
-    edit(tmp_path, example, schema=2)
-    with pytest.raises(UserError, match=r"written by a newer bnbench \(schema 2; .*\n.*[Uu]pgrade"):
+    edit(tmp_path, example, schema=3)
+    with pytest.raises(UserError, match=r"written by a newer bnbench \(schema 3; .*\n.*[Uu]pgrade"):
         ResultStore.open(tmp_path, create=create)
-    edit(tmp_path, example, schema=0)
-    with pytest.raises(UserError, match=r"written by an older bnbench \(schema 0; .*\n.*bnbench merge --migrate"):
+    edit(tmp_path, example, schema=1)
+    with pytest.raises(UserError, match=r"written by an older bnbench \(schema 1; .*\n.*never released"):
         ResultStore.open(tmp_path, create=create)
     assert [path.name for path in tmp_path.iterdir()] == [example.identity.run_id]
+
+
+def test_among_runs_of_this_version_one_of_another_is_that_runs_trouble_alone(example, vanilla, tmp_path):
+    example.finish(tmp_path)
+    vanilla.finish(tmp_path)
+    edit(tmp_path, vanilla, schema=1)
+    store = ResultStore.open(tmp_path, create=True)
+    assert set(store.finished()) == {example.identity.run_id}
+    assert f"{vanilla.identity.run_id}/run.json is of schema version 1, not 2" in store.warnings()[0]
+
+
+def test_a_document_that_disagrees_with_its_tables_is_damaged(example, tmp_path):
+    example.finish(tmp_path)
+    edit(tmp_path, example, problem="digits_other")
+    store = ResultStore(tmp_path)
+    assert store.finished() == {}
+    (warning,) = store.warnings()
+    assert "curves.parquet does not belong to the run that its run.json describes" in warning
+    with pytest.raises(StorageError, match="does not belong to the run"):
+        store.read(example.identity.run_id, "steps")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_of_another_run_of_the_same_size_and_digest_is_damaged(table, example, vanilla, tmp_path):
+    example.finish(tmp_path)
+    vanilla.finish(tmp_path)
+    ours, theirs = (tmp_path / each.identity.run_id for each in (example, vanilla))
+    shutil.copyfile(theirs / f"{table}.parquet", ours / f"{table}.parquet")
+    tables = {name: json.loads((folder / "run.json").read_text())["tables"] for name, folder in
+              (("ours", ours), ("theirs", theirs))}  # fmt: skip
+    edit(tmp_path, example, tables={**tables["ours"], table: tables["theirs"][table]})
+    with pytest.raises(StorageError, match=f"{table}.parquet does not belong to the run"):
+        ResultStore(tmp_path).read(example.identity.run_id, table)
+    if table == "curves":
+        assert set(ResultStore(tmp_path).finished()) == {vanilla.identity.run_id}
+
+
+def test_another_number_of_rows_than_recorded_is_damage(example, tmp_path):
+    example.finish(tmp_path)
+    tables = json.loads((tmp_path / example.identity.run_id / "run.json").read_text())["tables"]
+    tables["steps"]["rows"] += 1
+    edit(tmp_path, example, tables=tables)
+    with pytest.raises(StorageError, match=r"steps.parquet has 24 rows instead of 25"):
+        ResultStore(tmp_path).read(example.identity.run_id, "steps")
 
 
 def test_an_empty_or_missing_folder_has_no_results(tmp_path):

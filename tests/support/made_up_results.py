@@ -16,7 +16,10 @@ import pandas as pd
 from bnbench.analysis.frames import Results, RunRecord, Trajectory
 from bnbench.analysis.measures import tenth
 from bnbench.analysis.settings import overrides
-from bnbench.plan import RunIdentity, RunSpec, canonical_json
+from bnbench.architecture import slot_names
+from bnbench.identity import canonical_json, hashed
+from bnbench.plan import RunIdentity, RunSpec
+from bnbench.specification import Specification
 
 SNAPSHOTS = 101
 """Of a made-up trajectory, at the steps 0, 10, …, 1000."""
@@ -51,10 +54,8 @@ class MadeUpRun:
         return self.curve.final is None
 
     def record(self) -> RunRecord:
-        document, identity = _known(self.spec)
-        document = dict(document)
+        identity = _known(self.spec)
         if self.name is not None:
-            document["problem"] = self.name
             identity = replace(identity, problem=self.name)
         return RunRecord(
             identity=identity,
@@ -68,12 +69,13 @@ class MadeUpRun:
             canonical_data=self.spec.data.canonical,
             architecture=self.spec.architecture,
             width=self.spec.width,
+            slots=tuple(slot_names(self.spec.layers())),
             epochs=self.spec.training.epochs,
             batch_size=self.spec.training.batch_size,
             precision=self.spec.precision,
             device=self.device,
-            variant_row=canonical_json(self.spec.variant.row()),
-            overrides=_overrides(self.spec) if self.name is None else overrides(document),
+            variant_row=canonical_json(hashed(self.spec.variant)),
+            overrides=_overrides(self.spec, self.name or self.spec.problem),
         )
 
     def accuracy(self) -> dict[int, float]:
@@ -99,13 +101,13 @@ class MadeUpRun:
 
 
 @cache
-def _known(spec: RunSpec) -> tuple[dict[str, object], RunIdentity]:
-    return spec.document(), spec.identity
+def _known(spec: RunSpec) -> RunIdentity:
+    return spec.identity
 
 
 @cache
-def _overrides(spec: RunSpec) -> tuple[str, ...] | None:
-    return overrides(_known(spec)[0])
+def _overrides(spec: RunSpec, problem: str) -> tuple[str, ...] | None:
+    return overrides(problem, spec.size, Specification.model_validate(spec.resolved()))
 
 
 class MadeUpResults(Results):
@@ -114,7 +116,7 @@ class MadeUpResults(Results):
     def __init__(self, runs: Sequence[MadeUpRun]) -> None:
         self.records = tuple(sorted((run.record() for run in runs), key=lambda record: record.identity.run_id))
         self.warnings = ()
-        self._runs = {_known(run.spec)[1].run_id: run for run in runs}
+        self._runs = {_known(run.spec).run_id: run for run in runs}
         self.read: list[str] = []
 
     def curves(self, *, columns=None, **filters):

@@ -112,7 +112,7 @@ def _record(path: Path, run: SyntheticRun) -> None:
     spec = run.spec()
     recorder = RunRecorder.open(path, spec.identity)
     facts = {
-        "spec": spec.document(),
+        **spec.document(),
         "provenance": {"device": run.device, "data": {"fingerprint": spec.data.fingerprint}},
     }
     if run.error is not None:

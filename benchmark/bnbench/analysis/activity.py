@@ -15,7 +15,6 @@ trajectory (and of the resulting frame) however large the store is.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Unpack, cast
@@ -33,8 +32,7 @@ from bnbench.analysis.trajectory import (
     snapshot_at,
     snapshot_measures,
 )
-from bnbench.architecture import ARCHITECTURES, slot_names
-from bnbench.errors import UserError, unknown
+from bnbench.errors import unknown
 from bnbench.placement import parse_placement
 from bnbench.storage.schema import IDENTITY
 from bnbench.variant import VARIANTS, Affine
@@ -172,7 +170,7 @@ def sparsity_summary(results: Results, **filters: Unpack[IdentityFilters]) -> pd
     records = {record.identity.run_id: record for record in results.records}
     for run_id, own in frame.groupby("run_id", observed=True):
         record = records[str(run_id)]
-        positions = _positions(record, [str(name) for name in own["slot"].unique()])
+        positions = _positions(record)
         for slot, shares in sorted(own.groupby("slot", observed=True), key=lambda pair: positions[str(pair[0])]):
             epoch, zeroed = shares["epoch"].to_numpy(), shares["zeroed"].to_numpy()
             last = int(epoch.max())
@@ -275,7 +273,7 @@ def _trajectories(results: Results, *, learned_only: bool, filters: ActivityFilt
         if not record.readable:
             continue
         names = results.trajectory_names(record.identity.run_id)
-        positions = _positions(record, [slot for slot, _ in names])
+        positions = _positions(record)
         for slot, parameter in sorted(names, key=lambda name: (list(NEUTRAL).index(name[1]), positions[name[0]])):
             if (slots and slot not in slots) or (parameters and parameter not in parameters):
                 continue
@@ -290,37 +288,22 @@ def _wanted(values: OneOrMoreTexts | None) -> set[str] | None:
     return {values} if isinstance(values, str) else set(values)
 
 
-def _positions(record: RunRecord, names: Sequence[str]) -> dict[str, int]:
-    """Each slot's place in the network; by name, numbers as numbers, where the architecture is not known here."""
-    found = list(_slots(record) or sorted(set(names), key=_natural))
-    return {name: found.index(name) if name in found else len(found) for name in names}
-
-
-def _slots(record: RunRecord) -> list[str] | None:
-    """The network's slots in order; None where the package that offered the architecture is gone."""
-    try:
-        # Names and their number do not depend on the number of classes.
-        return slot_names(ARCHITECTURES.get(record.architecture).layers(2, record.width))
-    except UserError:
-        return None
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+def _positions(record: RunRecord) -> dict[str, int]:
+    """Each slot's place in the network, from 0."""
+    return {slot: position for position, slot in enumerate(record.slots)}
 
 
 def _is_learned(record: RunRecord, slot: str, parameter: str) -> bool:
     """Whether the optimiser moves a trajectory, by the variant's row of the table as the run recorded it."""
     row = json.loads(record.variant_row)
     if parameter == "bias":
-        return bool(row.get("train_weights", True))
+        return bool(row["train_weights"])
     rule = row[parameter]
     if rule["status"] != Affine.LEARNED:
         return False
-    slots = _slots(record)
-    if rule.get("learned_in") is None or slots is None:
+    if rule["learned_in"] is None:
         return True
-    return parse_placement(rule["learned_in"], slots)[slots.index(slot)] == "1"
+    return parse_placement(rule["learned_in"], record.slots)[record.slots.index(slot)] == "1"
 
 
 def _categorical(frame: pd.DataFrame) -> pd.DataFrame:

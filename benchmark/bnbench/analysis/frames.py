@@ -22,11 +22,12 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import JsonValue
 
 from bnbench.analysis.settings import overrides
 from bnbench.errors import UserError, unknown
-from bnbench.plan import RunIdentity, canonical_json
+from bnbench.identity import canonical_json
+from bnbench.plan import RunIdentity
 from bnbench.storage.document import RunDocument, Status
 from bnbench.storage.schema import IDENTITY, SCHEMAS, TableName
 from bnbench.storage.store import ResultStore
@@ -101,11 +102,13 @@ class RunRecord:
     tables: tuple[TableName, ...]
     """Those of them that it has: a probe's table only where the probe was on."""
     dataset: str
-    fingerprint: str | None
+    fingerprint: str
     """SHA-256 of the pixels and labels it was trained on."""
-    canonical_data: bool | None
+    canonical_data: bool
     architecture: str
     width: float
+    slots: tuple[str, ...]
+    """Of its network, in order, the output last."""
     epochs: int
     """As planned."""
     batch_size: int
@@ -136,7 +139,7 @@ class Results:
         """Look at the store once; tables are read when they are asked for.
 
         Raises:
-            UserError: a `run.json` does not describe a run of this suite.
+            UserError: the folder cannot be listed, or holds runs of another schema version.
         """
         contents = store.look()
         readable = {document.run_id for document in contents.finished}
@@ -292,63 +295,10 @@ def open_results(path: str | PathLike[str] = "results/runs") -> Results:
     return Results(ResultStore.open(Path(path), create=False))
 
 
-class _Lenient(BaseModel):
-    """The fields of a specification that are looked at here; there are more."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
-
-class _Training(_Lenient):
-    learning_rate: float
-    epochs: int
-    batch_size: int
-
-
-class _Data(_Lenient):
-    name: str
-    fingerprint: str | None
-
-
-class _Variant(_Lenient):
-    name: str
-
-
-class _Spec(_Lenient):
-    problem: str
-    size: str
-    placement: str
-    mask: str
-    seed: int
-    data: _Data
-    canonical_data: bool | None
-    variant: _Variant
-    architecture: str
-    width: float
-    training: _Training
-    precision: str
-
-
 def _record(document: RunDocument, readable: bool) -> RunRecord:
-    try:
-        spec = _Spec.model_validate(document.spec)
-    except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise UserError(
-            f"run {document.run_id}: its run.json does not say what was run ({where}: {error.errors()[0]['msg']})",
-            hint="Delete the run's folder to repeat the run.",
-        ) from error
+    spec = document.specification
     return RunRecord(
-        identity=RunIdentity(
-            run_id=document.run_id,
-            setting_id=document.setting_id,
-            problem=spec.problem,
-            size=spec.size,
-            variant=spec.variant.name,
-            placement=spec.placement,
-            mask=spec.mask,
-            learning_rate=spec.training.learning_rate,
-            seed=spec.seed,
-        ),
+        identity=document.identity,
         status=document.status,
         diverged_at_step=document.diverged_at_step,
         error=document.error,
@@ -356,15 +306,16 @@ def _record(document: RunDocument, readable: bool) -> RunRecord:
         tables=tuple(document.tables) if readable else (),
         dataset=spec.data.name,
         fingerprint=spec.data.fingerprint,
-        canonical_data=spec.canonical_data,
+        canonical_data=document.canonical_data,
         architecture=spec.architecture,
         width=spec.width,
+        slots=document.slots,
         epochs=spec.training.epochs,
         batch_size=spec.training.batch_size,
         precision=spec.precision,
         device=_device(document.provenance),
         variant_row=canonical_json(document.spec["variant"]),
-        overrides=overrides(document.spec),
+        overrides=overrides(document.problem, document.size, spec),
     )
 
 

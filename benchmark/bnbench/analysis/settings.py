@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-
-from pydantic import JsonValue
 
 from bnbench.errors import UserError
 from bnbench.plan import NUMERICS_VERSION
-from bnbench.problem import Probes, Problem, Size, Target, find_problem, problem_files
+from bnbench.problem import Problem, Size, Target, find_problem, problem_files
+from bnbench.specification import Specification
 
-_GRID = frozenset({"training.learning_rate"})
-"""What the experiments vary: not a matter of the setting."""
+_NOT_OF_THE_SETTING = frozenset({"training.learning_rate", "training.population_statistics"})
+"""What the experiments vary, and what is merely recorded."""
 
 
 def problem_at(name: str, size: str) -> Problem | None:
@@ -35,36 +33,37 @@ def problem_targets(problem: str, size: str) -> tuple[Target, ...]:
     return () if found is None else found.targets
 
 
-def overrides(spec: Mapping[str, JsonValue]) -> tuple[str, ...] | None:
-    """What differs from the problem's file as it is now, e.g. ("training.epochs = 2",); None without such a file.
+def overrides(problem: str, size: str, spec: Specification) -> tuple[str, ...] | None:
+    """In what a run's setting differs from its problem's file as it is now; None without such a file.
+
+    What is merely recorded (snapshots, probes, population statistics) is no part of the setting.
 
     Args:
-        spec: the specification as `run.json` keeps it.
+        problem: the name that the run went by.
+        size: the size.
+        spec: what was run, e.g. for two epochs: ("training.epochs = 2",).
 
     Raises:
         UserError: the problem's file is not valid.
     """
-    problem = problem_at(str(spec["problem"]), str(spec["size"]))
-    if problem is None:
+    known = problem_at(problem, size)
+    if known is None:
         return None
-    own: dict[str, object] = {
-        "numerics": NUMERICS_VERSION,
-        "data.name": problem.dataset,
-        "split_seed": problem.split_seed,
-        "architecture": problem.architecture,
-        "width": problem.width,
-        "precision": "fp32",
-        **_dotted("training", problem.training.model_dump()),
-        **_dotted("augmentation", problem.augmentation.model_dump()),
-        **_dotted("snapshots", problem.snapshots.model_dump()),
-        **_dotted("probes", problem.probes.model_dump()),
+    pairs: dict[str, tuple[object, object]] = {
+        "numerics": (spec.numerics, NUMERICS_VERSION),
+        "data.name": (spec.data.name, known.dataset),
+        "split_seed": (spec.split_seed, known.split_seed),
+        "architecture": (spec.architecture, known.architecture),
+        "width": (spec.width, known.width),
+        "precision": (spec.precision, "fp32"),
     }
-    # A specification does not name the probes that are off.
-    recorded = _dotted("probes", Probes().model_dump()) | {
-        key: value for name, part in spec.items() for key, value in _dotted(name, part).items()
-    }
+    for part in ("training", "augmentation"):
+        recorded, own = (getattr(each, part).model_dump() for each in (spec, known))
+        pairs |= {f"{part}.{key}": (recorded[key], own[key]) for key in own}
     return tuple(
-        f"{key} = {_toml(recorded.get(key))}" for key in own if key not in _GRID and recorded.get(key) != own[key]
+        f"{key} = {_toml(recorded)}"
+        for key, (recorded, own) in pairs.items()
+        if recorded != own and key not in _NOT_OF_THE_SETTING
     )
 
 
@@ -77,10 +76,6 @@ def _shipped(name: str, size: Size) -> Problem | None:
         return file.problem(size)
     except UserError:  # the file has been found valid, so it has no [tiny] table
         return None
-
-
-def _dotted(name: str, value: object) -> dict[str, object]:
-    return {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
 
 
 def _toml(value: object) -> str:

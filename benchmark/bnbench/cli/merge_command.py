@@ -30,9 +30,8 @@ _WRONG = ("damaged", "conflict")
 @click.command("merge")
 @click.argument("others", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="OTHER_RESULTS...")
 @results_option
-@click.option("--migrate", is_flag=True, help="Bring runs of an older schema version to this one on the way.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, a record for each run.")
-def command(others: tuple[Path, ...], results: Path, migrate: bool, as_json: bool) -> None:
+def command(others: tuple[Path, ...], results: Path, as_json: bool) -> None:
     """Copy the runs of other results folders into this one (--results); nothing here is ever overwritten.
 
     A run that is here already with the same contents is skipped. One with other contents is reported with the tables
@@ -41,11 +40,11 @@ def command(others: tuple[Path, ...], results: Path, migrate: bool, as_json: boo
     \b
     Examples:
       bnbench merge ./from-cluster-a ./from-cluster-b
-      bnbench merge --migrate ./results-of-last-year --results results/runs
+      bnbench merge ./results-of-last-year --results results/runs
     """
     from bnbench.storage.merge import merge_stores
 
-    merged = merge_stores(results, others, migrate=migrate)
+    merged = merge_stores(results, others)
     if as_json:
         records = [
             {"run_id": run.run_id, "source": str(run.source), "verdict": run.verdict, "detail": run.detail}

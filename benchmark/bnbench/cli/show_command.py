@@ -73,6 +73,8 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
 def _settings(problem: Problem, data: str, network: str) -> Table:
     from rich.table import Table
 
+    from bnbench.identity import hashed
+
     training, augmentation = problem.training, problem.augmentation
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
     changes = {key: value for key, value in augmentation.model_dump().items() if value}
@@ -86,7 +88,7 @@ def _settings(problem: Problem, data: str, network: str) -> Table:
         "ℓ2": f"{training.l2:g} on convolution and dense weights",
         "augmentation": ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in changes.items()) or "none",
         "snapshots": problem.snapshots.schedule,
-        "probes": ", ".join(problem.probes.chosen()) or "none",
+        "probes": ", ".join(hashed(problem.probes)) or "none",
         "seeds": ", ".join(map(str, problem.seeds)),
     }
     for key, value in rows.items():

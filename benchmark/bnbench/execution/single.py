@@ -377,6 +377,6 @@ def _document(spec: RunSpec, outcome: Outcome, provenance: dict[str, JsonValue])
         "status": outcome.status,
         "diverged_at_step": outcome.diverged_at_step,
         "error": outcome.error,
-        "spec": spec.document(),
+        **spec.document(),
         "provenance": provenance,
     }

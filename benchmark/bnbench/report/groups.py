@@ -194,12 +194,12 @@ def select_groups(
     if settings:
         groups = [group for group in groups if any(_is_setting(group.setting_id, each) for each in settings)]
     if placements:
-        networks = {(group.records[0].architecture, group.records[0].width) for group in groups}
-        masks = {each: {network[0]: _mask_of(each, *network) for network in networks} for each in placements}
+        networks = {group.records[0].slots for group in groups}
+        masks = {each: {slots: _mask_of(each, slots) for slots in networks} for each in placements}
         for each, found in masks.items():
             if groups and all(mask is None for mask in found.values()):
                 raise UserError(f"placement '{each}' fits no recorded network", hint="`bnbench show` explains them.")
-        groups = [g for g in groups if any(masks[each][g.records[0].architecture] == g.mask for each in placements)]
+        groups = [g for g in groups if any(masks[each][g.records[0].slots] == g.mask for each in placements)]
     if factors:
         groups = [g for g in groups if g.lr_factor is not None and any(math.isclose(g.lr_factor, f) for f in factors)]
     return groups
@@ -291,13 +291,8 @@ def seed_order(seeds: Iterable[int], problem: str, size: str) -> list[int]:
 
 
 def normalised_slots(record: RunRecord) -> list[str]:
-    """The slots of a run that carry a BatchNorm, in the network's order.
-
-    Raises:
-        UserError: the package that offered its architecture is gone.
-    """
-    names = slot_names(ARCHITECTURES.get(record.architecture).layers(2, record.width))
-    return masked_slots(record.identity.mask, names)
+    """The slots of a run that carry a BatchNorm, in the network's order."""
+    return masked_slots(record.identity.mask, record.slots)
 
 
 def learns(record: RunRecord, parameter: str) -> bool:
@@ -339,10 +334,10 @@ def _is_setting(setting_id: str, asked: str) -> bool:
     return asked in {setting_id, setting_id.rpartition("-")[2]}
 
 
-def _mask_of(placement: str, architecture: str, width: float) -> str | None:
+def _mask_of(placement: str, slots: Sequence[str]) -> str | None:
     """The mask a placement gives in a network; None where it does not fit."""
     try:
-        return parse_placement(placement, slot_names(ARCHITECTURES.get(architecture).layers(2, width)))
+        return parse_placement(placement, slots)
     except UserError:
         return None
 

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 
 from bnbench.analysis.frames import Results, RunRecord
 from bnbench.analysis.trajectory import NEUTRAL, snapshot_measures
-from bnbench.architecture import ARCHITECTURES, slot_names
 from bnbench.report.activity import LayerPanel, LayerRow, layer_heat_map, layer_lines
 from bnbench.report.captions import described, file_name, kind_command
 from bnbench.report.decimation import every_so_many
@@ -85,7 +84,7 @@ def draw_sparsity(results: Results, group: RunGroup, page: Page = TEXT) -> Drawi
         return None
     recorded = set(frame["slot"].unique())
     first = group.records[0]
-    slots = [s for s in slot_names(ARCHITECTURES.get(first.architecture).layers(2, first.width)) if s in recorded]
+    slots = [slot for slot in first.slots if slot in recorded]
     panels = [
         LayerPanel(variant_label(name), frame[frame["variant"] == name])
         for name in group.variants

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from bnbench.errors import UserError
+from bnbench.identity import run_id_of, setting_id_of
+from bnbench.placement import NOWHERE, parse_placement
+from bnbench.plan import RunIdentity
+from bnbench.problem import Size
+from bnbench.specification import Specification
 from bnbench.storage.files import atomic_file, reported, sync_folder
 from bnbench.storage.parts import TableFacts
 from bnbench.storage.schema import SCHEMA_VERSION, TableName, promised_tables
@@ -18,26 +24,41 @@ RUN_JSON = "run.json"
 
 Status = Literal["finished", "diverged", "failed"]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _to_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
 
 
 class RunDocument(BaseModel):
-    """The contents of `run.json`, checked when written and when read."""
+    """The contents of `run.json`, checked when written and when read: the one model that reads it, whole, once.
+
+    A document is believed only if it agrees with itself: ids are hashes of the specification, so they are computed
+    again; the placement must mean the mask.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     schema_version: Annotated[int, Field(alias="schema", ge=1)]
     run_id: Identifier
     setting_id: Identifier
+    problem: Text
+    """The name that the run went by; no part of its id."""
+    size: Size
+    placement: Text
+    """The canonical expression of the mask; "none" where nothing carries a normaliser."""
+    slots: Annotated[tuple[Text, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
+    """The network's slots in order, the output last."""
+    canonical_data: bool
     status: Status
     diverged_at_step: Annotated[int, Field(ge=0)] | None = None
     """The step at which a non-finite training loss was found; None unless the status is "diverged"."""
     error: str | None = None
     """The traceback of a failed run; None for any other."""
     spec: dict[str, JsonValue]
-    """RunSpec.document()"""
+    """The hashed mapping, verbatim; `specification` reads it."""
     provenance: dict[str, JsonValue]
-    summary: dict[str, JsonValue] | None = None
-    """Final values, for convenience: the tables are what counts. A number that is not finite is null here."""
     tables: dict[TableName, TableFacts] = {}
     """Empty for a failed run."""
 
@@ -47,7 +68,47 @@ class RunDocument(BaseModel):
             raise ValueError("diverged_at_step belongs to the status 'diverged', and only to it")
         if (self.status == "failed") != (self.error is not None):
             raise ValueError("error belongs to the status 'failed', and only to it")
+        spec = self.specification
+        if self.run_id != (own := run_id_of(self.spec, self.placement)):
+            raise ValueError(f"the specification is that of the run {own}, not of {self.run_id}")
+        if self.setting_id != (own := setting_id_of(self.spec)):
+            raise ValueError(f"the specification is of the setting {own}, not of {self.setting_id}")
+        if len(set(self.slots)) < len(self.slots):
+            raise ValueError("a slot is named twice")
+        if spec.mask != _mask(self.placement, self.slots):
+            raise ValueError(f"the placement {self.placement} does not mean the mask {spec.mask}")
+        for rule in (spec.variant.gamma, spec.variant.beta):
+            if rule.learned_in is not None:
+                _mask(rule.learned_in, self.slots)
         return self
+
+    @cached_property
+    def specification(self) -> Specification:
+        """What was run, typed.
+
+        Raises:
+            ValueError: the mapping is not that of a run; never of a document that was read.
+        """
+        try:
+            return Specification.model_validate(self.spec)
+        except ValidationError as error:
+            raise ValueError(f"spec.{_first_mistake(error)}") from error
+
+    @property
+    def identity(self) -> RunIdentity:
+        """The identity columns that the run's tables carry."""
+        spec = self.specification
+        return RunIdentity(
+            run_id=self.run_id,
+            setting_id=self.setting_id,
+            problem=self.problem,
+            size=self.size,
+            variant=spec.variant.name,
+            placement=self.placement,
+            mask=spec.mask,
+            learning_rate=spec.training.learning_rate,
+            seed=spec.seed,
+        )
 
     @property
     def is_result(self) -> bool:
@@ -68,15 +129,14 @@ class ForeignVersionError(Exception):
 
 
 def make_document(fields: Mapping[str, Any]) -> RunDocument:
-    """A checked document from plain values; numbers of the summary that are not finite become null, as in JSON.
+    """A checked document from plain values.
 
     Raises:
         TypeError: a value has no JSON form.
-        ValueError: a field is missing, unknown, of another type, contradicts another, or (but for the summary) holds a
-            number that is not finite.
+        ValueError: a field is missing, unknown, of another type, contradicts another, or holds a number that is not
+            finite.
     """
-    finite = {key: _finite(value) if key == "summary" else value for key, value in fields.items()}
-    plain = json.loads(json.dumps(finite, allow_nan=False))
+    plain = json.loads(json.dumps(fields, allow_nan=False))
     return RunDocument.model_validate({"schema": SCHEMA_VERSION, **plain})
 
 
@@ -127,9 +187,7 @@ def read_document(folder: Path) -> RunDocument | None:
     try:
         document = RunDocument.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise UnreadableDocumentError(f"is not the document of a run: {where}: {first['msg']}") from error
+        raise UnreadableDocumentError(f"is not the document of a run: {_first_mistake(error)}") from error
     if document.run_id != folder.name:
         raise UnreadableDocumentError(f"belongs to the run {document.run_id}, not to the folder it lies in")
     return document
@@ -143,7 +201,7 @@ def table_path(folder: Path, table: TableName) -> Path:
 def missing_tables(folder: Path, document: RunDocument) -> list[str]:
     """What is wrong with the tables that a run's specification promises: missing, or of another size than recorded."""
     wrong: list[str] = []
-    for table in promised_tables(document.spec):
+    for table in promised_tables(document.specification.probes):
         facts = document.tables.get(table)
         path = table_path(folder, table)
         if facts is None or not path.is_file():
@@ -153,14 +211,20 @@ def missing_tables(folder: Path, document: RunDocument) -> list[str]:
     return wrong
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401 -- any JSON value, and its like
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return value
+def _first_mistake(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    said = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said
+
+
+def _mask(placement: str, slots: Sequence[str]) -> str:
+    if placement == NOWHERE:
+        return "0" * len(slots)
+    try:
+        return parse_placement(placement, slots)
+    except UserError as error:
+        raise ValueError(error.problem) from error
 
 
 def _refuse_constant(name: str) -> None:

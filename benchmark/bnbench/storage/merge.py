@@ -23,16 +23,15 @@ from bnbench.storage.document import (
     ForeignVersionError,
     RunDocument,
     UnreadableDocumentError,
-    missing_tables,
     read_document,
     table_path,
 )
+from bnbench.storage.examine import Found, examine
 from bnbench.storage.files import StorageError, reported, sync_folder
 from bnbench.storage.lock import acquire_lock
-from bnbench.storage.migration import Migration, find_migrations, migrate_run
 from bnbench.storage.parts import PARTS, check_file
-from bnbench.storage.schema import SCHEMA_VERSION, TABLES, TableName, value_columns
-from bnbench.storage.store import ResultStore
+from bnbench.storage.schema import TABLES, TableName, value_columns
+from bnbench.storage.store import ResultStore, other_version
 
 STAGING = ".merge-"
 """How the folder begins in which runs are put together before they appear; a merge that is killed leaves it behind."""
@@ -66,27 +65,7 @@ class MergedRun:
     """What differs, what is wrong, what it replaced; empty where there is nothing to say."""
 
 
-@dataclass(frozen=True)
-class _Standing:
-    """How a run stands in one folder."""
-
-    folder: Path
-    state: Literal["result", "failed", "unfinished", "damaged"]
-    document: RunDocument | None
-    """Of a result or a failed run."""
-    wrong: str = ""
-    """What is damaged."""
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A run's folder in another results folder, and what brings it to this version; nothing, mostly."""
-
-    folder: Path
-    migrations: tuple[Migration, ...]
-
-
-def merge_stores(store: Path, sources: Sequence[Path], *, migrate: bool = False) -> list[MergedRun]:
+def merge_stores(store: Path, sources: Sequence[Path]) -> list[MergedRun]:
     """Copy into a results folder what others have and it has not. The others are only read.
 
     Each run is put together in a hidden folder beside the others, compared with its recorded digests, brought to disk,
@@ -95,23 +74,22 @@ def merge_stores(store: Path, sources: Sequence[Path], *, migrate: bool = False)
     Args:
         store: the results folder that runs are copied to; made if need be.
         sources: the other results folders; of two that disagree, the first one counts.
-        migrate: bring runs of older schema versions to the current one on the way.
 
     Returns:
         What became of each run of each source, in order.
 
     Raises:
-        UserError: a source is missing, empty or the store itself, or was written by a newer schema version, or by an
-            older one without `migrate` or that nothing is known to migrate; nothing has been written.
+        UserError: a source is missing, empty or the store itself, or was written by another schema version; nothing
+            has been written.
         StorageError: something cannot be read or written; what was copied so far is whole.
     """
-    found = [(source, _survey(source, store, migrate=migrate)) for source in sources]
+    found = [(source, _survey(source, store)) for source in sources]
     here = ResultStore.open(store, create=True)
     with reported(store), tempfile.TemporaryDirectory(prefix=STAGING, dir=store) as staging:
         return [_merge_run(run, source, here, Path(staging)) for source, runs in found for run in runs]
 
 
-def _survey(source: Path, store: Path, *, migrate: bool) -> list[_Found]:
+def _survey(source: Path, store: Path) -> list[Path]:
     """The run folders of a source, every version looked at before anything is copied."""
     with reported(source, "read"):
         if not source.is_dir():
@@ -122,28 +100,17 @@ def _survey(source: Path, store: Path, *, migrate: bool) -> list[_Found]:
     runs = [folder for folder in folders if (folder / RUN_JSON).exists() or (folder / PARTS).is_dir()]
     if not runs:
         raise UserError(f"no results in {source}", hint="Name results folders, as --results takes them.")
-    return [_Found(folder, _needed(source, folder, migrate=migrate)) for folder in runs]
-
-
-def _needed(source: Path, folder: Path, *, migrate: bool) -> tuple[Migration, ...]:
-    try:
-        read_document(folder)
-    except UnreadableDocumentError:
-        return ()  # a damaged run; said when its turn comes
-    except ForeignVersionError as error:
-        if error.version < SCHEMA_VERSION and not migrate:
-            raise UserError(
-                f"{source} was written by an older bnbench (schema {error.version}; this one writes {SCHEMA_VERSION})",
-                hint="`bnbench merge --migrate …` brings its runs over; the folder itself stays as it is.",
-            ) from error
+    for folder in runs:
         try:
-            return find_migrations(error.version)
-        except UserError as unknown:
-            raise UserError(f"{source} cannot be merged: {unknown.problem}", hint=unknown.hint) from error
-    return ()
+            read_document(folder)
+        except UnreadableDocumentError:
+            pass  # a damaged run; said when its turn comes
+        except ForeignVersionError as error:
+            raise other_version(source, error.version) from error
+    return runs
 
 
-def _merge_run(run: _Found, source: Path, here: ResultStore, staging: Path) -> MergedRun:
+def _merge_run(run: Path, source: Path, here: ResultStore, staging: Path) -> MergedRun:
     own_place = Path(tempfile.mkdtemp(dir=staging))
     try:
         verdict, detail = _settle(run, here, own_place)
@@ -152,62 +119,47 @@ def _merge_run(run: _Found, source: Path, here: ResultStore, staging: Path) -> M
         verdict, detail = "damaged", error.problem
     finally:
         shutil.rmtree(own_place)
-    return MergedRun(run.folder.name, source, verdict, detail)
+    return MergedRun(run.name, source, verdict, detail)
 
 
-def _settle(run: _Found, here: ResultStore, own_place: Path) -> tuple[Verdict, str]:
+def _settle(run: Path, here: ResultStore, own_place: Path) -> tuple[Verdict, str]:
     """Decide what becomes of one run, and do it."""
-    folder = migrate_run(run.folder, run.migrations, own_place) if run.migrations else run.folder
-    theirs = _look(folder)
-    if theirs.state == "unfinished":
+    theirs = examine(run)
+    if theirs.kind == "unfinished":
         return "unfinished", ""
-    if theirs.state == "damaged":
+    if theirs.kind == "damaged":
         return "damaged", theirs.wrong
-    home = here.run_folder(run.folder.name)
-    ours = _look(home) if home.exists() else None
+    home = here.run_folder(run.name)
+    ours = examine(home) if home.exists() else None
     if ours is not None and (settled := _against(ours, theirs)) is not None:
         return settled
     if not _publish(_stage(theirs, own_place / "staged" / home.name), home, own_place):
         return "kept", "under way here"
     if ours is not None:
         return "replaced", f"{_status(ours)} here, {_status(theirs)} there"
-    return "copied", "failed there" if theirs.state == "failed" else ""
+    return "copied", "failed there" if theirs.kind == "failed" else ""
 
 
-def _against(ours: _Standing, theirs: _Standing) -> tuple[Verdict, str] | None:
+def _against(ours: Found, theirs: Found) -> tuple[Verdict, str] | None:
     """What becomes of a run that is here too; None where the other one is to take its place."""
-    if theirs.state == "failed":
+    if theirs.kind == "failed":
         return "kept", f"{_status(ours)} here, failed there"
-    if ours.state != "result":
+    if ours.kind != "result":
         return None
     different = _differences(ours, theirs)
     return ("conflict", "; ".join(different)) if different else ("identical", "")
 
 
-def _look(folder: Path) -> _Standing:
-    try:
-        document = read_document(folder)
-    except UnreadableDocumentError as error:
-        return _Standing(folder, "damaged", None, f"{folder / RUN_JSON} {error}")
-    if document is None:
-        return _Standing(folder, "unfinished", None)
-    if not document.is_result:
-        return _Standing(folder, "failed", document)
-    if wrong := missing_tables(folder, document):
-        return _Standing(folder, "damaged", document, f"{folder}: {', '.join(wrong)}")
-    return _Standing(folder, "result", document)
+def _status(run: Found) -> str:
+    return _document(run).status if run.kind == "result" else run.kind
 
 
-def _status(standing: _Standing) -> str:
-    return _document(standing).status if standing.state == "result" else standing.state
+def _document(run: Found) -> RunDocument:
+    assert run.document is not None, "a result and a failed run have a document"
+    return run.document
 
 
-def _document(standing: _Standing) -> RunDocument:
-    assert standing.document is not None, "a result and a failed run have a document"
-    return standing.document
-
-
-def _differences(ours: _Standing, theirs: _Standing) -> list[str]:
+def _differences(ours: Found, theirs: Found) -> list[str]:
     """What two results of one run disagree in; empty where they hold the same, bit for bit."""
     our, their = _document(ours), _document(theirs)
     ends = [(each.status, each.diverged_at_step) for each in (our, their)]
@@ -238,7 +190,7 @@ def _end(status: str, step: int | None) -> str:
     return status if step is None else f"{status} at step {step}"
 
 
-def _table_differs(table: TableName, ours: _Standing, theirs: _Standing) -> bool:
+def _table_differs(table: TableName, ours: Found, theirs: Found) -> bool:
     our, their = _document(ours).tables.get(table), _document(theirs).tables.get(table)
     if our == their:
         return False
@@ -264,7 +216,7 @@ def _bits(values: pa.Table) -> list[bytes]:
     return [array.to_numpy(zero_copy_only=False).tobytes()]
 
 
-def _stage(run: _Standing, target: Path) -> Path:
+def _stage(run: Found, target: Path) -> Path:
     """A copy of a run, compared with its digests and on disk. Of a failed run, its record alone."""
     target.mkdir(parents=True)
     document = _document(run)

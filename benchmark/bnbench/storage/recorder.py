@@ -215,8 +215,8 @@ class RunRecorder:
         """Turn the parts into the final tables, then write `run.json`, then remove the parts.
 
         Args:
-            document: `status` ("finished" or "diverged"), `spec`, `provenance`, and where they apply
-                `diverged_at_step` and `summary`. The schema version, the ids and the facts of the tables are added.
+            document: `status` ("finished" or "diverged"), `RunSpec.document()`, `provenance`, and where it applies
+                `diverged_at_step`. The schema version, the ids and the facts of the tables are added.
 
         Raises:
             StorageError: something cannot be written; there is no `run.json` then.
@@ -230,7 +230,7 @@ class RunRecorder:
             raise ValueError("a failed run is ended with fail(), not with finish()")
         self.flush()
         with reported(self.folder):
-            tables = compact(self.folder, self.identity, promised_tables(checked.spec))
+            tables = compact(self.folder, self.identity, promised_tables(checked.specification.probes))
         complete = checked.model_copy(update={"tables": tables})
         self._guard()
         write_document(self.folder, complete)
@@ -244,7 +244,8 @@ class RunRecorder:
         """Write `run.json` of a run that failed. Checkpoints and flushed parts stay, anything less is removed.
 
         Args:
-            document: `error` (the traceback; places on this machine are taken out of it), `spec`, `provenance`.
+            document: `error` (the traceback; places on this machine are taken out of it), `RunSpec.document()`,
+                `provenance`.
 
         Raises:
             StorageError: it cannot be written; there is no `run.json` then.
@@ -279,7 +280,10 @@ class RunRecorder:
         for key, value in own.items():
             if document.get(key, value) != value:
                 raise ValueError(f"{key} = {document[key]!r} in the document of the run with {key} = {value!r}")
-        return make_document({**document, **own})
+        made = make_document({**document, **own})
+        if made.identity != self.identity:
+            raise ValueError(f"the document of {made.identity} is not that of {self.identity}")
+        return made
 
     def _require_open(self) -> None:
         if self._closed:

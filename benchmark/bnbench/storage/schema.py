@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import JsonValue
 
-from bnbench.plan import RunIdentity, canonical_json
+from bnbench.identity import canonical_json
+from bnbench.plan import RunIdentity
+from bnbench.problem import Probes
 
-SCHEMA_VERSION = 1
-"""Raised whenever a table or `run.json` changes its meaning; results of another version are refused or migrated."""
+SCHEMA_VERSION = 2
+"""Raised whenever a table or `run.json` changes its meaning; results of another version are refused. Version 1 was
+never released."""
 
 TableName = Literal["curves", "steps", "affine", "timing", "sparsity"]
 TABLES: tuple[TableName, ...] = get_args(TableName)
@@ -76,14 +78,13 @@ SCHEMAS: dict[TableName, pa.Schema] = {table: _schema(table) for table in TABLES
 """Columns, types and order of every table; no column may be null."""
 
 
-def promised_tables(spec: Mapping[str, JsonValue]) -> tuple[TableName, ...]:
+def promised_tables(probes: Probes) -> tuple[TableName, ...]:
     """The tables that a run must leave: four that every run has, and one for each probe that is on.
 
     Args:
-        spec: the specification as `run.json` keeps it.
+        probes: those of the run's specification.
     """
-    probes = spec.get("probes")
-    asked = {_PROBE_TABLES[name] for name in probes if name in _PROBE_TABLES} if isinstance(probes, dict) else set()
+    asked = {table for name, table in _PROBE_TABLES.items() if getattr(probes, name)}
     return tuple(table for table in TABLES if table in asked or table not in _PROBE_TABLES.values())
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bnbench.plan import RunSpec, canonical_json
+from bnbench.identity import canonical_json
+from bnbench.plan import RunSpec
 from bnbench.storage.files import atomic_file, reported
 from bnbench.storage.standing import Standing
 

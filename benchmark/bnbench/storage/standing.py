@@ -10,13 +10,8 @@ from typing import Literal
 
 from bnbench.errors import UserError
 from bnbench.storage.checkpoints import CHECKPOINTS, newest_header
-from bnbench.storage.document import (
-    ForeignVersionError,
-    RunDocument,
-    UnreadableDocumentError,
-    missing_tables,
-    read_document,
-)
+from bnbench.storage.document import ForeignVersionError, RunDocument
+from bnbench.storage.examine import examine
 from bnbench.storage.files import reported
 from bnbench.storage.lock import (
     BEAT_SECONDS,
@@ -101,14 +96,10 @@ def ended_document(folder: Path) -> RunDocument | None:
         UserError: the folder cannot be read, or holds a run of another version of the schema.
     """
     try:
-        document = read_document(folder)
-    except UnreadableDocumentError:
-        return None
+        found = examine(folder)
     except ForeignVersionError as error:
         raise UserError(f"{folder} holds a run of schema version {error.version}") from error
-    if document is None or (document.is_result and missing_tables(folder, document)):
-        return None
-    return document
+    return found.document if found.kind in {"result", "failed"} else None
 
 
 def _ended(folder: Path) -> Standing | None:

@@ -15,18 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bnbench.errors import UserError
-from bnbench.storage.document import (
-    RUN_JSON,
-    ForeignVersionError,
-    RunDocument,
-    UnreadableDocumentError,
-    missing_tables,
-    read_document,
-    table_path,
-)
+from bnbench.storage.document import RUN_JSON, ForeignVersionError, RunDocument, table_path
+from bnbench.storage.examine import Found, check_table, examine
 from bnbench.storage.files import StorageError, reported
-from bnbench.storage.parts import PARTS, TableFacts, check_file
-from bnbench.storage.schema import SCHEMA_VERSION, SCHEMAS, VERSION_KEY, TableName
+from bnbench.storage.parts import PARTS, TableFacts
+from bnbench.storage.schema import SCHEMA_VERSION, TableName
 
 Filters = list[tuple[str, str, Any]] | pc.Expression
 """As pyarrow takes them: [("slot", "==", "conv1"), …], all of which must hold, or an expression."""
@@ -66,8 +59,8 @@ class ResultStore:
                 file. False for commands that read: there must be a run in it.
 
         Raises:
-            UserError: it cannot be written (with `create`), is empty or missing (without), or holds runs of another
-                schema version.
+            UserError: it cannot be written (with `create`), is empty or missing (without), or holds only runs of
+                another schema version.
         """
         store = cls(path)
         if create:
@@ -93,31 +86,34 @@ class ResultStore:
         """Everything there is to know without opening a table; a folder's name alone proves nothing.
 
         Raises:
-            UserError: the folder cannot be listed, or holds runs of another schema version.
+            UserError: the folder cannot be listed, or holds only runs of another schema version.
         """
         documents: list[RunDocument] = []
         finished: list[RunDocument] = []
         unfinished: list[str] = []
         warnings: list[str] = []
+        foreign: dict[Path, int] = {}
         for folder in self._folders():
             try:
-                document = read_document(folder)
-            except UnreadableDocumentError as error:
-                warnings.append(f"{folder / RUN_JSON} {error}; the run counts as not finished")
-                continue
+                found = examine(folder)
             except ForeignVersionError as error:
-                raise _other_version(self.path, error.version) from error
-            if document is None:
-                if (folder / PARTS).is_dir():
-                    unfinished.append(folder.name)
+                foreign[folder] = error.version
                 continue
-            documents.append(document)
-            if not document.is_result:
-                continue
-            if wrong := missing_tables(folder, document):
-                warnings.append(f"{folder}: {', '.join(wrong)}; the run counts as not finished")
-            else:
-                finished.append(document)
+            if found.kind == "damaged":
+                warnings.append(f"{found.wrong}; the run counts as not finished")
+            elif found.kind == "unfinished" and (folder / PARTS).is_dir():
+                unfinished.append(folder.name)
+            elif found.kind == "result" and found.document is not None:
+                finished.append(found.document)
+            if found.document is not None:
+                documents.append(found.document)
+        if foreign and not documents:
+            raise other_version(self.path, next(iter(foreign.values())))
+        # Among runs of this version a single one of another is that run's trouble alone.
+        warnings += [
+            f"{folder / RUN_JSON} is of schema version {version}, not {SCHEMA_VERSION}; the run counts as not finished"
+            for folder, version in foreign.items()
+        ]
         return StoreContents(tuple(documents), tuple(finished), tuple(unfinished), tuple(warnings))
 
     def finished(self) -> dict[str, RunDocument]:
@@ -158,15 +154,16 @@ class ResultStore:
             UserError: the run was written by another schema version.
             ValueError: that is no run id.
         """
-        folder = self.run_folder(run_id)
-        path = table_path(folder, table)
-        facts = self._facts(folder, table)
+        path = table_path(self.run_folder(run_id), table)
+        document = self._result(run_id)
+        if table not in document.tables:
+            raise StorageError(f"{self.path} holds no table '{table}' of the run {run_id}")
+        facts = document.tables[table]
         # Once per file: a damaged footer can end the whole process instead of raising an error.
         if (path, facts) not in self._checked:
-            check_file(path, facts)
+            check_table(path, table, document.identity, facts)
             self._checked.add((path, facts))
         try:
-            _check_schema(path, table, pq.read_schema(path))
             return pq.read_table(
                 path,
                 columns=None if columns is None else list(columns),
@@ -177,16 +174,19 @@ class ResultStore:
         except (OSError, pa.ArrowException) as error:
             raise StorageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
-    def _facts(self, folder: Path, table: TableName) -> TableFacts:
+    def _result(self, run_id: str) -> RunDocument:
+        found = self._examine(self.run_folder(run_id))
+        if found.kind == "damaged":
+            raise StorageError(found.wrong)
+        if found.kind != "result" or found.document is None:
+            raise StorageError(f"{self.path} holds no result of a run {run_id}")
+        return found.document
+
+    def _examine(self, folder: Path) -> Found:
         try:
-            document = read_document(folder)
-        except UnreadableDocumentError as error:
-            raise StorageError(f"{folder / RUN_JSON} {error}") from error
+            return examine(folder)
         except ForeignVersionError as error:
-            raise _other_version(self.path, error.version) from error
-        if document is None or not document.is_result or table not in document.tables:
-            raise StorageError(f"{self.path} holds no result of a run {folder.name}")
-        return document.tables[table]
+            raise other_version(self.path, error.version) from error
 
     def _folders(self) -> list[Path]:
         try:
@@ -204,13 +204,8 @@ def _try_writing(folder: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _check_schema(path: Path, table: TableName, found: pa.Schema) -> None:
-    version = (found.metadata or {}).get(VERSION_KEY)
-    if version != str(SCHEMA_VERSION).encode() or not found.equals(SCHEMAS[table]):
-        raise StorageError(f"{path} is not a table '{table}' of schema version {SCHEMA_VERSION}")
-
-
-def _other_version(folder: Path, version: int) -> UserError:
+def other_version(folder: Path, version: int) -> UserError:
+    """The refusal of a results folder of another version of the schema."""
     if version > SCHEMA_VERSION:
         return UserError(
             f"{folder} was written by a newer bnbench (schema {version}; this one knows {SCHEMA_VERSION})",
@@ -218,5 +213,5 @@ def _other_version(folder: Path, version: int) -> UserError:
         )
     return UserError(
         f"{folder} was written by an older bnbench (schema {version}; this one writes {SCHEMA_VERSION})",
-        hint="Name another folder with --results; `bnbench merge --migrate` brings older results over.",
+        hint="Schema 1 was never released, and nothing brings it over: name another folder with --results.",
     )

@@ -16,8 +16,9 @@ from bnbench.analysis.frames import Results, RunRecord
 from bnbench.architecture import ARCHITECTURES, slot_names
 from bnbench.claim import Run
 from bnbench.data.dataset import DATASETS
+from bnbench.identity import canonical_json, hashed
 from bnbench.placement import parse_placement
-from bnbench.plan import DataFacts, canonical_json, expand_grid
+from bnbench.plan import DataFacts, expand_grid
 from bnbench.problem import Problem, ProblemFile, Size
 from bnbench.study import Study, study_problems
 from bnbench.variant import VARIANTS
@@ -74,7 +75,7 @@ class Body:
         variant = VARIANTS.get(run.variant)
         mask = parse_placement(run.placement, slots) if variant.alters_slots else "0" * len(slots)
         rate = self.problems[run.problem].training.learning_rate * run.lr_factor
-        return dict(self._index[run.problem].get((canonical_json(variant.row()), mask, rate), {}))
+        return dict(self._index[run.problem].get((canonical_json(hashed(variant)), mask, rate), {}))
 
     @cached_property
     def _index(self) -> dict[str, dict[tuple[str, str, float], dict[int, RunRecord]]]:

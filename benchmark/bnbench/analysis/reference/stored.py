@@ -25,14 +25,15 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_va
 
 from bnbench.analysis.frames import Results
 from bnbench.errors import UserError
-from bnbench.plan import RunIdentity, canonical_json
+from bnbench.identity import canonical_json, setting_of
+from bnbench.plan import RunIdentity
 from bnbench.problem import Size
 from bnbench.storage.digests import run_digests
 from bnbench.storage.document import RunDocument
 from bnbench.storage.files import atomic_file, reported
 from bnbench.storage.store import ResultStore
 
-REFERENCE_VERSION = 1
+REFERENCE_VERSION = 2
 DOCUMENT = "reference.json"
 CHECKED_STEPS = (0, 1, 5)
 """The steps whose batch loss is compared closely: before the first update, after it, when every learned parameter has
@@ -41,8 +42,6 @@ moved, and a little later. Then rounding takes over: a change of one weight by 1
 
 _CURVE_COLUMNS = ["epoch", "split", "statistics", "loss", "accuracy"]
 _STEP_COLUMNS = ["step", "batch_loss"]
-_PER_RUN = ("variant", "mask", "seed", "placement", "problem", "size", "canonical_data")
-"""Fields of a specification that differ inside a setting, or are no part of it."""
 
 
 class _Strict(BaseModel):
@@ -64,12 +63,14 @@ class ReferenceRun(_Strict):
 
 
 class _Document(_Strict):
-    version: Literal[1]
+    version: Literal[2]
     problem: str
     size: Size
     setting_id: str
     setting: dict[str, JsonValue]
-    """What the runs share, as in `run.json`."""
+    """What the runs share (`bnbench.identity.setting_of`)."""
+    recorded: dict[str, JsonValue]
+    """How they were recorded (`recording_of`): their digests are those of tables with these rows."""
     variants: dict[str, dict[str, JsonValue]]
     """The rows of the variant table, by name."""
     provenance: dict[str, JsonValue]
@@ -107,6 +108,7 @@ class Reference:
     size: str
     setting_id: str
     setting: Mapping[str, JsonValue]
+    recorded: Mapping[str, JsonValue]
     provenance: Mapping[str, JsonValue]
     groups: Mapping[GroupKey, tuple[ReferenceRun, ...]]
 
@@ -165,6 +167,7 @@ def write_reference(folder: Path, results: Results, documents: Sequence[RunDocum
     _require_one("problem", {identity.problem for identity in chosen})
     _require_one("size", {identity.size for identity in chosen})
     _require_one("setting", {identity.setting_id for identity in chosen})
+    _require_one("way of recording", {canonical_json(recording_of(document)) for document in documents})
     _require_one("provenance", {canonical_json(_without_source(document.provenance)) for document in documents})
     for document in documents:
         if not document.is_result:
@@ -177,7 +180,8 @@ def write_reference(folder: Path, results: Results, documents: Sequence[RunDocum
             "problem": chosen[0].problem,
             "size": chosen[0].size,
             "setting_id": chosen[0].setting_id,
-            "setting": shared_setting(first.spec),
+            "setting": setting_of(first.spec),
+            "recorded": recording_of(first),
             "variants": {each.variant: by_id[each.run_id].spec["variant"] for each in chosen},
             "provenance": {**first.provenance, "source": _source(documents)},
             "runs": [_stored(identity, by_id[identity.run_id], store) for identity in chosen],
@@ -212,13 +216,10 @@ def _source(documents: Sequence[RunDocument]) -> JsonValue:
     return {**first, "dirty": True} if isinstance(first, dict) and not same else first
 
 
-def shared_setting(spec: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """What a run's specification says of its setting: all that decides its numbers but variant, mask, rate and seed."""
-    shared = {key: value for key, value in spec.items() if key not in _PER_RUN}
-    training = shared["training"]
-    assert isinstance(training, dict)
-    shared["training"] = {key: value for key, value in training.items() if key != "learning_rate"}
-    return shared
+def recording_of(document: RunDocument) -> dict[str, JsonValue]:
+    """What decides which rows a run's repeatable tables have, and none of their numbers."""
+    spec = document.specification
+    return {"snapshots": spec.snapshots.schedule, "population_statistics": spec.training.population_statistics}
 
 
 def setting_differences(recorded: Mapping[str, JsonValue], stored: Mapping[str, JsonValue]) -> list[str]:
@@ -292,6 +293,7 @@ def _read(folder: Path) -> Reference:
         size=document.size,
         setting_id=document.setting_id,
         setting=document.setting,
+        recorded=document.recorded,
         provenance=document.provenance,
         groups={key: tuple(runs) for key, runs in groups.items()},
     )

@@ -19,10 +19,10 @@ from bnbench.analysis.reference.stored import (
     Reference,
     ReferenceRun,
     setting_differences,
-    shared_setting,
 )
 from bnbench.analysis.settings import problem_at
 from bnbench.architecture import ARCHITECTURES, slot_names
+from bnbench.identity import setting_of
 from bnbench.placement import parse_placement
 from bnbench.problem import Metric
 from bnbench.storage.document import RunDocument
@@ -96,7 +96,7 @@ def _no_reference(record: RunRecord, document: RunDocument, references: Sequence
     same = [each for each in references if (each.problem, each.size) == (identity.problem, identity.size)]
     if not same:
         return f"no reference of {identity.problem} at size {identity.size}"
-    differing = setting_differences(shared_setting(document.spec), same[0].setting)
+    differing = setting_differences(setting_of(document.spec), same[0].setting)
     if differing:
         return f"the reference was made with another setting: {'; '.join(differing)}"
     rates = sorted({key.learning_rate for key in same[0].groups})

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from bnbench.analysis.reference.outcome import Difference, FinalCheck, Tier, TierOutcome
 from bnbench.analysis.reference.spread import FALSE_ALARM_RATE, SEEDS_FOR_SPREAD, Spread
-from bnbench.analysis.reference.stored import GroupKey
+from bnbench.analysis.reference.stored import GroupKey, recording_of
 from bnbench.analysis.reference.subject import CurvePoint, Subject, batch_losses_of, final_values, points_of
 from bnbench.problem import Metric
 from bnbench.storage.digests import REPEATABLE, run_digests
@@ -26,6 +26,8 @@ def check_bits(subject: Subject, store: ResultStore, differing: Sequence[str]) -
         return TierOutcome(Tier.BITS, 0, f"the reference has no seed {subject.record.identity.seed}")
     if differing:
         return TierOutcome(Tier.BITS, 0, f"computed under other circumstances: {'; '.join(differing)}")
+    if recorded := _recorded_otherwise(subject):
+        return TierOutcome(Tier.BITS, 0, f"recorded otherwise: {recorded}")
     found = run_digests(store, subject.record.identity.run_id)
     differences = tuple(
         Difference(Tier.BITS, f"SHA-256 of {table}", found[table][:16], subject.twin.digests[table][:16], "other bits")
@@ -33,6 +35,14 @@ def check_bits(subject: Subject, store: ResultStore, differing: Sequence[str]) -
         if found[table] != subject.twin.digests[table]
     )
     return TierOutcome(Tier.BITS, len(REPEATABLE), None, differences)
+
+
+def _recorded_otherwise(subject: Subject) -> str:
+    """In what the tables' rows must differ though the training is one, e.g. "snapshots every:100, not every:5"."""
+    ours = recording_of(subject.document)
+    theirs = {} if subject.reference is None else subject.reference.recorded
+    differing = [key for key in ours if ours[key] != theirs.get(key)]
+    return "; ".join(f"{key.replace('_', ' ')} {ours[key]}, not {theirs.get(key)}" for key in differing)
 
 
 def check_start(subject: Subject, *, same_circumstances: bool) -> TierOutcome:

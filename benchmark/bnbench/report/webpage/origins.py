@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from bnbench.analysis.frames import Results, RunRecord
 from bnbench.analysis.ranking import Ranking
-from bnbench.plan import canonical_json
+from bnbench.identity import canonical_json, setting_of
 from bnbench.report.webpage.comparisons import Commands
 from bnbench.report.webpage.markup import Cell, Column, Table, code, count, empty, number, symbol, tag, text, words
 from bnbench.storage.document import RunDocument
@@ -57,7 +57,7 @@ def settings_table(documents: Sequence[RunDocument]) -> Table:
     """What every setting is made of: one column for each, one row for each field."""
     settings: dict[str, dict[str, str]] = {}
     for document in documents:
-        settings.setdefault(document.setting_id, _setting(document.spec))
+        settings.setdefault(document.setting_id, _setting(document))
     fields = list(dict.fromkeys(name for own in settings.values() for name in own))
     return Table(
         name="settings",
@@ -167,16 +167,13 @@ def every_run_table(results: Results, ranking: Ranking, symbols: Mapping[str, st
     )
 
 
-def _setting(spec: Mapping[str, JsonValue]) -> dict[str, str]:
-    data = spec.get("data")
-    name = data.get("name") if isinstance(data, dict) else None
-    facts = {"problem": str(spec.get("problem")), "size": str(spec.get("size")), "data": str(name)}
-    facts |= {field: str(spec[field]) for field in _SETTING_FIELDS if field in spec}
-    for part in ("training", "augmentation", "snapshots"):
-        inside = spec.get(part)
-        facts |= _flat({part: inside}) if isinstance(inside, dict) else {}
-    # The learning rate is what the experiments vary: it is not a matter of the setting.
-    return {key: value for key, value in facts.items() if key != "training.learning_rate"}
+def _setting(document: RunDocument) -> dict[str, str]:
+    shared = setting_of(document.spec)
+    facts = {"problem": document.problem, "size": document.size, "data": document.specification.data.name}
+    facts |= {field: str(shared[field]) for field in _SETTING_FIELDS if field in shared}
+    for part in ("training", "augmentation"):
+        facts |= _flat({part: shared[part]})
+    return facts
 
 
 def _flat(facts: Mapping[str, JsonValue], prefix: str = "") -> dict[str, str]:

@@ -1,0 +1,76 @@
+"""The specification of a run as `run.json` keeps it: the one typed reading of the hashed mapping.
+
+Strict, so that nothing of a folder that came from elsewhere is believed unseen; and whole, so that reading a run never
+needs the package that offered its network, its data or its variant. A field that the mapping leaves out has its
+default (`bnbench.identity`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bnbench.plan import Precision
+from bnbench.problem import Augmentation, Probes, Seed, Snapshots, Training
+
+ComponentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataSpecification(_Strict):
+    """Which data a run was trained on."""
+
+    name: ComponentName
+    fingerprint: Sha256
+
+
+class AffineSpecification(_Strict):
+    """What became of γ or β (`bnbench.variant.AffineRule`)."""
+
+    status: Literal["absent", "fixed", "learned"]
+    initial: float
+    learning_rate_factor: float
+    learned_in: str | None
+
+
+class VariantSpecification(_Strict):
+    """A row of the table of variants as it was when the run was made."""
+
+    name: ComponentName
+    normaliser: ComponentName
+    gamma: AffineSpecification
+    beta: AffineSpecification
+    train_weights: bool
+    revision: Annotated[int, Field(ge=1)] = 1
+
+    def rule(self, parameter: Literal["gamma", "beta"]) -> AffineSpecification:
+        """What became of γ or β."""
+        return self.gamma if parameter == "gamma" else self.beta
+
+
+class Specification(_Strict):
+    """Everything that decided a run's numbers."""
+
+    numerics: Annotated[int, Field(ge=1)]
+    data: DataSpecification
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)]
+    architecture: ComponentName
+    architecture_revision: Annotated[int, Field(ge=1)] = 1
+    layers: str | None = None
+    """A digest of the layer table, where another package than this brought it."""
+    width: Annotated[float, Field(gt=0, le=16)]
+    classes: Annotated[int, Field(ge=1)]
+    channels: Annotated[int, Field(ge=1)]
+    mask: Annotated[str, Field(pattern=r"^[01]+$")]
+    variant: VariantSpecification
+    training: Training
+    augmentation: Augmentation
+    snapshots: Snapshots
+    probes: Probes = Probes()
+    seed: Seed
+    precision: Precision

@@ -1,0 +1,105 @@
+"""What a run's folder holds, in one word: the only place that decides whether a folder is a result.
+
+A document that does not agree with itself, or with the tables beside it, is believed nowhere: the run is damaged. To
+say so costs one small file a run: `curves.parquet`, whose digest and identity are compared; the larger tables are
+compared when they are first read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bnbench.identity import canonical_json
+from bnbench.plan import RunIdentity
+from bnbench.storage.document import (
+    RUN_JSON,
+    RunDocument,
+    UnreadableDocumentError,
+    missing_tables,
+    read_document,
+    table_path,
+)
+from bnbench.storage.files import StorageError
+from bnbench.storage.parts import TableFacts, check_file
+from bnbench.storage.schema import RUN_KEY, SCHEMA_VERSION, SCHEMAS, VERSION_KEY, TableName
+
+WITNESS: TableName = "curves"
+"""The table that every result has, and that is small enough to be looked at whenever a folder is."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds."""
+
+    folder: Path
+    kind: Literal["result", "failed", "damaged", "unfinished"]
+    """A result finished or diverged, with every table; "unfinished": there is no `run.json`."""
+    document: RunDocument | None = None
+    """Of a result, a failed run, or one whose tables are damaged; None where `run.json` is missing or not believed."""
+    wrong: str = ""
+    """What is damaged, as a sentence."""
+
+
+def examine(folder: Path) -> Found:
+    """What a run's folder holds; the folder need not exist.
+
+    Raises:
+        ForeignVersionError: a run of another version of the schema.
+    """
+    try:
+        document = read_document(folder)
+    except UnreadableDocumentError as error:
+        return Found(folder, "damaged", None, f"{folder / RUN_JSON} {error}")
+    if document is None:
+        return Found(folder, "unfinished")
+    if not document.is_result:
+        return Found(folder, "failed", document)
+    if wrong := missing_tables(folder, document):
+        return Found(folder, "damaged", document, f"{folder}: {', '.join(wrong)}")
+    try:
+        _hear_witness(folder, document)
+    except StorageError as error:
+        return Found(folder, "damaged", document, error.problem)
+    return Found(folder, "result", document)
+
+
+def check_table(path: Path, table: TableName, identity: RunIdentity, facts: TableFacts) -> None:
+    """Make sure that a table is what its `run.json` says, before a Parquet reader touches it.
+
+    Raises:
+        StorageError: it is missing, damaged, of another schema, of another run, or has another number of rows.
+    """
+    check_file(path, facts)
+    try:
+        with pq.ParquetFile(path) as file:
+            found, rows = file.schema_arrow, file.metadata.num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    told = found.metadata or {}
+    if told.get(VERSION_KEY) != str(SCHEMA_VERSION).encode() or not found.equals(SCHEMAS[table]):
+        raise StorageError(f"{path} is not a table '{table}' of schema version {SCHEMA_VERSION}")
+    if told.get(RUN_KEY) != canonical_json(asdict(identity)).encode():
+        raise StorageError(f"{path} does not belong to the run that its {RUN_JSON} describes")
+    if rows != facts.rows:
+        raise StorageError(f"{path} has {rows} rows instead of {facts.rows}")
+
+
+def _hear_witness(folder: Path, document: RunDocument) -> None:
+    path = table_path(folder, WITNESS)
+    try:
+        known = path.stat()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
+    _checked(path, known.st_mtime_ns, known.st_ino, document.identity, document.tables[WITNESS])
+
+
+@lru_cache(maxsize=65536)
+def _checked(path: Path, modified: int, inode: int, identity: RunIdentity, facts: TableFacts) -> None:
+    """Once for each file as it is: one command may look at a folder several times. What raises is not remembered."""
+    check_table(path, WITNESS, identity, facts)
