@@ -15,7 +15,6 @@ trajectory (and of the resulting frame) however large the store is.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Unpack, cast
@@ -35,6 +34,7 @@ from bnbench.analysis.trajectory import (
 )
 from bnbench.architecture import ARCHITECTURES, slot_names
 from bnbench.errors import UserError, unknown
+from bnbench.natural_order import natural_key
 from bnbench.placement import parse_placement
 from bnbench.storage.schema import IDENTITY
 from bnbench.variant import VARIANTS, Affine
@@ -292,7 +292,7 @@ def _wanted(values: OneOrMoreTexts | None) -> set[str] | None:
 
 def _positions(record: RunRecord, names: Sequence[str]) -> dict[str, int]:
     """Each slot's place in the network; by name, numbers as numbers, where the architecture is not known here."""
-    found = list(_slots(record) or sorted(set(names), key=_natural))
+    found = list(_slots(record) or sorted(set(names), key=natural_key))
     return {name: found.index(name) if name in found else len(found) for name in names}
 
 
@@ -303,10 +303,6 @@ def _slots(record: RunRecord) -> list[str] | None:
         return slot_names(ARCHITECTURES.get(record.architecture).layers(2, record.width))
     except UserError:
         return None
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
 
 
 def _is_learned(record: RunRecord, slot: str, parameter: str) -> bool:
