@@ -1,4 +1,4 @@
-"""How single runs stand: ended, being trained right now, begun, or not there. Looking never writes."""
+"""How single runs stand: ended, damaged, being trained right now, begun, or not there. Looking never writes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Literal
 from bnbench.errors import UserError
 from bnbench.storage.checkpoints import CHECKPOINTS, newest_header
 from bnbench.storage.document import (
+    RUN_JSON,
     ForeignVersionError,
     RunDocument,
     UnreadableDocumentError,
@@ -28,10 +29,11 @@ from bnbench.storage.lock import (
 from bnbench.storage.parts import PARTS
 from bnbench.storage.processes import process_is_gone, process_is_here
 
-RunState = Literal["finished", "diverged", "failed", "running", "resumable", "new"]
-"""`resumable`: begun, and goes on from its checkpoint. `new`: nothing is there that would spare it a step."""
+RunState = Literal["finished", "diverged", "failed", "damaged", "running", "resumable", "new"]
+"""`damaged`: it has ended, and its record or a table is not what was written; it is trained again like a new one.
+`resumable`: begun, and goes on from its checkpoint. `new`: nothing is there that would spare it a step."""
 
-STATES: tuple[RunState, ...] = ("finished", "diverged", "failed", "running", "resumable", "new")
+STATES: tuple[RunState, ...] = ("finished", "diverged", "failed", "damaged", "running", "resumable", "new")
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,11 @@ def ended_document(folder: Path) -> RunDocument | None:
     return document
 
 
+def _is_damaged(folder: Path) -> bool:
+    """Whether a run has ended and cannot be used."""
+    return (folder / RUN_JSON).exists() and ended_document(folder) is None
+
+
 def _ended(folder: Path) -> Standing | None:
     document = ended_document(folder)
     if document is None:
@@ -127,9 +134,10 @@ def _under_way(folder: Path, lock: LockView | None) -> Standing:
         return Standing("running", owner.step, owner.total_steps, owner.epoch, owner.epochs)
     with reported(folder, "read"):
         header = newest_header(folder)
+    damaged = _is_damaged(folder)
     if header is None:
-        return Standing("new")
-    return Standing("resumable", header.step, header.total_steps, header.epoch, header.epochs)
+        return Standing("damaged" if damaged else "new")
+    return Standing("damaged" if damaged else "resumable", header.step, header.total_steps, header.epoch, header.epochs)
 
 
 def _is_alive(folder: Path, view: LockView) -> bool | None:

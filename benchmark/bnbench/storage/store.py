@@ -44,8 +44,10 @@ class StoreContents:
     """Those that are results: finished or diverged, with every table that their specification promises."""
     unfinished: tuple[str, ...]
     """Folders of runs without a `run.json`: running, or cut off."""
+    damaged: tuple[str, ...]
+    """Folders of runs that have ended and whose `run.json` or a table is not what was written."""
     warnings: tuple[str, ...]
-    """What is wrong with single runs; these runs count as not finished."""
+    """What is wrong with the damaged ones, a sentence each; they count as not finished."""
 
 
 class ResultStore:
@@ -98,12 +100,14 @@ class ResultStore:
         documents: list[RunDocument] = []
         finished: list[RunDocument] = []
         unfinished: list[str] = []
+        damaged: list[str] = []
         warnings: list[str] = []
         for folder in self._folders():
             try:
                 document = read_document(folder)
             except UnreadableDocumentError as error:
-                warnings.append(f"{folder / RUN_JSON} {error}; the run counts as not finished")
+                damaged.append(folder.name)
+                warnings.append(f"{folder / RUN_JSON} {error}; the run is damaged and counts as not finished")
                 continue
             except ForeignVersionError as error:
                 raise _other_version(self.path, error.version) from error
@@ -115,10 +119,11 @@ class ResultStore:
             if not document.is_result:
                 continue
             if wrong := missing_tables(folder, document):
-                warnings.append(f"{folder}: {', '.join(wrong)}; the run counts as not finished")
+                damaged.append(folder.name)
+                warnings.append(f"{folder}: {', '.join(wrong)}; the run is damaged and counts as not finished")
             else:
                 finished.append(document)
-        return StoreContents(tuple(documents), tuple(finished), tuple(unfinished), tuple(warnings))
+        return StoreContents(tuple(documents), tuple(finished), tuple(unfinished), tuple(damaged), tuple(warnings))
 
     def finished(self) -> dict[str, RunDocument]:
         """The runs that are results, finished or diverged, by run id."""
