@@ -290,6 +290,28 @@ def test_circumstances_that_decide_bits():
     ]
 
 
+def test_variables_that_choose_kernels_decide_bits_and_packages_that_are_never_imported_do_not():
+    plain = {"device": "cpu", "threads": 1, "versions": {"torch": "2.13", "torchvision": "0.28"}, "flags": {}}
+    chosen = plain | {"flags": {"MKL_CBWR": "COMPATIBLE", "NVIDIA_TF32_OVERRIDE": "1"}}
+    assert circumstances_that_differ(chosen, plain) == ["MKL_CBWR=COMPATIBLE, not unset"]
+    assert circumstances_that_differ(plain, chosen) == ["MKL_CBWR unset, not COMPATIBLE"]
+    other = plain | {"flags": {"MKL_CBWR": "AVX2"}}
+    assert circumstances_that_differ(other, chosen) == ["MKL_CBWR=AVX2, not COMPATIBLE"]
+    assert circumstances_that_differ(plain | {"versions": {"torch": "2.13", "torchvision": "0.26"}}, plain) == []
+    on_gpu = [each | {"device": "a GPU"} for each in (chosen, plain)]
+    assert circumstances_that_differ(*on_gpu) == [
+        "MKL_CBWR=COMPATIBLE, not unset", "NVIDIA_TF32_OVERRIDE=1, not unset",
+    ]  # fmt: skip
+
+
+def test_bits_are_not_compared_where_a_variable_chose_other_kernels(tmp_path, reference):
+    flagged = run("bn", 42)
+    provenance = {**reference.provenance, "flags": {"MKL_CBWR": "COMPATIBLE"}}
+    report = check(tmp_path, [flagged], [dataclasses.replace(reference, provenance=provenance)])
+    bits = report.runs[0].outcomes[0]
+    assert bits.why_not == "computed under other circumstances: MKL_CBWR unset, not COMPATIBLE"
+
+
 @pytest.fixture(scope="module")
 def red(tmp_path_factory, reference):
     runs = [scaled("bn", 42, 1.3, 0), run("vanilla", 42), run("bn", 43, overrides={"training.l2": 0.0})]

@@ -90,6 +90,15 @@ def test_update_replaces_and_says_what_changed(tmp_path, results, reference):
     (stored,) = read_references(reference)
     assert sum(len(group) for group in stored.groups.values()) == 5
     assert check(other, reference).exit_code == 0
+    (document,) = reference.rglob("reference.json")
+    written = json.loads(document.read_text())
+    written["provenance"]["flags"] = {**written["provenance"].get("flags", {}), "MKL_CBWR": "COMPATIBLE"}
+    document.write_text(json.dumps(written))
+    done = invoke("reference", "update", "--from", results, "--reference", reference)
+    assert done.stdout == (
+        "digits_mlp tiny: 6 runs stored, 5 with other numbers than before (now MKL_CBWR unset, not COMPATIBLE), "
+        "1 added\n"
+    )
 
 
 def test_storing_twice_gives_the_same_bytes(tmp_path, results, reference):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 
 import pytest
 
+from bnbench.analysis.frames import open_results
 from bnbench.cli.sweep_options import Shard
 from bnbench.cli.sweep_plan import SweepPlan, duration
 from bnbench.execution.single import Resources, execute, record_failure
@@ -116,6 +118,59 @@ def test_status_tells_the_same_while_a_sweep_runs(folder):
         "bn_gamma_beta": "running, epoch 2/3",
     }
     assert "Not ended: 1 running, 1 resumable;" in status(folder)
+
+
+@pytest.fixture
+def damaged(folder):
+    """The folder, after a file of one result was cut short and a record came to be nonsense; the runs' ids."""
+    bn, vanilla = make_spec(variant="bn").run_id, make_spec(variant="vanilla").run_id
+    os.truncate(folder / bn / "affine.parquet", 1000)
+    (folder / vanilla).mkdir()
+    (folder / vanilla / "run.json").write_text("{", encoding="utf-8")
+    return bn, vanilla
+
+
+def test_damaged_runs_are_damaged_in_every_answer(folder, damaged, sweep_of):
+    records = {record["run_id"]: record for record in json.loads(status(folder, "--json"))}
+    assert [records[run_id]["status"] for run_id in damaged] == ["damaged", "damaged"]
+    assert records[damaged[0]]["variant"] == "bn"
+    lines = {line.split()[0]: line.split()[1:] for line in status(folder, "--runs").splitlines()[1:]}
+    assert [lines[run_id] for run_id in damaged] == [["damaged"], ["damaged"]]
+    heading, counts, *others = status(folder).splitlines()
+    assert heading.split()[3:] == ["finished", "diverged", "failed", "damaged"]
+    assert counts.split()[3:] == ["0", "0", "1", "1"]  # a record that is nonsense tells no problem
+    assert others == [
+        "Damaged: 2 runs; the command that trained them, typed again, trains them once more. --runs names them.",
+        "Not ended: 1 running, 1 resumable; the command that started them does the rest. --runs names them.",
+    ]
+    found = states("--results", folder)
+    assert {name: (found[name]["state"], found[name]["to_train"]) for name in ("bn", "vanilla")} == {
+        "bn": ("damaged", True), "vanilla": ("damaged", True),
+    }  # fmt: skip
+    plan = invoke("plan", *GRID, "--results", folder)
+    assert "4 of 5 runs to train (2 damaged, 1 resumable, 1 running)" in plan.stderr
+    assert [line.split("  ")[0] for line in plan.stdout.splitlines()][:2] == ["to run (damaged)"] * 2
+    assert states("--results", folder, "--fresh")["bn"]["state"] == "damaged"
+    assert list(open_results(folder).runs()["status"]) == ["damaged", "failed"]
+    sweep_of(this_process())
+    assert "1 of 5 runs ended, 2 damaged, 1 running, 1 resumable; about" in status(folder)
+    assert "Damaged:" not in status(folder), "the sweep tells of them"
+
+
+def test_damaged_runs_are_trained_again(folder, damaged):
+    done = invoke("run", *GRID, "--variant", "bn", "--variant", "vanilla", "--results", folder)
+    assert done.exit_code == 0, done.output
+    assert "2 runs to train" in done.stderr
+    assert "damaged" not in status(folder).lower()
+    counts = status(folder).splitlines()[1].split()
+    assert counts[3:] == ["2", "0", "1"]
+
+
+def test_a_damaged_run_that_is_being_trained_again_is_running(folder, damaged):
+    with acquire_lock(folder / damaged[0]):
+        records = {record["run_id"]: record["status"] for record in json.loads(status(folder, "--json"))}
+        assert (records[damaged[0]], records[damaged[1]]) == ("running", "damaged")
+        assert status(folder).splitlines()[1].split()[3:] == ["0", "0", "1", "0"]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnbench.data.cifar_archive import read_archive
-from bnbench.data.cifar_parquet import decode_image, read_parquet
+from bnbench.data.cifar_parquet import _parquet_files, decode_image, read_parquet
 from bnbench.data.cifar_source import CifarRelease
 from bnbench.data.store import StoredImages
 from bnbench.errors import UserError
@@ -153,8 +153,71 @@ def test_a_missing_and_a_doubled_file_are_noticed(tmp_path: Path) -> None:
         read_parquet(tmp_path, release)
     (tmp_path / "train-copy.parquet").unlink()
     second.unlink()
+    with pytest.raises(UserError, match=r"train-00001-of-00002\.parquet is missing: of 2 files there are 1\n"):
+        read_parquet(tmp_path, release)
+    (tmp_path / "train-00000-of-00002.parquet").rename(tmp_path / "train.parquet")
     with pytest.raises(UserError, match="25 images, not 50"):
         read_parquet(tmp_path, release)
+
+
+def _in_shards(folder: Path, names: list[str]) -> tuple[CifarRelease, StoredImages]:
+    """A copy whose training images are spread over files of these names, in this order, five images in each."""
+    release = small_release("cifar10", train=5 * len(names), test=20)
+    images = synthetic_images(release)
+    write_parquet(folder, release, images)
+    for file in folder.glob("train-*"):
+        file.unlink()
+    for index, name in enumerate(names):
+        part = images.train.take(np.arange(5 * index, 5 * index + 5))
+        encoded = [encode_image(each) for each in part.pixels]
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(parquet_table(encoded, part.labels.tolist(), image="img", label="label"), folder / name)
+    return release, images
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["train-{}.parquet", "train-{}-of-12.parquet", "train/{}.parquet", "train/part{}/0.parquet",
+     "train-{:05}-of-00012-ab12cd{}.parquet"],
+)  # fmt: skip
+def test_files_are_read_in_the_order_of_their_numbers(tmp_path: Path, form: str) -> None:
+    release, images = _in_shards(tmp_path, [form.format(number, 97 - number) for number in range(12)])
+    train, test = _parquet_files(tmp_path)
+    assert [file.relative_to(tmp_path).as_posix() for file in train] == [form.format(n, 97 - n) for n in range(12)]
+    assert [file.name for file in test] == ["test-00000-of-00001.parquet"]
+    assert np.array_equal(read_parquet(tmp_path, release).train.labels, images.train.labels)
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [(["train-0-of-3", "train-2-of-3"], "train-1-of-3"), (["train-1-of-3", "train-2-of-3"], "train-0-of-3"),
+     (["train-00000-of-00012", "train-00011-of-00012"], "train-00001-of-00012"),
+     (["train-1-of-2", "train-0-of-3", "train-1-of-3", "train-2-of-3"], "train-0-of-2"),
+     (["a/train-0-of-1", "b/train-1-of-2"], "train-0-of-2"), (["train-3-of-3", "train-1-of-3"], "train-2-of-3"),
+     (["train-7-of-999999"], "train-0-of-999999")],
+)  # fmt: skip
+def test_a_missing_file_of_a_series_is_named(tmp_path: Path, names: list[str], missing: str) -> None:
+    for name in [*names, "test"]:
+        (tmp_path / f"{name}.parquet").parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.parquet").touch()
+    with pytest.raises(UserError, match=rf"{missing}\.parquet is missing: of "):
+        _parquet_files(tmp_path)
+
+
+def test_a_series_may_be_counted_from_one(tmp_path: Path) -> None:
+    release, images = _in_shards(tmp_path, [f"train-{number}-of-12.parquet" for number in range(1, 13)])
+    assert read_parquet(tmp_path, release).fingerprint == images.fingerprint
+
+
+def test_files_that_are_there_twice_are_told_apart(tmp_path: Path) -> None:
+    for snapshot in ("0a1b", "2c3d"):
+        (tmp_path / "snapshots" / snapshot).mkdir(parents=True)
+        release, _ = _written(tmp_path / "snapshots" / snapshot)
+    with pytest.raises(UserError) as caught:
+        read_parquet(tmp_path, release)
+    first, *_, last = caught.value.problem.partition("more than 50 images in ")[2].split(", ")
+    assert first == "snapshots/0a1b/train-00000-of-00002.parquet"
+    assert last == "snapshots/2c3d/train-00001-of-00002.parquet"
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100, -1, -100])

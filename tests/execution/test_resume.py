@@ -91,6 +91,29 @@ def test_a_run_that_is_stopped_again_and_again_ends_in_the_same_bytes(spec, whol
     assert {each["device"] for each in stretches} == {"cpu"}
 
 
+def test_variables_that_decide_bits_are_recorded_and_a_change_of_them_is_said(spec, tmp_path, monkeypatch):
+    for name in ("MKL_CBWR", "DNNL_MAX_CPU_ISA", "CUBLAS_WORKSPACE_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    attempt(spec, tmp_path, 20)
+    monkeypatch.setenv("DNNL_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    monkeypatch.delenv("MKL_CBWR")
+    heard = []
+    assert execute(spec, tmp_path, CPU, heard.append).status == "finished"
+    assert [each.text for each in heard if isinstance(each, Notice) and "was begun" in each.text] == [
+        "was begun with DNNL_MAX_CPU_ISA unset and goes on with AVX2: its last digits may differ",
+        "was begun with MKL_CBWR COMPATIBLE and goes on with unset: its last digits may differ",
+    ]
+    provenance = json.loads((tmp_path / spec.run_id / "run.json").read_text())["provenance"]
+    assert provenance["flags"]["DNNL_MAX_CPU_ISA"] == "AVX2"
+    assert provenance["flags"]["NVIDIA_TF32_OVERRIDE"] == "0"
+    assert provenance["flags"].keys() & {"MKL_CBWR", "CUBLAS_WORKSPACE_CONFIG"} == set()
+    first, second = provenance["stretches"]
+    assert first["MKL_CBWR"] == "COMPATIBLE"
+    assert "MKL_CBWR" not in second
+
+
 def test_checkpoints_taken_all_the_time_change_nothing(spec, whole, tmp_path):
     outcome, _ = attempt(spec, tmp_path, 1e9, checkpoint_seconds=0.02)
     assert outcome.status == "finished"

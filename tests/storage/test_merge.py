@@ -112,6 +112,25 @@ def test_other_contents_are_reported_with_their_tables_and_never_overwritten(exa
     assert (contents(here), contents(there)) == before
 
 
+def test_every_differing_circumstance_is_named_beside_a_conflict(example, here, there):
+    platform = {"system": "Linux", "machine": "x86_64", "processor": "A", "instructions": "ab", "processors": 2}
+    ours = {
+        "device": "cpu", "threads": 1, "platform": platform, "versions": {"torch": "2.13.0", "python": "3.11.7"},
+        "flags": {"tf32": False, "MKL_CBWR": "COMPATIBLE", "NVIDIA_TF32_OVERRIDE": "0"},
+    }  # fmt: skip
+    theirs = {
+        "device": "cpu", "threads": 4, "platform": {**platform, "instructions": "cd", "processors": 64},
+        "versions": {"torch": "2.12.0", "python": "3.12.0"}, "flags": {"tf32": False, "DNNL_MAX_CPU_ISA": "AVX2"},
+    }  # fmt: skip
+    example.record(here).finish({**DOCUMENT, "provenance": ours})
+    altered(example, value=1.25).record(there).finish({**DOCUMENT, "provenance": theirs})
+    assert verdicts(here, there)[RUN] == (
+        "conflict",
+        "curves differs; instructions ab here, cd there; torch 2.13.0 here, 2.12.0 there; threads 1 here, 4 there; "
+        "DNNL_MAX_CPU_ISA unset here, AVX2 there; MKL_CBWR COMPATIBLE here, unset there",
+    )
+
+
 def test_another_end_of_the_same_run_is_a_conflict(example, here, there):
     example.finish(here)
     example.record(there).finish({**DOCUMENT, "status": "diverged", "diverged_at_step": 5})

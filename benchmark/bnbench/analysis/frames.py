@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -93,12 +93,13 @@ class RunRecord:
     """What `run.json` says of a run, as far as an analysis needs it."""
 
     identity: RunIdentity
-    status: Status
+    status: Status | Literal["damaged"]
+    """How it ended; "damaged" where it came to its end and a file is missing or cut short."""
     diverged_at_step: int | None
     error: str | None
     """The traceback of a failed run."""
     readable: bool
-    """Whether the run has its tables: not if it failed, nor if a file is missing or cut short."""
+    """Whether the run has its tables: not if it failed, nor if it is damaged."""
     tables: tuple[TableName, ...]
     """Those of them that it has: a probe's table only where the probe was on."""
     dataset: str
@@ -146,6 +147,8 @@ class Results:
         self._store = store
         self.records = tuple(_record(document, document.run_id in readable) for document in contents.documents)
         """Every run that ended, failed ones included, sorted by run id."""
+        self.damaged = contents.damaged
+        """The ids of damaged runs; a damaged `run.json` leaves no more of a run than that."""
         self.warnings = contents.warnings
         """What is wrong with single runs, one sentence each."""
 
@@ -299,7 +302,7 @@ def _record(document: RunDocument, readable: bool) -> RunRecord:
     spec = document.specification
     return RunRecord(
         identity=document.identity,
-        status=document.status,
+        status=document.status if readable or not document.is_result else "damaged",
         diverged_at_step=document.diverged_at_step,
         error=document.error,
         readable=readable,

@@ -18,8 +18,8 @@ def command() -> None:
 
     from bnbench import __version__
     from bnbench.data.store import data_home
-    from bnbench.execution.pool import usable_cores
     from bnbench.plan import NUMERICS_VERSION
+    from bnbench.resources import usable_cores
     from bnbench.shipped import shipped_folder
     from bnbench.storage.provenance import processor_model
     from bnbench.storage.schema import SCHEMA_VERSION

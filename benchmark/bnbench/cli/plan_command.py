@@ -20,8 +20,8 @@ from bnbench.cli.sweep_plan import make_plan, print_plan
 def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN401 -- the fields of Grid and SweepOptions
     """Say what `bnbench run` with the same options would do; nothing is written.
 
-    A line for each run: to run, resumable (from which epoch), running now, finished, diverged, failed; and the time
-    that is left, from speeds that `bnbench estimate` measured on this device.
+    A line for each run: to run (a damaged one again), resumable (from which epoch), running now, finished, diverged,
+    failed; and the time that is left, from speeds that `bnbench estimate` measured on this device.
 
     \b
     Example:

@@ -109,6 +109,8 @@ def update(
 
 def _changed(before: Reference | None, after: Reference) -> str:
     """What is new about a reference, in words."""
+    from bnbench.analysis.reference.platform import circumstances_that_differ
+
     if before is None:
         return "the first reference of this problem"
     if before.setting_id != after.setting_id:
@@ -116,4 +118,6 @@ def _changed(before: Reference | None, after: Reference) -> str:
     old = {(key, run.seed): run.digests for key, runs in before.groups.items() for run in runs}
     new = {(key, run.seed): run.digests for key, runs in after.groups.items() for run in runs}
     other = sum(old[key] != new[key] for key in old.keys() & new.keys())
-    return f"{other} with other numbers than before, {len(new.keys() - old.keys())} added"
+    differing = circumstances_that_differ(after.provenance, before.provenance) if other else []
+    why = f" (now {'; '.join(differing)})" if differing else ""
+    return f"{other} with other numbers than before{why}, {len(new.keys() - old.keys())} added"

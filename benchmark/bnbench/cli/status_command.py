@@ -18,8 +18,7 @@ from bnbench.cli.sweep_plan import duration, runs_in_words
 if TYPE_CHECKING:
     from bnbench.analysis.frames import Results
     from bnbench.execution.cluster_queue import Element
-    from bnbench.storage.document import Status
-    from bnbench.storage.standing import Standing
+    from bnbench.storage.standing import RunState, Standing
     from bnbench.storage.sweeps import SweepRecord
 
 
@@ -30,7 +29,7 @@ class _Folder:
     results: Results
     ended: frozenset[str]
     standings: Mapping[str, Standing]
-    """Of the runs that were begun and have not ended, by run id."""
+    """Of the runs that were begun and have not ended, and of the damaged ones, by run id."""
     sweeps: Mapping[Path, SweepRecord]
     """Those with something left to do, by the file of their record."""
     jobs: Sequence[Element] | None
@@ -51,6 +50,11 @@ class _Folder:
         return True if given else is_under_way(sweep, self.standings)
 
     @property
+    def damaged(self) -> list[str]:
+        """The runs that have ended and cannot be used, and that nobody is training again."""
+        return [run_id for run_id, standing in self.standings.items() if standing.state == "damaged"]
+
+    @property
     def to_come(self) -> dict[str, str]:
         """The runs that are in a sweep or a job and were not begun: "waiting", or "not begun" if nobody will."""
         found: dict[str, str] = dict.fromkeys(self.queued, "waiting")
@@ -67,7 +71,7 @@ class _Folder:
 @click.option("--runs", "each_run", is_flag=True, help="A line for each run instead of a count for each setting.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, a record for each run.")
 def command(results: Path, each_run: bool, as_json: bool) -> None:
-    """Say what a results folder holds: finished, diverged, failed, running, resumable and waiting runs.
+    """Say what a results folder holds: finished, diverged, failed, damaged, running, resumable and waiting runs.
 
     It only looks, so it may be asked while a sweep runs, from any machine that sees the folder. A run counts as running
     while its process shows signs of life. Of a sweep it says how much is left, and how long that may take, from what
@@ -109,7 +113,8 @@ def _look(path: Path) -> _Folder:
     results = Results(ResultStore(path)) if announced else open_results(path)
     for warning in (*results.warnings, *damaged):
         click.echo(f"Warning: {warning}", err=True)
-    ended = frozenset(run.identity.run_id for run in results.records if run.readable or run.status == "failed")
+    ended = frozenset(run.identity.run_id for run in results.records if run.status != "damaged")
+    standings |= survey({run_id: path / run_id for run_id in results.damaged if run_id not in standings})
     return _Folder(
         results,
         ended,
@@ -128,10 +133,12 @@ def _records(folder: _Folder) -> list[dict[str, object]]:
         if record.identity.run_id not in open_runs
     ]
     queued = folder.queued
+    identities = {record.identity.run_id: asdict(record.identity) for record in folder.results.records}
     for run_id, state in open_runs.items():
         found = {"state": state} if isinstance(state, str) else asdict(state)
         job = {"job": queued[run_id].job_id, "job_state": queued[run_id].state} if run_id in queued else {}
-        records.append({"run_id": run_id, "status": found.pop("state"), **found, **job})
+        known = identities.get(run_id, {"run_id": run_id})
+        records.append({**known, "status": found.pop("state"), **found, **job})
     return records
 
 
@@ -163,13 +170,14 @@ def _print_counts(folder: _Folder) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("problem", "size", "setting", "finished", "diverged", "failed", box=None, pad_edge=False)
-    counts = Counter(
+    counts: Counter[tuple[tuple[str, str, str], RunState]] = Counter(
         ((run.identity.problem, run.identity.size, run.identity.setting_id.rpartition("-")[2]), run.status)
         for run in folder.results.records
+        if run.identity.run_id in folder.ended or run.identity.run_id in folder.damaged
     )
+    statuses: tuple[RunState, ...] = ("finished", "diverged", "failed", *(("damaged",) if folder.damaged else ()))
+    table = Table("problem", "size", "setting", *statuses, box=None, pad_edge=False)
     for group in sorted({group for group, _ in counts}):
-        statuses: tuple[Status, ...] = ("finished", "diverged", "failed")
         table.add_row(*group, *(str(counts[group, status]) for status in statuses))
     Console().print(table)
 
@@ -205,7 +213,7 @@ def _measured(sweep: SweepRecord, results: Results) -> dict[str, float]:
     finished = [
         record.identity.run_id
         for record in results.records
-        if record.identity.run_id in planned and record.readable and record.status == "finished"
+        if record.identity.run_id in planned and record.status == "finished"
     ]
     if not finished:
         return {}
@@ -219,11 +227,19 @@ def _measured(sweep: SweepRecord, results: Results) -> dict[str, float]:
 
 
 def _print_others(folder: _Folder) -> None:
-    """The runs that were begun and that no sweep on record is to train."""
+    """The runs that are damaged or were begun, and that no sweep on record is to train."""
     from bnbench.storage.standing import count
 
     swept = {run.run_id for sweep in folder.sweeps.values() for run in sweep.runs}
-    others = [standing for run_id, standing in folder.standings.items() if run_id not in swept]
+    damaged = [run_id for run_id in folder.damaged if run_id not in swept]
+    if damaged:
+        click.echo(
+            f"Damaged: {runs_in_words(len(damaged))}; the command that trained them, typed again, trains them once "
+            "more. --runs names them."
+        )
+    others = [
+        standing for run_id, standing in folder.standings.items() if run_id not in swept and standing.state != "damaged"
+    ]
     if others:
         told = ", ".join(f"{number} {_WORDS.get(state, state)}" for state, number in count(others).items())
         click.echo(f"Not ended: {told}; the command that started them does the rest. --runs names them.")

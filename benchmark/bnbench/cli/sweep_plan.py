@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import click
 
@@ -81,9 +81,9 @@ def make_plan(specs: Sequence[RunSpec], results: Path, sweep: SweepOptions) -> S
     runs = []
     for spec in named:
         standing = standings[spec.run_id]
-        if sweep.fresh and standing.state == "resumable":
-            standing = Standing("new")
-        wanted = standing.state in {"new", "resumable", "running"} or (
+        if sweep.fresh and standing.state in {"resumable", "damaged"}:
+            standing = Standing("damaged" if standing.state == "damaged" else "new")
+        wanted = standing.state in {"new", "damaged", "resumable", "running"} or (
             standing.state == "failed" and sweep.retry_failed
         )
         speed = speeds.of(spec) if wanted else None
@@ -115,7 +115,7 @@ def summary(plan: SweepPlan) -> str:
     states: list[RunState] = [run.standing.state for run in plan.runs if run.standing is not None]
     training = [run for run in plan.runs if run.to_train]
     text = f"{len(training)} of {runs_in_words(len(plan.runs))} to train"
-    others = [f"{states.count(state)} {state}" for state in ("resumable", "running") if state in states]
+    others = [f"{states.count(state)} {state}" for state in ("damaged", "resumable", "running") if state in states]
     text += f" ({', '.join(others)})" if others else ""
     seconds = plan.seconds
     if training and seconds is not None:
@@ -176,15 +176,20 @@ def _state(run: PlannedRun) -> str:
     at = f" epoch {run.standing.epoch}/{run.spec.training.epochs}"
     match run.standing.state:
         case "new":
-            return "to run"
+            told = "to run"
+        case "damaged":
+            told = "to run (damaged)"
         case "failed":
-            return "to run (failed before)" if run.to_train else "failed"
+            told = "to run (failed before)" if run.to_train else "failed"
         case "diverged":
-            return f"diverged at step {run.standing.diverged_at_step}"
+            told = f"diverged at step {run.standing.diverged_at_step}"
         case "resumable" | "running":
-            return run.standing.state + at
-        case _:
-            return run.standing.state
+            told = run.standing.state + at
+        case "finished":
+            told = "finished"
+        case other:
+            assert_never(other)
+    return told
 
 
 def _run_id(run: PlannedRun) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -19,29 +20,56 @@ from bnbench.data.cifar_source import IMAGE_SHAPE, CifarRelease, check_images
 from bnbench.data.images import LabelledImages
 from bnbench.data.store import StoredImages
 from bnbench.errors import UserError
+from bnbench.natural_order import natural_key
 
 _IMAGE_COLUMNS = ("img", "image")
 _BATCH = 1_000
+_SHARD = re.compile(r"(.*?)([0-9]{1,9})-of-([0-9]{1,6})(?![0-9]).*", re.DOTALL)
+"""A file's name that says which of how many it is: `train-00000-of-00002`, perhaps with a digest behind it."""
 
 
 def _parquet_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """The training and the test files in a folder, by name: `train-…`, or inside a folder `train`.
 
+    Each part is in the order of the numbers in the files' names, which is the order of the images in the data set.
+
     Raises:
-        UserError: one of the two parts is not there.
+        UserError: one of the two parts is not there, or one of the files that a name promises.
     """
-    files = sorted(folder.rglob("*.parquet"))
+    files = sorted(folder.rglob("*.parquet"), key=lambda file: natural_key(file.relative_to(folder).as_posix()))
     train = [file for file in files if _part(file, folder) == "train"]
     test = [file for file in files if _part(file, folder) == "test"]
     if not train or not test:
         absent = "training" if not train else "test"
-        found = ", ".join(file.relative_to(folder).as_posix() for file in files[:10]) or "none"
+        found = _names(folder, files[:10]) or "none"
         raise UserError(
             f"{folder}: there are no Parquet files of the {absent} part (found: {found})",
             hint="Expected names like train-00000-of-00001.parquet and test-00000-of-00001.parquet, or "
             "the official .tar.gz archive.",
         )
+    _require_all_shards(folder, train)
+    _require_all_shards(folder, test)
     return train, test
+
+
+def _require_all_shards(folder: Path, files: list[Path]) -> None:
+    """Refuse a part of which a file's name says that there are more files than are there."""
+    series: dict[tuple[Path, str, str], dict[int, str]] = {}
+    for file in files:
+        if match := _SHARD.fullmatch(file.stem):
+            before, number, count = match.groups()
+            series.setdefault((file.parent, before, count), {})[int(number)] = number
+    for (place, before, count), numbers in series.items():
+        # Counted from 0 as on the hub, or from 1.
+        first = 1 if 0 not in numbers and int(count) in numbers else 0
+        missing = next((each for each in range(first, first + int(count)) if each not in numbers), None)
+        if missing is not None:
+            width = len(next(iter(numbers.values())))
+            name = f"{before}{missing:0{width}}-of-{count}"
+            raise UserError(
+                f"{place}: {name}.parquet is missing: of {int(count)} files there are {len(numbers)}",
+                hint=f"All {int(count)} belong into the folder; here are {_names(folder, files[:10])}.",
+            )
 
 
 def read_parquet(folder: Path, release: CifarRelease) -> StoredImages:
@@ -69,6 +97,11 @@ def _part(file: Path, folder: Path) -> str | None:
     return None
 
 
+def _names(folder: Path, files: list[Path]) -> str:
+    """Files as paths relative to the folder: those of two copies in it may have the same names."""
+    return ", ".join(file.relative_to(folder).as_posix() for file in files)
+
+
 def _read_part(folder: Path, files: list[Path], release: CifarRelease, *, count: int) -> LabelledImages:
     pixels: list[npt.NDArray[np.uint8]] = []
     labels: list[int] = []
@@ -76,12 +109,12 @@ def _read_part(folder: Path, files: list[Path], release: CifarRelease, *, count:
         for encoded, label in _rows(file, release):
             if len(labels) == count:
                 raise UserError(
-                    f"{folder}: more than {count:,} images in {', '.join(each.name for each in files)}",
+                    f"{folder}: more than {count:,} images in {_names(folder, files)}",
                     hint="Leave one copy of each file in the folder.",
                 )
             pixels.append(decode_image(f"{file}, row {len(labels)}", encoded))
             labels.append(label)
-    where = f"{folder}, {', '.join(file.name for file in files)}"
+    where = f"{folder}, {_names(folder, files)}"
     if not labels:
         raise UserError(f"{where}: there are no images")
     images = LabelledImages(np.stack(pixels), np.array(labels, dtype=np.int64))

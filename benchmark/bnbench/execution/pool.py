@@ -28,6 +28,7 @@ from bnbench.execution.single import (
     recorded_outcome,
 )
 from bnbench.plan import RunSpec
+from bnbench.resources import usable_cores
 from bnbench.storage.lock import LockView, LockWatch, look_at_lock
 from bnbench.training.events import EpochEvaluated, Event, StepReached
 
@@ -107,13 +108,6 @@ def gpu_slots(gpus: Sequence[str], runs_per_gpu: int = 1) -> tuple[Slot, ...]:
 def default_workers(device: str, threads: int) -> int:
     """How many runs go side by side: on CPUs as many as there are cores for, on a GPU one."""
     return 1 if device.startswith("cuda") else max(1, usable_cores() // threads)
-
-
-def usable_cores() -> int:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def run_all(

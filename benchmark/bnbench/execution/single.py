@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from bnbench.data.pipeline import ImagePipeline
 from bnbench.errors import UserError
 from bnbench.plan import RunSpec
 from bnbench.storage.checkpoints import CheckpointHeader, resume_points
+from bnbench.storage.circumstances import differing_facts, switches
 from bnbench.storage.document import Status
 from bnbench.storage.files import reported
 from bnbench.storage.lock import LockLostError, LockView, RunLock, acquire_lock
@@ -40,7 +42,7 @@ from bnbench.training.events import (
 )
 from bnbench.training.loop import Trainer
 from bnbench.training.memory import keep_freed_memory
-from bnbench.training.numerics import check_precision, choose_device, numerics
+from bnbench.training.numerics import USUAL_SWITCHES, check_precision, choose_device, numerics
 
 CHECKPOINT_SECONDS = 60.0
 """How much training a kill may cost. It decides where parts end, never what the tables hold."""
@@ -255,12 +257,11 @@ class _Attempt:
             "device": describe_device(self._device),
             "threads": self._resources.threads,
             "torch": version("torch"),
+            **switches(os.environ, USUAL_SWITCHES),
         }
-        for key, value in circumstances.items():
-            if before and before[-1].get(key) != value:
-                self._warn(
-                    f"was begun with {key} {before[-1].get(key)} and goes on with {value}: its last digits may differ"
-                )
+        last = {key: value for key, value in before[-1].items() if key != "from_step"} if before else circumstances
+        for key, (began, goes_on) in differing_facts(last, circumstances).items():
+            self._warn(f"was begun with {key} {began} and goes on with {goes_on}: its last digits may differ")
         self._stretches = [*before, {"from_step": step, **circumstances}]
 
     def _train(self, trainer: Trainer, recorder: RunRecorder) -> Outcome:
@@ -362,6 +363,7 @@ def _provenance(spec: RunSpec, device: str, threads: int) -> dict[str, JsonValue
             "channels_last": True,
             "tf32": spec.precision == "tf32",
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            **switches(os.environ, USUAL_SWITCHES),
         },
         data=spec.data,
     )

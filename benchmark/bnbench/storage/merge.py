@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-from pydantic import JsonValue
 
 from bnbench.errors import UserError
+from bnbench.storage.circumstances import differing_circumstances
 from bnbench.storage.document import (
     RUN_JSON,
     ForeignVersionError,
@@ -35,14 +35,6 @@ from bnbench.storage.store import ResultStore, other_version
 
 STAGING = ".merge-"
 """How the folder begins in which runs are put together before they appear; a merge that is killed leaves it behind."""
-
-_CIRCUMSTANCES = {
-    "device": ("device",),
-    "threads": ("threads",),
-    "processor": ("platform", "processor"),
-    "torch": ("versions", "torch"),
-}
-"""What of a run's provenance may change its last bits, and where it stands there."""
 
 Verdict = Literal["copied", "replaced", "identical", "kept", "conflict", "unfinished", "damaged"]
 """What became of a run of another folder:
@@ -172,18 +164,8 @@ def _differences(ours: Found, theirs: Found) -> list[str]:
 
 def _circumstances(our: RunDocument, their: RunDocument) -> list[str]:
     """In which circumstances that touch the bits two records of one run differ: often all there is to explain."""
-    found: list[str] = []
-    for name, keys in _CIRCUMSTANCES.items():
-        here, there = (_inside(document.provenance, keys) for document in (our, their))
-        if here != there:
-            found.append(f"{name} {here} here, {there} there")
-    return found
-
-
-def _inside(value: JsonValue, keys: Sequence[str]) -> JsonValue:
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
+    differing = differing_circumstances(our.provenance, their.provenance)
+    return [f"{name} {here} here, {there} there" for name, (here, there) in differing.items()]
 
 
 def _end(status: str, step: int | None) -> str:

@@ -1,4 +1,4 @@
-"""How single runs stand: ended, being trained right now, begun, or not there. Looking never writes."""
+"""How single runs stand: ended, damaged, being trained right now, begun, or not there. Looking never writes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from bnbench.storage.lock import (
 from bnbench.storage.parts import PARTS
 from bnbench.storage.processes import process_is_gone, process_is_here
 
-RunState = Literal["finished", "diverged", "failed", "running", "resumable", "new"]
-"""`resumable`: begun, and goes on from its checkpoint. `new`: nothing is there that would spare it a step."""
+RunState = Literal["finished", "diverged", "failed", "damaged", "running", "resumable", "new"]
+"""`damaged`: it has ended, and its record or a table is not what was written; it is trained again like a new one.
+`resumable`: begun, and goes on from its checkpoint. `new`: nothing is there that would spare it a step."""
 
-STATES: tuple[RunState, ...] = ("finished", "diverged", "failed", "running", "resumable", "new")
+STATES: tuple[RunState, ...] = ("finished", "diverged", "failed", "damaged", "running", "resumable", "new")
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,16 @@ def ended_document(folder: Path) -> RunDocument | None:
     return found.document if found.kind in {"result", "failed"} else None
 
 
+def _is_damaged(folder: Path) -> bool:
+    """Whether a run has ended and cannot be used."""
+    try:
+        return examine(folder).kind == "damaged"
+    except ForeignVersionError:
+        return True
+
+
 def _ended(folder: Path) -> Standing | None:
-    document = ended_document(folder)
+    document = None if _is_damaged(folder) else ended_document(folder)
     if document is None:
         return None
     return Standing(document.status, diverged_at_step=document.diverged_at_step, error=document.error)
@@ -118,9 +127,10 @@ def _under_way(folder: Path, lock: LockView | None) -> Standing:
         return Standing("running", owner.step, owner.total_steps, owner.epoch, owner.epochs)
     with reported(folder, "read"):
         header = newest_header(folder)
+    damaged = _is_damaged(folder)
     if header is None:
-        return Standing("new")
-    return Standing("resumable", header.step, header.total_steps, header.epoch, header.epochs)
+        return Standing("damaged" if damaged else "new")
+    return Standing("damaged" if damaged else "resumable", header.step, header.total_steps, header.epoch, header.epochs)
 
 
 def _is_alive(folder: Path, view: LockView) -> bool | None:

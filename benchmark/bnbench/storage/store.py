@@ -37,8 +37,10 @@ class StoreContents:
     """Those that are results: finished or diverged, with every table that their specification promises."""
     unfinished: tuple[str, ...]
     """Folders of runs without a `run.json`: running, or cut off."""
+    damaged: tuple[str, ...]
+    """Folders of runs that have ended and whose `run.json` or a table is not what was written."""
     warnings: tuple[str, ...]
-    """What is wrong with single runs; these runs count as not finished."""
+    """What is wrong with the damaged ones, a sentence each; they count as not finished."""
 
 
 class ResultStore:
@@ -91,6 +93,7 @@ class ResultStore:
         documents: list[RunDocument] = []
         finished: list[RunDocument] = []
         unfinished: list[str] = []
+        damaged: list[str] = []
         warnings: list[str] = []
         foreign: dict[Path, int] = {}
         for folder in self._folders():
@@ -100,7 +103,8 @@ class ResultStore:
                 foreign[folder] = error.version
                 continue
             if found.kind == "damaged":
-                warnings.append(f"{found.wrong}; the run counts as not finished")
+                damaged.append(folder.name)
+                warnings.append(f"{found.wrong}; the run is damaged and counts as not finished")
             elif found.kind == "unfinished" and (folder / PARTS).is_dir():
                 unfinished.append(folder.name)
             elif found.kind == "result" and found.document is not None:
@@ -110,11 +114,13 @@ class ResultStore:
         if foreign and not documents:
             raise other_version(self.path, next(iter(foreign.values())))
         # Among runs of this version a single one of another is that run's trouble alone.
-        warnings += [
-            f"{folder / RUN_JSON} is of schema version {version}, not {SCHEMA_VERSION}; the run counts as not finished"
-            for folder, version in foreign.items()
-        ]
-        return StoreContents(tuple(documents), tuple(finished), tuple(unfinished), tuple(warnings))
+        for folder, version in foreign.items():
+            damaged.append(folder.name)
+            warnings.append(
+                f"{folder / RUN_JSON} is of schema version {version}, not {SCHEMA_VERSION}; "
+                "the run is damaged and counts as not finished"
+            )
+        return StoreContents(tuple(documents), tuple(finished), tuple(unfinished), tuple(damaged), tuple(warnings))
 
     def finished(self) -> dict[str, RunDocument]:
         """The runs that are results, finished or diverged, by run id."""

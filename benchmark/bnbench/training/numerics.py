@@ -16,6 +16,9 @@ from bnbench.plan import Precision
 
 _ERROR = 2
 
+USUAL_SWITCHES = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+"""Environment variables that are set here where nobody has: name to value."""
+
 
 class _FillSwitch(Protocol):
     """`torch.utils.deterministic`, a module whose attribute is a property that type stubs do not show."""
@@ -111,7 +114,8 @@ def numerics(precision: Precision, device: torch.device, threads: int) -> Iterat
         threads: of intra-operator parallelism on the CPU.
     """
     # Read when CUDA's linear algebra starts; without it deterministic matrix products raise.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    for name, value in USUAL_SWITCHES.items():
+        os.environ.setdefault(name, value)
     on_gpu = "tf32" if precision == "tf32" else "ieee"
     before = _current()
     _apply(

@@ -109,7 +109,7 @@ def compare_published(results: Results, published: Published) -> list[PublishedC
     known = set(published.curves["problem"])
     groups: dict[tuple[str, str, float], list[RunRecord]] = {}
     for record in results.select(variant=_VARIANT, size="full", problem=sorted(known)):
-        if record.status == "finished" and record.readable:
+        if record.status == "finished":
             identity = record.identity
             key = (identity.problem, identity.setting_id, identity.learning_rate)
             groups.setdefault(key, []).append(record)

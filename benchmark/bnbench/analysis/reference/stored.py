@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
 
 from bnbench.analysis.frames import Results
+from bnbench.analysis.reference.platform import circumstances_that_differ
 from bnbench.errors import UserError
 from bnbench.identity import canonical_json, setting_of
 from bnbench.plan import RunIdentity
@@ -168,7 +169,7 @@ def write_reference(folder: Path, results: Results, documents: Sequence[RunDocum
     _require_one("size", {identity.size for identity in chosen})
     _require_one("setting", {identity.setting_id for identity in chosen})
     _require_one("way of recording", {canonical_json(recording_of(document)) for document in documents})
-    _require_one("provenance", {canonical_json(_without_source(document.provenance)) for document in documents})
+    _require_one_provenance(documents)
     for document in documents:
         if not document.is_result:
             raise UserError(f"run {document.run_id} failed, so it cannot be a reference", hint=document.error)
@@ -257,11 +258,22 @@ def _order(identity: RunIdentity) -> tuple[str, str, float, int]:
     return identity.variant, identity.mask, identity.learning_rate, identity.seed
 
 
-def _require_one(what: str, found: Iterable[str]) -> None:
+def _require_one_provenance(documents: Sequence[RunDocument]) -> None:
+    first = documents[0].provenance if documents else {}
+    told = (each for document in documents for each in circumstances_that_differ(document.provenance, first))
+    different = "; ".join(dict.fromkeys(told))
+    _require_one(
+        "provenance",
+        {canonical_json(_without_source(document.provenance)) for document in documents},
+        f" ({different})" if different else "",
+    )
+
+
+def _require_one(what: str, found: Iterable[str], different: str = "") -> None:
     values = sorted(found)
     if len(values) != 1:
         raise UserError(
-            f"a reference is made of runs of one {what}, and these have {len(values)}",
+            f"a reference is made of runs of one {what}, and these have {len(values)}{different}",
             hint="`bnbench reference update` trains what it needs anew.",
         )
 

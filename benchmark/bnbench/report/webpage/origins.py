@@ -110,7 +110,7 @@ def every_run_table(results: Results, ranking: Ranking, symbols: Mapping[str, st
     for record in results.records:
         own = record.identity
         values = measured.get(own.run_id)
-        status = record.status if record.readable or record.status == "failed" else "damaged"
+        status = record.status
         at = "" if record.diverged_at_step is None else f" at step {record.diverged_at_step}"
         changed = ", ".join(record.overrides or ())
         rows.append(

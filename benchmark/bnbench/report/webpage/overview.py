@@ -57,7 +57,7 @@ def look_over(results: Results, unfinished: Sequence[str]) -> Overview:
         results: the opened folder.
         unfinished: the runs that were started and have not ended.
     """
-    statuses = Counter(record.status for record in results.records if record.readable or record.status == "failed")
+    statuses = Counter(record.status for record in results.records if record.status != "damaged")
     missing = [
         Missing("failed", record.identity.run_id, _last_line(record.error or ""), record.error)
         for record in results.records
