@@ -18,6 +18,7 @@ from PIL import Image
 from bnbench.data.cifar_source import IMAGE_SHAPE, CifarRelease, check_images
 from bnbench.data.images import LabelledImages
 from bnbench.data.store import StoredImages
+from bnbench.disk import require_regular
 from bnbench.errors import UserError
 
 _IMAGE_COLUMNS = ("img", "image")
@@ -91,6 +92,7 @@ def _read_part(folder: Path, files: list[Path], release: CifarRelease, *, count:
 
 def _rows(path: Path, release: CifarRelease) -> Iterator[tuple[bytes | None, int]]:
     try:
+        require_regular(path)
         with pq.ParquetFile(path) as file:
             image, label = _columns(path, file.schema_arrow, release)
             for batch in file.iter_batches(batch_size=_BATCH, columns=[image, label]):

@@ -17,6 +17,7 @@ from typing import Literal
 import pyarrow as pa
 from pydantic import JsonValue
 
+from bnbench.disk import open_regular
 from bnbench.errors import UserError
 from bnbench.storage.document import (
     RUN_JSON,
@@ -278,8 +279,9 @@ def _stage(run: _Standing, target: Path) -> Path:
 
 
 def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
-    with target.open("rb+") as file:
+    with open_regular(source) as original, target.open("xb") as file:
+        shutil.copyfileobj(original, file)
+        file.flush()
         os.fsync(file.fileno())
 
 

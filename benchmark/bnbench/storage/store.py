@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bnbench.disk import require_regular
 from bnbench.errors import UserError
 from bnbench.storage.document import (
     RUN_JSON,
@@ -166,6 +167,7 @@ class ResultStore:
             check_file(path, facts)
             self._checked.add((path, facts))
         try:
+            require_regular(path)
             _check_schema(path, table, pq.read_schema(path))
             return pq.read_table(
                 path,
