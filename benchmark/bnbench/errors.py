@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 
 class UserError(Exception):
@@ -20,6 +21,25 @@ class UserError(Exception):
 
 class MissingDataError(UserError):
     """A dataset that is known but has not been fetched or imported on this machine."""
+
+
+_FEW = 5
+"""So many mistakes of one file are told: who has mended these will see the next."""
+_LONGEST = 200
+"""Characters of a value, or a key, that a message quotes."""
+
+_Mistake = TypeVar("_Mistake")
+
+
+def few(mistakes: Sequence[_Mistake], explain: Callable[[_Mistake], str]) -> str:
+    """A line for each of the first few of many mistakes, and how many more there are."""
+    more = len(mistakes) - _FEW
+    return "\n".join([*map(explain, mistakes[:_FEW]), *([f"… and {more:,} more like these"] if more > 0 else [])])
+
+
+def cut(text: str) -> str:
+    """What a message quotes of somebody's text: all of it, unless it is very long."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

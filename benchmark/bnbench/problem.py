@@ -21,7 +21,8 @@ from pydantic import (
 )
 
 from bnbench.architecture import ARCHITECTURES, slot_names
-from bnbench.errors import UserError, nearest, unknown
+from bnbench.disk import read_regular
+from bnbench.errors import UserError, cut, few, nearest, unknown
 from bnbench.placement import parse_placement
 from bnbench.schedule import check_schedule
 from bnbench.shipped import shipped_folder
@@ -34,6 +35,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MISSING = object()
+_TOML_LIMIT = 1 << 20
+"""Bytes of a TOML file that somebody wrote: thirty times as many as the longest that ships."""
 
 
 def _to_tuple(value: object) -> object:
@@ -268,13 +271,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         UserError: it cannot be read, is no UTF-8 text, or is no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_regular(path, _TOML_LIMIT).decode())
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, and what Python says of a number of thousands of digits
         raise UserError(f"{path}: is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: is not valid TOML: it is nested too deeply") from error
 
 
 def read_problem(path: Path) -> ProblemFile:
@@ -339,7 +344,7 @@ def _refuse_given_names(path: Path, raw: Mapping[str, Any]) -> None:
     """A file that names its own name or size would contradict its path or the command line."""
     tiny = raw.get("tiny", {})
     if not isinstance(tiny, dict):
-        raise UserError(f"{path}: tiny = {tiny!r}: should be a table, [tiny].")
+        raise UserError(f"{path}: tiny = {cut(repr(tiny))}: should be a table, [tiny].")
     for prefix, table in (("", raw), ("tiny.", tiny)):
         for key in ("name", "size"):
             if key in table:
@@ -353,7 +358,7 @@ def _validated(where: str, raw: Mapping[str, Any]) -> Problem:
     try:
         problem = Problem.model_validate(raw)
     except ValidationError as error:
-        raise UserError("\n".join(_explain(where, detail) for detail in error.errors())) from error
+        raise UserError(few(error.errors(), lambda detail: _explain(where, detail))) from error
     _check_references(where, problem)
     return problem
 
@@ -374,7 +379,7 @@ def _check_references(where: str, problem: Problem) -> None:
 
 def _explain(where: str, detail: Any) -> str:  # noqa: ANN401 -- pydantic's ErrorDetails, a TypedDict of its own
     location = [str(part) for part in detail["loc"] if not _is_union_branch(part)]
-    key = ".".join(location)
+    key = cut(".".join(location))
     if detail["type"] == "extra_forbidden":
         known = [name for name in _fields_at(detail["loc"][:-1]) if name not in {"name", "size"}]
         guess = nearest(location[-1], known)
@@ -383,7 +388,7 @@ def _explain(where: str, detail: Any) -> str:  # noqa: ANN401 -- pydantic's Erro
     if detail["type"] == "missing":
         return f"{where}: the key '{key}' is missing."
     message = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{where}: {key} = {detail['input']!r}: {message[:1].lower()}{message[1:]}."
+    return f"{where}: {key} = {cut(repr(detail['input']))}: {message[:1].lower()}{message[1:]}."
 
 
 def _is_union_branch(part: object) -> bool:

@@ -6,6 +6,7 @@ experiments ask for are run once.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bnbench.claim import RULES, Claim, Run, expand_part, runs_of
-from bnbench.errors import UserError, nearest, unknown
+from bnbench.errors import UserError, cut, few, nearest, unknown
 from bnbench.identity import canonical_json
 from bnbench.plan import DataFacts, Precision, RunSpec, expand_grid
 from bnbench.problem import Problem, ProblemFile, Size, find_problem, parse_override, read_toml
@@ -273,7 +274,7 @@ def read_study(path: Path) -> Study:
     try:
         study = Study.model_validate({**_expanded(path, raw), "name": path.stem})
     except ValidationError as error:
-        raise UserError("\n".join(_explain(path, detail) for detail in error.errors()[:5])) from error
+        raise UserError(few(error.errors(), lambda detail: _explain(path, detail))) from error
     _check(path, study)
     return study
 
@@ -287,7 +288,7 @@ def _study_path(reference: str) -> Path:
     return files[reference]
 
 
-def _raw_study(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+def _raw_study(path: Path, below: tuple[str, ...]) -> dict[str, Any]:
     """The file's tables over those of the study it extends."""
     raw = read_toml(path)
     if "name" in raw:
@@ -299,8 +300,9 @@ def _raw_study(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(reference, str):
         raise UserError(f"{path}: extends = {reference!r}: should be the name of a study, or the path of its file.")
     base = path.parent / reference if reference.endswith(".toml") else _study_path(reference)
-    chain = (*below, path.resolve())
-    if base.resolve() in chain:
+    # Not Path.resolve, which raises over a link to itself; reading says what is wrong with that.
+    chain = (*below, os.path.realpath(path))
+    if os.path.realpath(base) in chain:
         raise UserError(f"{path}: extends = {reference!r}: a study cannot extend itself.")
     return {**_raw_study(base, chain), **raw}
 
@@ -326,7 +328,7 @@ def _expanded(path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The raw study with every part of every claim written out."""
     claims = raw.get("claims", [])
     if not isinstance(claims, list):
-        raise UserError(f"{path}: claims = {claims!r}: should be tables, [[claims]].")
+        raise UserError(f"{path}: claims = {cut(repr(claims))}: should be tables, [[claims]].")
     expanded = []
     for claim in claims:
         parts = claim.get("parts", []) if isinstance(claim, dict) else []
@@ -337,7 +339,7 @@ def _expanded(path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _explain(path: Path, detail: Any) -> str:  # noqa: ANN401 -- pydantic's ErrorDetails, a TypedDict of its own
-    key = ".".join(str(part) for part in detail["loc"])
+    key = cut(".".join(str(part) for part in detail["loc"]))
     if detail["type"] == "extra_forbidden":
         known = {
             1: [*Study.model_fields.keys() - {"name"}, "extends"],
@@ -351,7 +353,7 @@ def _explain(path: Path, detail: Any) -> str:  # noqa: ANN401 -- pydantic's Erro
     if detail["type"].startswith("union_tag"):
         return f"{path}: {key}: a part needs one of the rules: {', '.join(RULES)}."
     message = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{path}: {key} = {detail['input']!r}: {message[:1].lower()}{message[1:]}."
+    return f"{path}: {key} = {cut(repr(detail['input']))}: {message[:1].lower()}{message[1:]}."
 
 
 def _check(path: Path, study: Study) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from bnbench.data.cifar_source import IMAGE_SHAPE, CifarRelease, check_images
 from bnbench.data.images import LabelledImages
 from bnbench.data.store import StoredImages
+from bnbench.disk import require_regular
 from bnbench.errors import UserError
 from bnbench.natural_order import natural_key
 
@@ -124,6 +125,7 @@ def _read_part(folder: Path, files: list[Path], release: CifarRelease, *, count:
 
 def _rows(path: Path, release: CifarRelease) -> Iterator[tuple[bytes | None, int]]:
     try:
+        require_regular(path)
         with pq.ParquetFile(path) as file:
             image, label = _columns(path, file.schema_arrow, release)
             for batch in file.iter_batches(batch_size=_BATCH, columns=[image, label]):

@@ -18,16 +18,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bnbench.data.images import LabelledImages, fingerprint
+from bnbench.disk import read_regular, require_regular, sync_folder
 from bnbench.errors import MissingDataError, UserError
 
 MANIFEST = "manifest.json"
+_MANIFEST_LIMIT = 1 << 20
+"""Bytes of a manifest, which has some five hundred."""
 _ARRAYS_PREFIX = "arrays-"
 _LEFTOVER_SECONDS = 3600.0
 
@@ -97,7 +100,7 @@ def read_manifest(home: Path, name: str) -> Manifest | None:
     """
     path = home / name / MANIFEST
     try:
-        text = path.read_bytes()
+        text = read_regular(path, _MANIFEST_LIMIT)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -205,8 +208,7 @@ def _read_arrays(home: Path, manifest: Manifest) -> StoredImages:
     parts: dict[str, LabelledImages] = {}
     for part, count in (("train", manifest.train_images), ("test", manifest.test_images)):
         try:
-            pixels = np.load(folder / f"{part}_pixels.npy", mmap_mode="r", allow_pickle=False)
-            labels = np.load(folder / f"{part}_labels.npy", mmap_mode="r", allow_pickle=False)
+            pixels, labels = (_mapped(folder / f"{part}_{kind}.npy") for kind in ("pixels", "labels"))
         except (OSError, ValueError, EOFError) as error:
             raise _damaged(home, manifest.name, f"the {part} arrays cannot be read ({error})") from error
         if pixels.dtype != np.uint8 or pixels.shape != (count, *manifest.image_shape):
@@ -215,6 +217,11 @@ def _read_arrays(home: Path, manifest: Manifest) -> StoredImages:
             raise _damaged(home, manifest.name, f"{part}_labels.npy is {labels.dtype} of shape {labels.shape}")
         parts[part] = LabelledImages(pixels, labels)
     return StoredImages(parts["train"], parts["test"])
+
+
+def _mapped(path: Path) -> npt.NDArray[Any]:
+    require_regular(path)
+    return np.lib.format.open_memmap(path, mode="r")
 
 
 def _write(folder: Path, manifest: Manifest, images: StoredImages) -> Manifest:
@@ -227,7 +234,7 @@ def _write(folder: Path, manifest: Manifest, images: StoredImages) -> Manifest:
             for kind, array in (("pixels", labelled.pixels), ("labels", labelled.labels)):
                 with (arrays / f"{part}_{kind}.npy").open("xb") as file:
                     _save(file, np.ascontiguousarray(array))
-        _sync_folder(arrays)
+        sync_folder(arrays)
         written = manifest.model_copy(update={"arrays": arrays.name})
         draft = arrays / MANIFEST
         with draft.open("xb") as file:
@@ -235,7 +242,7 @@ def _write(folder: Path, manifest: Manifest, images: StoredImages) -> Manifest:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(folder / MANIFEST)  # from here on the data set exists
-    _sync_folder(folder)
+    sync_folder(folder)
     _remove_leftovers(folder, written, replaced)
     return written
 
@@ -274,16 +281,6 @@ def _remove_leftovers(folder: Path, manifest: Manifest, replaced: str | None) ->
         abandoned = time.time() - other.stat().st_mtime > _LEFTOVER_SECONDS
         if other.name != manifest.arrays and (other.name == replaced or abandoned):
             shutil.rmtree(other, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    if sys.platform == "win32":  # which cannot open a folder, and needs no such thing
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _image_shape(images: StoredImages) -> tuple[int, int, int]:

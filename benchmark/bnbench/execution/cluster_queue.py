@@ -6,7 +6,6 @@ never decides what is finished: that the runs' own folders say.
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -16,12 +15,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from bnbench.disk import parse_json, read_regular
 from bnbench.storage.files import atomic_file, reported, sync_folder
 
 CLUSTER_FOLDER = ".cluster"
 """Inside the results folder: the records, and the logs of the jobs."""
 
 _PATIENCE_S = 30.0
+_LIMIT = 64 << 20
+"""Bytes of a record: enough for half a million runs, which is more than one submission takes."""
 
 
 def _tuples(value: object) -> object:
@@ -88,7 +90,7 @@ def read_submissions(store: Path) -> tuple[list[Submission], list[str]]:
         paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
     for path in paths:
         try:
-            found.append(Submission.model_validate(json.loads(path.read_bytes())))
+            found.append(Submission.model_validate(parse_json(read_regular(path, _LIMIT))))
         except (OSError, ValueError, ValidationError):
             warnings.append(f"{path} is no record of a submission; its jobs are not shown")
     return found, warnings

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from bnbench.errors import UserError, nearest
+from bnbench.errors import UserError, cut, few, nearest
 from bnbench.problem import read_toml
 
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
@@ -223,7 +223,7 @@ def _validated(where: str, raw: Mapping[str, Any]) -> JobSettings:
     try:
         return JobSettings.model_validate(raw)
     except ValidationError as error:
-        raise UserError("\n".join(_explain(where, detail) for detail in error.errors()), hint=_hint()) from error
+        raise UserError(few(error.errors(), lambda detail: _explain(where, detail)), hint=_hint()) from error
 
 
 def _explain(where: str, detail: Any) -> str:  # noqa: ANN401 -- pydantic's ErrorDetails, a TypedDict of its own
@@ -231,8 +231,8 @@ def _explain(where: str, detail: Any) -> str:  # noqa: ANN401 -- pydantic's Erro
     if detail["type"] == "extra_forbidden":
         guess = _NAMED.get(location[0]) or nearest(location[0], _keys())
         meant = f" Did you mean '{guess}'?" if guess else ""
-        return f"{where}: unknown key '{location[0]}'.{meant}"
-    key = ".".join(part for part in location[:2] if part not in {"str", "int", "bool"})
+        return f"{where}: unknown key '{cut(location[0])}'.{meant}"
+    key = cut(".".join(part for part in location[:2] if part not in {"str", "int", "bool"}))
     return f"{where}: {key}: {detail['msg'].removeprefix('Value error, ')}"
 
 

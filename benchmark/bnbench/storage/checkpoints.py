@@ -17,6 +17,7 @@ from typing import Annotated, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from bnbench.disk import UnfitFileError, open_regular, parse_json, read_regular
 from bnbench.plan import RunIdentity
 from bnbench.storage.files import atomic_file, sync_folder, temporary_files
 from bnbench.storage.parts import DamagedPartError, check_parts, set_part_aside
@@ -30,6 +31,8 @@ KEPT = 2
 
 _NAME = re.compile(r"step-([0-9]{9,})\.checkpoint")
 _HEADER_LIMIT = 1 << 20
+_LIMIT = 4 << 30
+"""Bytes of a checkpoint, which is read into memory: half a milliard weights with their momentum."""
 
 Warn = Callable[[str], None]
 
@@ -103,7 +106,10 @@ def load_checkpoint(path: Path, run_id: str) -> SavedCheckpoint:
         DamagedCheckpointError: it is not.
         OSError: it cannot be read.
     """
-    digest, _, body = path.read_bytes().partition(b"\n")
+    try:
+        digest, _, body = read_regular(path, _LIMIT).partition(b"\n")
+    except UnfitFileError as error:
+        raise DamagedCheckpointError(f"it is {error.strerror}") from error
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise DamagedCheckpointError("its contents are not those that were written")
     told, _, payload = body.partition(b"\n")
@@ -121,9 +127,9 @@ def newest_header(run_folder: Path) -> CheckpointHeader | None:
     """
     for path in checkpoint_paths(run_folder):
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 return _peek(file)
-        except (DamagedCheckpointError, FileNotFoundError):  # pruned while we looked
+        except (DamagedCheckpointError, UnfitFileError, FileNotFoundError):  # the last: pruned while we looked
             continue
     return None
 
@@ -173,7 +179,7 @@ def _peek(file: BinaryIO) -> CheckpointHeader:
 
 def _header(told: bytes) -> CheckpointHeader:
     try:
-        header = CheckpointHeader.model_validate(json.loads(told))
+        header = CheckpointHeader.model_validate(parse_json(told))
     except (ValidationError, ValueError) as error:
         raise DamagedCheckpointError("it has no header") from error
     if header.schema_version != SCHEMA_VERSION:

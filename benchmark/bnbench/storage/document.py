@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from bnbench.disk import parse_json, read_regular
 from bnbench.errors import UserError
 from bnbench.identity import run_id_of, setting_id_of
 from bnbench.placement import NOWHERE, parse_placement
@@ -21,6 +22,8 @@ from bnbench.storage.parts import TableFacts
 from bnbench.storage.schema import SCHEMA_VERSION, TableName, promised_tables
 
 RUN_JSON = "run.json"
+_LIMIT = 16 << 20
+"""Bytes of a `run.json`, which has some ten thousand: more than any specification, traceback and summary."""
 
 Status = Literal["finished", "diverged", "failed"]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
@@ -172,12 +175,12 @@ def read_document(folder: Path) -> RunDocument | None:
         ForeignVersionError: it was written by another version of the schema.
     """
     try:
-        raw = json.loads((folder / RUN_JSON).read_bytes(), parse_constant=_refuse_constant)
+        raw = parse_json(read_regular(folder / RUN_JSON, _LIMIT), _refuse_constant)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise UnreadableDocumentError(f"cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UnreadableDocumentError(f"is not valid JSON: {error}") from error
     version = raw.get("schema") if isinstance(raw, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):

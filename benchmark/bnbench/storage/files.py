@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from bnbench.disk import sync_folder
 from bnbench.errors import UserError
+
+__all__ = ["StorageError", "atomic_file", "reported", "sync_folder", "temporary_files"]
 
 _HINTS = {
     errno.ENOSPC: "Free some space, or name another folder with --results.",
@@ -73,18 +76,3 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 def temporary_files(folder: Path) -> list[Path]:
     """What `atomic_file` left in a folder when its process was killed."""
     return sorted(folder.glob(".*.tmp"))
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on disk: a rename survives a power cut only after this.
-
-    Raises:
-        OSError: the folder cannot be opened or synchronised.
-    """
-    if os.name != "posix":
-        return  # other systems cannot open a folder; there the rename itself has to do
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,7 +13,6 @@ observer's own monotonic clock. A lock says nothing of a host by name, and goes 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import secrets
@@ -28,8 +27,10 @@ from typing import Self
 
 from pydantic import ValidationError
 
+from bnbench.disk import UnfitFileError, parse_json, read_regular
 from bnbench.storage.files import reported
 from bnbench.storage.processes import Process, process_is_gone, this_process
+from bnbench.storage.set_aside import set_aside
 
 BEAT_SECONDS = 5.0
 """How often an owner shows that it lives."""
@@ -41,6 +42,8 @@ _NAME = re.compile(r"writer-([0-9]{6,})\.lock")
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _SIZE = 512
 """Bytes of a lock file: always the same, so that a heartbeat overwrites it in place."""
+_LIMIT = 4096
+"""Bytes that a lock of another version may have: eight times as many."""
 
 
 class LockLostError(Exception):
@@ -69,6 +72,12 @@ class LockView:
     contents: bytes
     owner: Owner | None
     """None where the contents make no sense: written this moment, or damaged."""
+    is_file: bool = True
+    """False for anything that no owner would have made: no regular file, or far too large."""
+
+    def is_nobodys(self) -> bool:
+        """Whether it is certain, without watching it, that no owner lives; False where one may."""
+        return not self.is_file or (self.owner is not None and process_is_gone(self.owner))
 
 
 class LockWatch:
@@ -87,7 +96,7 @@ class LockWatch:
 
     def is_dead(self, run_folder: Path, view: LockView) -> bool:
         """Whether the owner of a lock is gone, by the process table or by its silence."""
-        if view.owner is not None and process_is_gone(view.owner):
+        if view.is_nobodys():
             return True
         now = self._clock()
         known = self._seen.get(run_folder)
@@ -159,8 +168,8 @@ class RunLock:
 
     def _is_ours(self) -> bool:
         try:
-            return self._owner.token.encode() in self._path.read_bytes()
-        except FileNotFoundError:
+            return self._owner.token.encode() in read_regular(self._path, _LIMIT)
+        except (FileNotFoundError, UnfitFileError):
             return False
 
 
@@ -184,7 +193,7 @@ def acquire_lock(
     with reported(run_folder):
         run_folder.mkdir(parents=True, exist_ok=True)
         view = look_at_lock(run_folder)
-        if view is not None and view != given_up and not (view.owner is not None and process_is_gone(view.owner)):
+        if view is not None and view != given_up and not view.is_nobodys():
             return None
         number = 1 if view is None else view.number + 1
         owner = Owner(token=secrets.token_hex(16), beat=0, **this_process().model_dump())
@@ -202,7 +211,7 @@ def acquire_lock(
             return None
         for older in numbers:
             if older < number:
-                _lock_path(run_folder, older).unlink(missing_ok=True)
+                _remove(run_folder, _lock_path(run_folder, older))
     return RunLock(run_folder, number, descriptor, owner, beat_seconds)
 
 
@@ -215,9 +224,11 @@ def look_at_lock(run_folder: Path) -> LockView | None:
     with reported(run_folder, "read"):
         for number in sorted(_numbers(run_folder), reverse=True):
             try:
-                contents = _lock_path(run_folder, number).read_bytes()
+                contents = read_regular(_lock_path(run_folder, number), _LIMIT)
             except FileNotFoundError:
                 continue  # given up while we looked
+            except UnfitFileError:
+                return LockView(number, b"", None, is_file=False)
             return LockView(number, contents, _owner(contents))
     return None
 
@@ -272,6 +283,13 @@ def _overwrite(descriptor: int, contents: bytes) -> None:
     os.fsync(descriptor)
 
 
+def _remove(run_folder: Path, path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        set_aside(run_folder, path)  # somebody's folder under the name of a lock
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _lock_path(run_folder: Path, number: int) -> Path:
     return run_folder / f"writer-{number:06}.lock"
 
@@ -289,6 +307,6 @@ def _contents(owner: Owner) -> bytes:
 
 def _owner(contents: bytes) -> Owner | None:
     try:
-        return Owner.model_validate(json.loads(contents))
+        return Owner.model_validate(parse_json(contents))
     except (ValidationError, ValueError):
         return None

@@ -16,6 +16,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from bnbench.disk import open_regular
 from bnbench.errors import UserError
 from bnbench.storage.circumstances import differing_circumstances
 from bnbench.storage.document import (
@@ -212,8 +213,9 @@ def _stage(run: Found, target: Path) -> Path:
 
 
 def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
-    with target.open("rb+") as file:
+    with open_regular(source) as original, target.open("xb") as file:
+        shutil.copyfileobj(original, file)
+        file.flush()
         os.fsync(file.fileno())
 
 

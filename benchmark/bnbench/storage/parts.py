@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bnbench.disk import UnfitFileError, open_regular, parse_json, read_regular, require_regular
 from bnbench.plan import RunIdentity
 from bnbench.storage.files import StorageError, atomic_file, sync_folder
 from bnbench.storage.schema import (
@@ -37,6 +39,8 @@ PARTS = "parts"
 
 REPEAT = "Delete the run's folder to repeat the run."
 
+_RECORD_LIMIT = 1 << 20
+"""Bytes of a flush record, which names at most one file for each table: a thousand times as many."""
 _RECORD = re.compile(r"flush-([0-9]{6,})\.json")
 _PART = re.compile(rf"(?:{'|'.join(TABLES)})-([0-9]{{6,}})\.parquet")
 
@@ -196,9 +200,10 @@ def check_file(path: Path, facts: TableFacts) -> None:
         StorageError: it is missing, cannot be read, or is not what was written.
     """
     try:
-        if (size := path.stat().st_size) != facts.bytes:
-            raise StorageError(f"{path} is damaged: it has {size} bytes instead of {facts.bytes}", hint=REPEAT)
-        digest = _sha256(path)
+        with open_regular(path) as file:
+            if (size := os.fstat(file.fileno()).st_size) != facts.bytes:
+                raise StorageError(f"{path} is damaged: it has {size} bytes instead of {facts.bytes}", hint=REPEAT)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror or error}", hint=REPEAT) from error
     if digest != facts.sha256:
@@ -212,6 +217,7 @@ def open_part(part: Part, identity: RunIdentity) -> pq.ParquetFile:
         StorageError: it is not a part of this run.
         OSError: it cannot be read.
     """
+    require_regular(part.path)
     file = pq.ParquetFile(part.path, page_checksum_verification=True)
     if not file.schema_arrow.equals(file_schema(part.table, identity), check_metadata=True):
         file.close()
@@ -233,7 +239,9 @@ def read_group(part: Part, identity: RunIdentity, group: int) -> pa.Table:
 def _recorded(run_folder: Path, number: int, identity: RunIdentity) -> list[Part]:
     path = record_path(run_folder, number)
     try:
-        record = FlushRecord.model_validate(json.loads(path.read_bytes()))
+        record = FlushRecord.model_validate(parse_json(read_regular(path, _RECORD_LIMIT)))
+    except UnfitFileError as error:
+        raise StorageError(f"{path} is damaged: it is {error.strerror}", hint=REPEAT) from error
     except (ValidationError, ValueError) as error:
         raise StorageError(f"{path} is damaged: it is no flush record", hint=REPEAT) from error
     if (record.schema_version, record.run_id, record.number) != (SCHEMA_VERSION, identity.run_id, number):
@@ -254,5 +262,5 @@ def _listed(run_folder: Path) -> list[Path]:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bnbench.disk import parse_json, read_regular
 from bnbench.identity import canonical_json
 from bnbench.plan import RunSpec
 from bnbench.storage.files import atomic_file, reported
@@ -19,6 +19,8 @@ from bnbench.storage.standing import Standing
 SPEEDS = "speeds.json"
 """The file that measured speeds are kept in, in the folder of this machine's imported data."""
 
+_LIMIT = 16 << 20
+"""Bytes of that file: enough for fifty thousand settings."""
 _NOT_OF_SPEED = ("numerics", "split_seed", "seed")
 _TRAINING_OF_SPEED = ("batch_size", "population_statistics")
 
@@ -111,7 +113,7 @@ def schedule_seconds(runs: Sequence[float], side_by_side: int) -> float:
 
 def _read(path: Path) -> list[_Entry]:
     try:
-        return _Book.model_validate(json.loads(path.read_bytes())).speeds
+        return _Book.model_validate(parse_json(read_regular(path, _LIMIT))).speeds
     except (OSError, ValueError, ValidationError):
         return []  # an estimate is worth no error
 

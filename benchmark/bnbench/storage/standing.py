@@ -21,7 +21,7 @@ from bnbench.storage.lock import (
     look_at_lock,
 )
 from bnbench.storage.parts import PARTS
-from bnbench.storage.processes import process_is_gone, process_is_here
+from bnbench.storage.processes import process_is_here
 
 RunState = Literal["finished", "diverged", "failed", "damaged", "running", "resumable", "new"]
 """`damaged`: it has ended, and its record or a table is not what was written; it is trained again like a new one.
@@ -135,7 +135,7 @@ def _under_way(folder: Path, lock: LockView | None) -> Standing:
 
 def _is_alive(folder: Path, view: LockView) -> bool | None:
     """Whether the owner of a lock lives; None where that takes watching it."""
-    if view.owner is not None and process_is_gone(view.owner):
+    if view.is_nobodys():
         return False
     if view.owner is not None and process_is_here(view.owner):
         return True

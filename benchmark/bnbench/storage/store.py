@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bnbench.disk import require_regular
 from bnbench.errors import UserError
 from bnbench.storage.document import RUN_JSON, ForeignVersionError, RunDocument, table_path
 from bnbench.storage.examine import Found, check_table, examine
@@ -170,6 +171,7 @@ class ResultStore:
             check_table(path, table, document.identity, facts)
             self._checked.add((path, facts))
         try:
+            require_regular(path)
             return pq.read_table(
                 path,
                 columns=None if columns is None else list(columns),

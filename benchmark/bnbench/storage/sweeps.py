@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bnbench.disk import read_regular
 from bnbench.storage.files import atomic_file, reported, sync_folder
 from bnbench.storage.processes import Process, process_is_gone, process_is_here
 from bnbench.storage.speeds import schedule_seconds
@@ -21,6 +22,8 @@ from bnbench.storage.standing import Standing
 
 SWEEPS_FOLDER = ".sweeps"
 """Inside the results folder."""
+_LIMIT = 64 << 20
+"""Bytes of a record: enough for a quarter of a million runs."""
 
 
 class SweepRun(BaseModel):
@@ -148,7 +151,7 @@ def _records(folder: Path) -> dict[Path, SweepRecord | None]:
         return found
     for path in sorted(folder.glob("*.json")):
         try:
-            found[path] = SweepRecord.model_validate_json(path.read_bytes())
+            found[path] = SweepRecord.model_validate_json(read_regular(path, _LIMIT))
         except FileNotFoundError:
             continue
         except (OSError, ValidationError):

@@ -6,7 +6,6 @@ The conditions that differ are printed with every comparison.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from scipy import stats
 
 from bnbench.analysis.frames import Results, RunRecord
 from bnbench.analysis.measures import tenth
+from bnbench.disk import parse_json, read_regular, require_regular
 from bnbench.errors import UserError
 
 NEAR = 1.25
@@ -32,6 +32,8 @@ LEVEL = 0.01
 SEEDS_FOR_TEST = 3
 _VARIANT = "vanilla"
 _SPLIT = "test"
+_LIMIT = 1 << 20
+"""Bytes of `provenance.json`, which has some thousand."""
 
 
 class _Provenance(BaseModel):
@@ -90,11 +92,17 @@ def read_published(folder: Path) -> Published | None:
         UserError: the files are damaged.
     """
     path = folder / "deepobs" / "provenance.json"
-    if not path.is_file():
-        return None
+    curves = path.with_name("vanilla_sgd.parquet")
     try:
-        provenance = _Provenance.model_validate(json.loads(path.read_bytes()))
-        table = pq.read_table(folder / "deepobs" / "vanilla_sgd.parquet", partitioning=None)
+        told = read_regular(path, _LIMIT)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    try:
+        provenance = _Provenance.model_validate(parse_json(told))
+        require_regular(curves)
+        table = pq.read_table(curves, partitioning=None)
     except (OSError, ValueError, ValidationError, pa.ArrowException) as error:
         raise UserError(f"{path.parent} cannot be read: {' '.join(str(error).split())}") from error
     return Published(provenance.source, tuple(provenance.caveats), table.to_pandas())

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_va
 
 from bnbench.analysis.frames import Results
 from bnbench.analysis.reference.platform import circumstances_that_differ
+from bnbench.disk import parse_json, read_regular, require_regular
 from bnbench.errors import UserError
 from bnbench.identity import canonical_json, setting_of
 from bnbench.plan import RunIdentity
@@ -36,6 +37,8 @@ from bnbench.storage.store import ResultStore
 
 REFERENCE_VERSION = 2
 DOCUMENT = "reference.json"
+_LIMIT = 16 << 20
+"""Bytes of a `reference.json`: some five hundred a run, and ten thousand besides."""
 CHECKED_STEPS = (0, 1, 5)
 """The steps whose batch loss is compared closely: before the first update, after it, when every learned parameter has
 moved, and a little later. Then rounding takes over: a change of one weight by 1e-6 moves the batch loss by 3e-2 after
@@ -288,7 +291,7 @@ def _write(path: Path, frame: pd.DataFrame, columns: list[str]) -> None:
 def _read(folder: Path) -> Reference:
     path = folder / DOCUMENT
     try:
-        document = _Document.model_validate(json.loads(path.read_bytes()))
+        document = _Document.model_validate(parse_json(read_regular(path, _LIMIT)))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, ValidationError) as error:
@@ -316,6 +319,7 @@ _AGAIN = "`bnbench reference update` writes it again."
 
 def _by_run(path: Path, columns: list[str]) -> dict[tuple[str, str, float, int], pd.DataFrame]:
     try:
+        require_regular(path)
         frame = pq.read_table(path, partitioning=None, page_checksum_verification=True).to_pandas()
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}", hint=_AGAIN) from error
