@@ -10,8 +10,9 @@ import pytest
 
 from bnbench.analysis.frames import open_results
 from bnbench.errors import UserError
+from bnbench.measurement import IDENTITY
 from bnbench.problem import find_problem
-from bnbench.storage.schema import IDENTITY, SCHEMAS
+from bnbench.storage.schema import SCHEMAS
 from support.synthetic_store import SyntheticRun, build_store
 
 RATE = find_problem("digits_3c3d").problem().training.learning_rate

@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bnbench.measurement import TABLES
 from bnbench.storage import parts
 from bnbench.storage.compaction import compact
 from bnbench.storage.document import read_document, write_document
 from bnbench.storage.files import StorageError
 from bnbench.storage.parts import drop_parts, find_parts
 from bnbench.storage.recorder import RunRecorder
-from bnbench.storage.rows import AffineBlock, StepBlock
-from bnbench.storage.schema import TABLES
 from bnbench.storage.store import ResultStore
+from support.rows import affine
 
 from .conftest import DOCUMENT, EXAMPLE
 
@@ -72,10 +72,16 @@ def test_large_tables_do_not_depend_on_where_the_run_was_flushed_either(tmp_path
         recorder = RunRecorder.open(tmp_path / name, example.identity)
         for start, stop in itertools.pairwise(cuts):
             part = slice(start, stop)
-            rate = np.full(stop - start, 0.1)
-            recorder.add_steps(StepBlock(step[part], step[part] // 100, loss[part], accuracy[part], rate))
+            columns = {
+                "step": step[part],
+                "epoch": step[part] // 100,
+                "batch_loss": loss[part],
+                "batch_accuracy": accuracy[part],
+                "learning_rate": np.full(stop - start, 0.1),
+            }
+            recorder.add("steps", columns)
             snapshots = slice(start, min(stop, 3000))
-            recorder.add_affine(AffineBlock(step[snapshots], "conv1", "gamma", values[snapshots]))
+            recorder.add("affine", affine(step[snapshots], "conv1", "gamma", values[snapshots]))
             recorder.flush()
         recorder.finish(DOCUMENT)
         found.append(tables(tmp_path / name))
@@ -115,10 +121,10 @@ def test_finishing_leaves_the_promised_tables_and_the_document_and_nothing_else(
 def test_a_buffer_that_is_used_again_does_not_change_what_was_recorded(example, tmp_path):
     recorder = RunRecorder.open(tmp_path, example.identity)
     step, values = np.arange(2), np.ones((2, 3), np.float32)
-    recorder.add_affine(AffineBlock(step, "conv1", "gamma", values))
+    recorder.add("affine", affine(step, "conv1", "gamma", values))
     step += 2
     values *= 5
-    recorder.add_affine(AffineBlock(step, "conv1", "gamma", values))
+    recorder.add("affine", affine(step, "conv1", "gamma", values))
     recorder.finish(DOCUMENT)
     table = pq.read_table(recorder.folder / "affine.parquet")
     assert table.column("step").to_pylist() == [0, 1, 2, 3]
@@ -193,7 +199,7 @@ def test_compaction_holds_about_one_trajectory_at_a_time(example, tmp_path):
     recorder = RunRecorder.open(tmp_path, example.identity)
     one = np.zeros((500, 500), np.float32)  # 1 MB
     for number in range(24):
-        recorder.add_affine(AffineBlock(np.arange(500), f"conv{number}", "gamma", one + number))
+        recorder.add("affine", affine(np.arange(500), f"conv{number}", "gamma", one + number))
         recorder.flush()
     before = pa.total_allocated_bytes()
     with pytest.MonkeyPatch.context() as patch:
@@ -264,7 +270,7 @@ def test_divergence_before_the_first_update_is_a_result_with_empty_tables(exampl
 def without_the_probe(example):
     """The example as a run whose specification asks for no probe: its document, and its calls."""
     document = {**DOCUMENT, "spec": {"seed": 7}}
-    return document, [call for call in example.calls if "add_sparsity" not in call.__code__.co_names]
+    return document, [call for call in example.calls if call.table != "sparsity"]
 
 
 def test_a_run_without_a_probe_has_no_table_of_it_and_the_others_are_the_same(example, tmp_path, uninterrupted):

@@ -16,7 +16,8 @@ import pandas as pd
 from bnbench.analysis.frames import Results, RunRecord, Trajectory
 from bnbench.analysis.measures import tenth
 from bnbench.analysis.settings import overrides
-from bnbench.plan import RunIdentity, RunSpec, canonical_json
+from bnbench.measurement import RunIdentity
+from bnbench.plan import RunSpec, canonical_json
 
 SNAPSHOTS = 101
 """Of a made-up trajectory, at the steps 0, 10, …, 1000."""

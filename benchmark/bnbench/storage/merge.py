@@ -18,6 +18,7 @@ import pyarrow as pa
 from pydantic import JsonValue
 
 from bnbench.errors import UserError
+from bnbench.measurement import TABLES
 from bnbench.storage.document import (
     RUN_JSON,
     ForeignVersionError,
@@ -31,7 +32,7 @@ from bnbench.storage.files import StorageError, reported, sync_folder
 from bnbench.storage.lock import acquire_lock
 from bnbench.storage.migration import Migration, find_migrations, migrate_run
 from bnbench.storage.parts import PARTS, check_file
-from bnbench.storage.schema import SCHEMA_VERSION, TABLES, TableName, value_columns
+from bnbench.storage.schema import SCHEMA_VERSION, TableName, value_columns
 from bnbench.storage.store import ResultStore
 
 STAGING = ".merge-"

@@ -19,11 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bnbench.plan import RunIdentity
+from bnbench.measurement import TABLES, RunIdentity
 from bnbench.storage.files import StorageError, atomic_file, sync_folder
 from bnbench.storage.schema import (
     SCHEMA_VERSION,
-    TABLES,
     TableName,
     file_schema,
     parquet_writer,

@@ -25,7 +25,8 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_va
 
 from bnbench.analysis.frames import Results
 from bnbench.errors import UserError
-from bnbench.plan import RunIdentity, canonical_json
+from bnbench.measurement import RunIdentity
+from bnbench.plan import canonical_json
 from bnbench.problem import Size
 from bnbench.storage.digests import run_digests
 from bnbench.storage.document import RunDocument
