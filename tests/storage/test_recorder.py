@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnbench.measurement import TABLES
-from bnbench.storage import parts
+from bnbench.measurement import COUNT, TABLES, Column, Table
+from bnbench.storage import parts, schema
 from bnbench.storage.compaction import compact
-from bnbench.storage.document import read_document, write_document
+from bnbench.storage.document import make_document, read_document, write_document
 from bnbench.storage.files import StorageError
 from bnbench.storage.parts import drop_parts, find_parts
 from bnbench.storage.recorder import RunRecorder
@@ -291,6 +291,38 @@ def test_rows_of_a_probe_that_the_specification_does_not_ask_for_are_refused(exa
     with pytest.raises(ValueError, match="does not promise the recorded sparsity"):
         recorder.finish({**DOCUMENT, "spec": {"seed": 7}})
     assert not (recorder.folder / "run.json").exists()
+
+
+def test_a_table_of_a_new_probe_needs_its_declaration_and_nothing_else(example, tmp_path, monkeypatch, uninterrupted):
+    hessian = Table(
+        "hessian",
+        "largest eigenvalues",
+        (Column("step", "int64", "updates done", range=COUNT), Column("largest", "list of float32", "eigenvalues")),
+        probe="hessian",
+    )
+    monkeypatch.setitem(TABLES, hessian.name, hessian)
+    monkeypatch.setitem(schema.SCHEMAS, hessian.name, schema._schema(hessian))
+    recorder = example.record(tmp_path, [3])
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for step in (0, 10):
+        recorder.add("hessian", {"step": np.array([step, step + 5]), "largest": values + step})
+        recorder.flush()
+    spec = {"seed": 7, "probes": {"sparsity": True, "hessian": True}}
+    assert list(recorder.finish({**DOCUMENT, "spec": spec}).tables)[-2:] == ["sparsity", "hessian"]
+    found = ResultStore(tmp_path).read(example.identity.run_id, "hessian", columns=["step", "largest"]).to_pydict()
+    assert found["step"] == [0, 5, 10, 15]
+    assert found["largest"] == [[0, 1, 2], [3, 4, 5], [10, 11, 12], [13, 14, 15]]
+    read = {path.stem: path.read_bytes() for path in recorder.folder.glob("*.parquet")}
+    assert {**uninterrupted, "hessian": read["hessian"]} == read
+
+
+def test_a_record_of_a_table_that_is_not_declared_is_refused(example, tmp_path):
+    document = json.loads(json.dumps(example.finish(tmp_path).model_dump(mode="json", by_alias=True)))
+    document["tables"]["hessian"] = document["tables"]["steps"]
+    with pytest.raises(ValueError, match="there is no table 'hessian'"):
+        make_document(document)
+    with pytest.raises(KeyError, match="hessian"):
+        RunRecorder(tmp_path, example.identity).add("hessian", {})
 
 
 def test_a_document_without_a_promised_table_is_no_finished_run(example, tmp_path):

@@ -175,9 +175,10 @@ class Results:
         pieces = [self._store.read(run_id, name, columns=columns, filters=rows) for run_id in chosen]
         found = [piece for piece in pieces if len(piece)]
         for column, values in own.items():
-            # The names of slots are those of the runs' networks: what there is, is looked up where something may be
-            # missing, and costs nothing where one name was asked for and found.
-            if measured[column].type == "string" and (not found or len(values) > 1):
+            # Names that are not declared are those of the runs' networks: what there is, is looked up where something
+            # may be missing, and costs nothing where one name was asked for and found.
+            own_names = measured[column].type == "string" and not measured[column].known
+            if own_names and (not found or len(values) > 1):
                 self._check_recorded(name, chosen, column, values)
         nothing = pa.schema([schema.field(column) for column in columns or schema.names]).empty_table()
         return _to_pandas(found or [nothing])

@@ -124,7 +124,8 @@ class RunRecorder:
         self._require_open()
         values = value_table(table, columns)
         if len(values):
-            self._pending.setdefault(table, {}).setdefault(_row_group(table, values), []).append(values)
+            group = _row_group(table, values)
+            self._pending.setdefault(table, {}).setdefault(group, []).append(values)
 
     def flush(self) -> int:
         """Put everything taken so far on disk, as one part per table that has rows.
