@@ -187,7 +187,11 @@ def test_a_table_that_is_not_declared(results):
         ("steps", {"learning_rate": 0.123}, r"unknown learning rate '0\.123'"),
         ("affine", {"mask": "1"}, r"unknown mask '1'"),
         ("curves", {"split": "train"}, r"unknown split 'train'\..*\nKnown splits: train_eval, valid, test\."),
-        ("curves", {"statistics": ["running", "batch"]}, "unknown statistics 'batch'"),
+        (
+            "curves",
+            {"statistics": ["running", "batch"]},
+            r"unknown statistics 'batch'\.\nKnown statistics: running, population\.",
+        ),
         ("affine", {"parameter": "gama"}, r"unknown parameter 'gama'\. Did you mean 'gamma'"),
         ("affine", {"slot": "conv9"}, r"unknown slot 'conv9'\..*\nKnown slots: conv1, conv2, dense1\."),
         ("affine", {"slot": ["conv1", "conv9"], "columns": ["step"]}, r"unknown slot 'conv9'"),
