@@ -24,10 +24,11 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from bnbench.measurement import NormaliserParameter
+
 Measure = Literal["final accuracy", "early accuracy", "final loss"]
 """Of a run's training curve (`train_eval`, running statistics): means over the last, or the first, tenth of the
 epochs."""
-Parameter = Literal["gamma", "beta"]
 Slots = Literal["all", "first", "intermediate", "last", "others"]
 """Of the slots that carry a BatchNorm: all; the first; those between the first and the last; the last; all but the
 last."""
@@ -60,7 +61,7 @@ class Run(_Strict):
 class Quantity(Run):
     """A number that the γ or the β of a run give: a statistic over the channels of some slots."""
 
-    parameter: Parameter
+    parameter: NormaliserParameter
     statistic: Statistic
     slots: Slots = "all"
     at: Moment = "end"
@@ -122,7 +123,7 @@ class Share(_Strict):
 
     rule: Literal["share"]
     run: Run
-    parameter: Parameter
+    parameter: NormaliserParameter
     slots: Slots
     condition: Condition
     band: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -154,7 +155,7 @@ class Monotonic(_Strict):
     """The share of monotonic trajectories, pooled over runs: more than a level."""
 
     rule: Literal["monotonic"]
-    parameter: Parameter
+    parameter: NormaliserParameter
     pooled: Annotated[tuple[Run, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
     more_than: Annotated[float, Field(ge=0, lt=1)]
 

@@ -53,5 +53,6 @@ def unknown(kind: str, name: str, known: Iterable[str], *, hint: str | None = No
     names = list(known)
     guess = nearest(name, names)
     meant = f" Did you mean '{guess}'?" if guess else ""
-    listing = f"Known {kind}s: {', '.join(names)}." if names else f"No {kind}s are known."
+    several = kind if kind.endswith("s") else f"{kind}s"
+    listing = f"Known {several}: {', '.join(names)}." if names else f"No {several} are known."
     return UserError(f"unknown {kind} '{name}'.{meant}", hint=listing if hint is None else f"{listing}\n{hint}")

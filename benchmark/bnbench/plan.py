@@ -9,6 +9,7 @@ from typing import Any, Literal
 from bnbench.architecture import ARCHITECTURES, Layer, Shape, layers_digest, slot_names
 from bnbench.errors import UserError
 from bnbench.identity import digest, hashed, run_id_of, setting_id_of
+from bnbench.measurement import RunIdentity
 from bnbench.placement import canonical_placement, parse_placement
 from bnbench.problem import Augmentation, Probes, Problem, Size, Snapshots, Training
 from bnbench.variant import Variant
@@ -31,21 +32,6 @@ class DataFacts:
     """SHA-256 of pixels and labels, hexadecimal."""
     canonical: bool | None
     """Whether these are the bits of the official release."""
-
-
-@dataclass(frozen=True)
-class RunIdentity:
-    """Who a run is: the identity columns of every table, in this order."""
-
-    run_id: str
-    setting_id: str
-    problem: str
-    size: str
-    variant: str
-    placement: str
-    mask: str
-    learning_rate: float
-    seed: int
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,12 @@ from pydantic import (
 from bnbench.architecture import ARCHITECTURES, slot_names
 from bnbench.disk import read_regular
 from bnbench.errors import UserError, cut, few, nearest, unknown
+from bnbench.measurement import Split
 from bnbench.placement import parse_placement
 from bnbench.schedule import check_schedule
 from bnbench.shipped import shipped_folder
 
 Size = Literal["full", "tiny"]
-Split = Literal["train_eval", "valid", "test"]
 Metric = Literal["loss", "accuracy"]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """What a column of the tables can hold: 0 to 2⁶³ - 1."""

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnbench.analysis.frames import open_results
+from bnbench.analysis.frames import IdentityFilters, open_results
 from bnbench.errors import UserError
+from bnbench.measurement import IDENTITY, TABLES
 from bnbench.problem import find_problem
-from bnbench.storage.schema import IDENTITY, SCHEMAS
+from bnbench.storage.schema import SCHEMAS
 from support.synthetic_store import SyntheticRun, build_store
 
 RATE = find_problem("digits_3c3d").problem().training.learning_rate
@@ -153,6 +154,78 @@ def test_mistakes_are_named(results):
         results.curves(columns=["los"])
     with pytest.raises(UserError, match="unknown filter 'epoch'"):
         results.runs(epoch=1)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_declared_table_can_be_read_with_all_its_columns(results, name):
+    table = results.table(name)
+    assert len(table)
+    assert list(table.columns) == SCHEMAS[name].names
+    pd.testing.assert_frame_equal(table, getattr(results, name)())
+
+
+def test_a_table_that_is_not_declared(results):
+    with pytest.raises(UserError, match=r"unknown table 'curve'\. Did you mean 'curves'") as caught:
+        results.table("curve")
+    assert str(caught.value).endswith("Known tables: curves, steps, affine, timing, sparsity.")
+
+
+@pytest.mark.parametrize(
+    ("table", "filters", "message"),
+    [
+        (
+            "curves",
+            {"variant": "bn_gama"},
+            r"unknown variant 'bn_gama'\.\nKnown variants: bn, vanilla\.",
+        ),
+        ("curves", {"variant": ["bn", "bn_gama"]}, "unknown variant 'bn_gama'"),
+        ("curves", {"problem": "digits_3c3"}, r"unknown problem 'digits_3c3'\. Did you mean 'digits_3c3d'"),
+        ("steps", {"size": "ful"}, r"unknown size 'ful'\..*\nKnown sizes: full\."),
+        ("timing", {"placement": "hiden"}, r"unknown placement 'hiden'\. Did you mean 'hidden'"),
+        ("curves", {"seed": 44}, r"unknown seed '44'\..*\nKnown seeds: 42, 43\."),
+        ("curves", {"seed": "42"}, r"unknown seed '42'"),
+        ("steps", {"learning_rate": 0.123}, r"unknown learning rate '0\.123'"),
+        ("affine", {"mask": "1"}, r"unknown mask '1'"),
+        ("curves", {"split": "train"}, r"unknown split 'train'\..*\nKnown splits: train_eval, valid, test\."),
+        (
+            "curves",
+            {"statistics": ["running", "batch"]},
+            r"unknown statistics 'batch'\.\nKnown statistics: running, population\.",
+        ),
+        ("affine", {"parameter": "gama"}, r"unknown parameter 'gama'\. Did you mean 'gamma'"),
+        ("affine", {"slot": "conv9"}, r"unknown slot 'conv9'\..*\nKnown slots: conv1, conv2, dense1\."),
+        ("affine", {"slot": ["conv1", "conv9"], "columns": ["step"]}, r"unknown slot 'conv9'"),
+        ("sparsity", {"slot": "conv1"}, r"unknown slot 'conv1'\..*\nKnown slots: dense1, dense2\."),
+    ],
+)
+def test_a_value_that_nothing_has_is_named_with_those_that_there_are(results, table, filters, message):
+    with pytest.raises(UserError, match=message):
+        results.table(table, **filters)
+    with pytest.raises(UserError, match=message):
+        getattr(results, table)(**filters)
+    if set(filters) <= set(IDENTITY):
+        with pytest.raises(UserError, match=message):
+            results.select(**filters)
+
+
+def test_what_could_be_there_and_is_not_is_no_mistake(results):
+    for filters in (
+        {"variant": "bn_beta"},
+        {"problem": "cifar10_3c3d"},
+        {"size": "tiny"},
+        {"placement": "none", "variant": "bn"},
+        {"run_id": "a run that is planned"},
+        {"epoch": 99},
+    ):
+        assert len(results.curves(**filters)) == 0
+    # A bias is a parameter, conv1 is a slot, and there is none of the two together.
+    assert len(results.affine(slot="conv1", parameter="bias")) == 0
+    # Runs without the probe have no slots to be wrong about.
+    assert len(results.sparsity(problem="digits_3c3d", slot="dense7")) == 0
+
+
+def test_the_typed_filters_are_the_identity_columns():
+    assert list(IdentityFilters.__annotations__) == list(IDENTITY)
 
 
 def test_a_folder_without_results_is_said_to_be_one(tmp_path):

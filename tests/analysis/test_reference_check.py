@@ -107,16 +107,16 @@ def with_batch_losses(monkeypatch, factors):
     """Made-up runs whose batch loss at some steps is multiplied."""
     import support.synthetic_store as module  # noqa: PLC0415
 
-    original = module._step_block
+    original = module._step_columns
 
-    def block(run, rate):
+    def columns(run, rate):
         made = original(run, rate)
-        losses = made.batch_loss.copy()
+        losses = made["batch_loss"].copy()
         for step, factor in factors.items():
             losses[step] *= np.float32(factor)
-        return dataclasses.replace(made, batch_loss=losses)
+        return {**made, "batch_loss": losses}
 
-    monkeypatch.setattr(module, "_step_block", block)
+    monkeypatch.setattr(module, "_step_columns", columns)
 
 
 @pytest.mark.parametrize("step", CHECKED_STEPS)

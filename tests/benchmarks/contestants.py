@@ -27,8 +27,7 @@ from bnbench.network.build import Network
 from bnbench.plan import DataFacts, Precision, RunSpec, expand_grid
 from bnbench.problem import find_problem
 from bnbench.storage.recorder import RunRecorder
-from bnbench.storage.rows import AffineBlock, CurveRow, StepBlock, TimingRow
-from bnbench.training.events import EpochEvaluated, Event, SnapshotsTaken, StepReached, StepsRecorded
+from bnbench.training.events import EpochEvaluated, Measured, StepReached
 from bnbench.training.loop import Trainer
 from bnbench.training.memory import keep_freed_memory
 from bnbench.training.numerics import autocast
@@ -114,8 +113,9 @@ class WholePipeline:
     def _run(self) -> Iterator[Progress]:
         done = 0
         for event in self.trainer.events():
-            record(event, self.recorder)
-            if isinstance(event, StepReached) and self._pauses_within_an_epoch:
+            if isinstance(event, Measured):
+                self.recorder.add(event.table, event.columns)
+            elif isinstance(event, StepReached) and self._pauses_within_an_epoch:
                 yield Progress(event.step - done)
                 done = event.step
             elif isinstance(event, EpochEvaluated):
@@ -200,25 +200,3 @@ def _run_plain_loop(bout: Bout, keep_memory: bool, orders: Connection) -> None:
             next(training)
         bout.synchronise()
         orders.send(time.perf_counter() - began)
-
-
-def record(event: Event, recorder: RunRecorder) -> None:
-    """Hand over an event's rows, as a run does."""
-    match event:
-        case StepsRecorded():
-            block = StepBlock(event.step, event.epoch, event.batch_loss, event.batch_accuracy, event.learning_rate)
-            recorder.add_steps(block)
-        case SnapshotsTaken():
-            recorder.add_affine(AffineBlock(event.step, event.slot, event.parameter, event.values))
-        case EpochEvaluated():
-            recorder.add_curves(
-                [
-                    CurveRow(event.epoch, event.step, each.split, each.statistics, each.loss, each.accuracy)
-                    for each in event.evaluations
-                ]
-            )
-            if event.epoch > 0:
-                speed = event.images / event.train_s
-                recorder.add_timing(TimingRow(event.epoch, event.train_s, event.eval_s, speed))
-        case _:
-            pass

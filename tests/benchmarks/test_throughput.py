@@ -17,7 +17,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.contestants import BareLoop, Bout, PlainLoop, WholePipeline, record
+from benchmarks.contestants import BareLoop, Bout, PlainLoop, WholePipeline
 from bnbench.execution.single import describe_device
 from bnbench.plan import PRECISIONS, Precision
 from bnbench.storage.recorder import RunRecorder
@@ -114,7 +114,7 @@ class Contest:
             for step in range(SNAPSHOTS):
                 buffer.take(INTERVAL * step)
             for event in buffer.rows():
-                record(event, self._spare)
+                self._spare.add(event.table, event.columns)
             self._spare.flush()
         self.seconds["snapshot"].append(took["snapshot"] / SNAPSHOTS)
 

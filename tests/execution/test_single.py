@@ -36,7 +36,7 @@ def test_the_listener_hears_everything_and_torch_is_left_as_it_was(spec, tmp_pat
     before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
     outcome = execute(spec, tmp_path, Resources("cpu"), heard.append)
     assert (outcome.status, outcome.run_id, outcome.error) == ("finished", spec.run_id, None)
-    assert {type(event).__name__ for event in heard} >= {"StepReached", "StepsRecorded", "EpochEvaluated", "Finished"}
+    assert {type(event).__name__ for event in heard} >= {"StepReached", "Measured", "EpochEvaluated", "Finished"}
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
     assert list(ResultStore(tmp_path).finished()) == [spec.run_id]
 

@@ -31,6 +31,7 @@ from bnbench.network.build import Network
 from bnbench.network.layers import Slot
 from bnbench.plan import RunSpec, expand_grid
 from bnbench.problem import find_problem
+from bnbench.storage.recorder import RunRecorder
 from bnbench.training import evaluation, loop, optimiser
 from bnbench.variant import VARIANTS
 
@@ -192,9 +193,13 @@ def _other_trajectories() -> AbstractContextManager[object]:
     """γ, β and biases are recorded one per cent too large; training is sound."""
 
     def wrap(original):
-        return lambda step, slot, parameter, values: original(step, slot, parameter, values * np.float32(1.01))
+        def add(recorder, table, columns):
+            scaled = {"values": columns["values"] * np.float32(1.01)} if table == "affine" else {}
+            return original(recorder, table, {**columns, **scaled})
 
-    return _replaced(single, "AffineBlock", wrap)
+        return add
+
+    return _replaced(RunRecorder, "add", wrap)
 
 
 PLANTED: Mapping[str, Fault] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from bnbench.identity import run_id_of, setting_id_of
-from bnbench.plan import RunIdentity
+from bnbench.measurement import TABLES, RunIdentity, Values
 from bnbench.storage.document import RunDocument
 from bnbench.storage.recorder import RunRecorder
-from bnbench.storage.rows import AffineBlock, CurveRow, SparsityRow, StepBlock, TimingRow
-from bnbench.storage.schema import TABLES
+from support.rows import affine, columns
 
 SLOTS = {"conv1": 4, "conv10": 3, "conv2": 5}
 EPOCHS = 4
@@ -80,7 +79,16 @@ IDENTITY = identity_of(specification())
 
 DOCUMENT = {"status": "finished", **described(specification()), "provenance": {"device": "cpu"}}
 
-Call = Callable[[RunRecorder], None]
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """Rows that a recorder is to take."""
+
+    table: str
+    columns: Mapping[str, Values]
+
+    def __call__(self, recorder: RunRecorder) -> None:
+        recorder.add(self.table, self.columns)
 
 
 @dataclass(frozen=True)
@@ -125,30 +133,29 @@ def _calls() -> tuple[Call, ...]:
     for epoch in range(EPOCHS + 1):
         done = epoch * STEPS
         rows = [
-            CurveRow(epoch, done, split, "running", 2.0 / (epoch + 1), epoch / (EPOCHS + 1))
+            (epoch, done, split, "running", 2.0 / (epoch + 1), epoch / (EPOCHS + 1))
             for split in ("train_eval", "valid", "test")
         ]
-        calls.append(lambda recorder, rows=rows: recorder.add_curves(rows))
-        zeroed = [SparsityRow(epoch, done, slot, epoch / (EPOCHS + 1)) for slot in SLOTS]
-        calls.append(lambda recorder, rows=zeroed: recorder.add_sparsity(rows))
+        calls.append(Call("curves", columns("curves", rows)))
+        zeroed = [(epoch, done, slot, epoch / (EPOCHS + 1)) for slot in SLOTS]
+        calls.append(Call("sparsity", columns("sparsity", zeroed)))
         if epoch == EPOCHS:
             break
         step = np.arange(done, done + STEPS)
         for half in (step[: STEPS // 2], step[STEPS // 2 :]):
-            block = StepBlock(
-                step=half,
-                epoch=np.full(len(half), epoch + 1),
-                batch_loss=(half / 7).astype(np.float32),
-                batch_accuracy=(half / 100).astype(np.float32),
-                learning_rate=np.full(len(half), IDENTITY.learning_rate),
-            )
-            calls.append(lambda recorder, block=block: recorder.add_steps(block))
+            block = {
+                "step": half,
+                "epoch": np.full(len(half), epoch + 1),
+                "batch_loss": (half / 7).astype(np.float32),
+                "batch_accuracy": (half / 100).astype(np.float32),
+                "learning_rate": np.full(len(half), IDENTITY.learning_rate),
+            }
+            calls.append(Call("steps", block))
         for slot in SLOTS:
             for parameter in ("gamma", "beta"):
-                snapshots = AffineBlock(step[::2], slot, parameter, _values(slot, parameter, step[::2]))
-                calls.append(lambda recorder, block=snapshots: recorder.add_affine(block))
-        timing = TimingRow(epoch + 1, 1.5, 0.25, 100.0 + epoch)
-        calls.append(lambda recorder, row=timing: recorder.add_timing(row))
+                snapshots = affine(step[::2], slot, parameter, _values(slot, parameter, step[::2]))
+                calls.append(Call("affine", snapshots))
+        calls.append(Call("timing", columns("timing", [(epoch + 1, 1.5, 0.25, 100.0 + epoch)])))
     return tuple(calls)
 
 

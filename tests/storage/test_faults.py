@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from bnbench.errors import UserError
+from bnbench.measurement import TABLES
 from bnbench.storage.files import StorageError
 from bnbench.storage.recorder import RunRecorder
-from bnbench.storage.schema import TABLES
 from bnbench.storage.store import ResultStore
 
 from .conftest import IDENTITY
@@ -30,7 +30,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from bnbench.storage.files import StorageError
 from bnbench.storage.recorder import RunRecorder
-from bnbench.storage.schema import TABLES
+from bnbench.measurement import TABLES
 from bnbench.storage.store import ResultStore
 from storage.conftest import DOCUMENT, EXAMPLE
 store = Path(sys.argv[2])

@@ -19,12 +19,12 @@ from bnbench.storage import merge
 from bnbench.storage.files import StorageError
 from bnbench.storage.lock import acquire_lock
 from bnbench.storage.merge import merge_stores
-from bnbench.storage.rows import CurveRow, TimingRow
 from bnbench.storage.schema import SCHEMA_VERSION
 from bnbench.storage.store import ResultStore
 from support.command_line import invoke
+from support.rows import columns
 
-from .conftest import DOCUMENT, IDENTITY, Example
+from .conftest import DOCUMENT, IDENTITY, Call, Example
 
 RUN = IDENTITY.run_id
 
@@ -40,8 +40,8 @@ def verdicts(store: Path, *sources: Path, **options) -> dict[str, tuple[str, str
 
 def altered(example: Example, *, value: float) -> Example:
     """The same run with another loss at the start."""
-    row = CurveRow(0, 0, "train_eval", "running", value, 0.0)
-    return dataclasses.replace(example, calls=(lambda recorder: recorder.add_curves([row]), *example.calls[1:]))
+    first = Call("curves", columns("curves", [(0, 0, "train_eval", "running", value, 0.0)]))
+    return dataclasses.replace(example, calls=(first, *example.calls[1:]))
 
 
 def rewrite(folder: Path, table: str, *, flip: bool = False) -> None:
@@ -168,7 +168,7 @@ def test_times_may_differ(example, here, there):
     example.finish(here)
     other = dataclasses.replace(example, calls=example.calls[:-3])
     recorder = other.record(there)
-    recorder.add_timing(TimingRow(4, 99.0, 0.25, 103.0))
+    recorder.add("timing", columns("timing", [(4, 99.0, 0.25, 103.0)]))
     example.play(recorder, len(example.calls) - 2, len(example.calls))
     recorder.finish(DOCUMENT)
     assert (here / RUN / "timing.parquet").read_bytes() != (there / RUN / "timing.parquet").read_bytes()

@@ -15,15 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnbench.storage import parts
+from bnbench.measurement import COUNT, TABLES, Column, Table
+from bnbench.storage import parts, schema
 from bnbench.storage.compaction import compact
-from bnbench.storage.document import read_document, write_document
+from bnbench.storage.document import make_document, read_document, write_document
 from bnbench.storage.files import StorageError
 from bnbench.storage.parts import drop_parts, find_parts
 from bnbench.storage.recorder import RunRecorder
-from bnbench.storage.rows import AffineBlock, StepBlock
-from bnbench.storage.schema import SCHEMA_VERSION, TABLES, value_columns
+from bnbench.storage.schema import SCHEMA_VERSION, value_columns
 from bnbench.storage.store import ResultStore
+from support.rows import affine
 
 from .conftest import DOCUMENT, EXAMPLE, Example, described, identity_of, specification
 
@@ -72,10 +73,16 @@ def test_large_tables_do_not_depend_on_where_the_run_was_flushed_either(tmp_path
         recorder = RunRecorder.open(tmp_path / name, example.identity)
         for start, stop in itertools.pairwise(cuts):
             part = slice(start, stop)
-            rate = np.full(stop - start, 0.1)
-            recorder.add_steps(StepBlock(step[part], step[part] // 100, loss[part], accuracy[part], rate))
+            columns = {
+                "step": step[part],
+                "epoch": step[part] // 100,
+                "batch_loss": loss[part],
+                "batch_accuracy": accuracy[part],
+                "learning_rate": np.full(stop - start, 0.1),
+            }
+            recorder.add("steps", columns)
             snapshots = slice(start, min(stop, 3000))
-            recorder.add_affine(AffineBlock(step[snapshots], "conv1", "gamma", values[snapshots]))
+            recorder.add("affine", affine(step[snapshots], "conv1", "gamma", values[snapshots]))
             recorder.flush()
         recorder.finish(DOCUMENT)
         found.append(tables(tmp_path / name))
@@ -115,10 +122,10 @@ def test_finishing_leaves_the_promised_tables_and_the_document_and_nothing_else(
 def test_a_buffer_that_is_used_again_does_not_change_what_was_recorded(example, tmp_path):
     recorder = RunRecorder.open(tmp_path, example.identity)
     step, values = np.arange(2), np.ones((2, 3), np.float32)
-    recorder.add_affine(AffineBlock(step, "conv1", "gamma", values))
+    recorder.add("affine", affine(step, "conv1", "gamma", values))
     step += 2
     values *= 5
-    recorder.add_affine(AffineBlock(step, "conv1", "gamma", values))
+    recorder.add("affine", affine(step, "conv1", "gamma", values))
     recorder.finish(DOCUMENT)
     table = pq.read_table(recorder.folder / "affine.parquet")
     assert table.column("step").to_pylist() == [0, 1, 2, 3]
@@ -193,7 +200,7 @@ def test_compaction_holds_about_one_trajectory_at_a_time(example, tmp_path):
     recorder = RunRecorder.open(tmp_path, example.identity)
     one = np.zeros((500, 500), np.float32)  # 1 MB
     for number in range(24):
-        recorder.add_affine(AffineBlock(np.arange(500), f"conv{number}", "gamma", one + number))
+        recorder.add("affine", affine(np.arange(500), f"conv{number}", "gamma", one + number))
         recorder.flush()
     before = pa.total_allocated_bytes()
     with pytest.MonkeyPatch.context() as patch:
@@ -265,7 +272,7 @@ def test_divergence_before_the_first_update_is_a_result_with_empty_tables(exampl
 def unprobed(example):
     """The example as a run whose specification asks for no probe."""
     spec = {key: value for key, value in specification().items() if key != "probes"}
-    calls = tuple(call for call in example.calls if "add_sparsity" not in call.__code__.co_names)
+    calls = tuple(call for call in example.calls if call.table != "sparsity")
     assert len(calls) == len(example.calls) - 5
     return Example(identity_of(spec), calls, {**DOCUMENT, **described(spec)})
 
@@ -289,6 +296,38 @@ def test_rows_of_a_probe_that_the_specification_does_not_ask_for_are_refused(exa
     with pytest.raises(ValueError, match="does not promise the recorded sparsity"):
         recorder.finish(unprobed.document)
     assert not (recorder.folder / "run.json").exists()
+
+
+def test_a_table_of_a_new_probe_needs_its_declaration_and_nothing_else(example, tmp_path, monkeypatch, uninterrupted):
+    hessian = Table(
+        "hessian",
+        "largest eigenvalues",
+        (Column("step", "int64", "updates done", range=COUNT), Column("largest", "list of float32", "eigenvalues")),
+        probe="hessian",
+    )
+    monkeypatch.setitem(TABLES, hessian.name, hessian)
+    monkeypatch.setitem(schema.SCHEMAS, hessian.name, schema._schema(hessian))
+    recorder = example.record(tmp_path, [3])
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for step in (0, 10):
+        recorder.add("hessian", {"step": np.array([step, step + 5]), "largest": values + step})
+        recorder.flush()
+    spec = {"seed": 7, "probes": {"sparsity": True, "hessian": True}}
+    assert list(recorder.finish({**DOCUMENT, "spec": spec}).tables)[-2:] == ["sparsity", "hessian"]
+    found = ResultStore(tmp_path).read(example.identity.run_id, "hessian", columns=["step", "largest"]).to_pydict()
+    assert found["step"] == [0, 5, 10, 15]
+    assert found["largest"] == [[0, 1, 2], [3, 4, 5], [10, 11, 12], [13, 14, 15]]
+    read = {path.stem: path.read_bytes() for path in recorder.folder.glob("*.parquet")}
+    assert {**uninterrupted, "hessian": read["hessian"]} == read
+
+
+def test_a_record_of_a_table_that_is_not_declared_is_refused(example, tmp_path):
+    document = json.loads(json.dumps(example.finish(tmp_path).model_dump(mode="json", by_alias=True)))
+    document["tables"]["hessian"] = document["tables"]["steps"]
+    with pytest.raises(ValueError, match="there is no table 'hessian'"):
+        make_document(document)
+    with pytest.raises(KeyError, match="hessian"):
+        RunRecorder(tmp_path, example.identity).add("hessian", {})
 
 
 def test_a_document_without_a_promised_table_is_no_finished_run(example, tmp_path):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bnbench.storage.schema import SCHEMA_VERSION, SCHEMAS, TABLES
+from bnbench.measurement import TABLES
+from bnbench.storage.schema import SCHEMA_VERSION, SCHEMAS
+from support.schema_document import DOCUMENT, EVERY_TABLE, described, renewed
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "result-schema.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(python|sql)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
 
@@ -92,6 +93,24 @@ def test_the_document_lists_every_column_with_its_type(table):
         kind = str(field.type)
         actual.append((field.name, "list of float32" if kind.startswith("list") else SPELLED.get(kind, kind)))
     assert listed == actual
+
+
+def test_the_document_is_what_the_declaration_makes_of_it():
+    assert renewed(TEXT) == TEXT, "renew it: python tests/support/schema_document.py"
+    assert described(TEXT) == (list(TABLES), [EVERY_TABLE, *TABLES])
+
+
+def test_another_meaning_of_a_column_makes_another_document(monkeypatch):
+    curves = TABLES["curves"]
+    loss = next(column for column in curves.columns if column.name == "loss")
+    other = replace(
+        curves,
+        meaning="made up",
+        columns=tuple(replace(loss, meaning="made up, too") if each is loss else each for each in curves.columns),
+    )
+    monkeypatch.setitem(TABLES, "curves", other)
+    changed = [line for line in renewed(TEXT).splitlines() if line not in TEXT.splitlines()]
+    assert changed == ["        curves.parquet    made up", "| `loss` | float64 | nats | made up, too |"]
 
 
 def test_the_document_names_the_version():

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bnbench.plan import RunIdentity
+from bnbench.measurement import TABLES, RunIdentity
 from bnbench.problem import Probes
 from bnbench.storage.parts import write_row_groups
-from bnbench.storage.rows import AffineBlock, CurveRow, StepBlock, TimingRow
-from bnbench.storage.schema import SCHEMA_VERSION, SCHEMAS, TABLES, promised_tables, value_table, with_identity
+from bnbench.storage.recorder import RunRecorder
+from bnbench.storage.schema import SCHEMA_VERSION, SCHEMAS, promised_tables, value_table, with_identity
+from support.rows import affine
 
 NAME = pa.dictionary(pa.int32(), pa.string())
 IDENTITY_COLUMNS = [
@@ -216,48 +217,99 @@ def test_an_identity_of_another_type_is_refused(field, wrong, example):
         with_identity("curves", replace(example.identity, **{field: wrong}), value_table("curves", CURVES))
 
 
-def test_rows_of_another_type_are_refused():
-    with pytest.raises(TypeError, match="epoch"):
-        CurveRow(1.0, 1, "test", "running", 1.0, 1.0)
-    with pytest.raises(TypeError, match="epoch"):
-        CurveRow(True, 1, "test", "running", 1.0, 1.0)
-    with pytest.raises(TypeError, match="loss"):
-        CurveRow(1, 1, "test", "running", 1, 1.0)
-    with pytest.raises(TypeError, match="loss"):
-        CurveRow(1, 1, "test", "running", np.float32(1), 1.0)
-    with pytest.raises(ValueError, match=r"split 'train' is none of train_eval, valid, test"):
-        CurveRow(1, 1, "train", "running", 1.0, 1.0)
-    with pytest.raises(ValueError, match="statistics"):
-        CurveRow(1, 1, "test", "batch", 1.0, 1.0)
-    with pytest.raises(ValueError, match="negative"):
-        CurveRow(-1, 1, "test", "running", 1.0, 1.0)
+@pytest.mark.parametrize(
+    ("column", "wrong", "message"),
+    [
+        ("split", ["train"], r"split 'train' is none of train_eval, valid, test"),
+        ("statistics", ["batch"], r"statistics 'batch' is none of running, population"),
+        ("epoch", np.array([-1]), "epoch -1 is negative"),
+        ("step", np.array([-3]), "step -3 is negative"),
+        ("accuracy", np.array([1.5]), "accuracy 1.5 is not between 0 and 1"),
+        ("accuracy", np.array([-0.5]), "accuracy -0.5 is not between 0 and 1"),
+        ("accuracy", np.array([np.nan]), "accuracy nan is not between 0 and 1"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused(column, wrong, message):
+    value_table("curves", CURVES)
+    with pytest.raises(ValueError, match=message):
+        value_table("curves", {**CURVES, column: wrong})
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf, -np.inf, -1.0])
+def test_any_loss_is_recorded(loss):
+    assert value_table("curves", {**CURVES, "loss": np.array([loss])}).num_rows == 1
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, np.nan])
+def test_a_share_of_zeroed_activations_that_is_none_is_refused(share):
+    columns = {"epoch": np.array([0]), "step": np.array([0]), "slot": ["conv1"], "zeroed": np.array([share])}
+    with pytest.raises(ValueError, match="is not between 0 and 1"):
+        value_table("sparsity", columns)
+
+
+def test_seconds_are_seconds():
+    timing = {name: np.array([1.0]) for name in ("train_s", "eval_s", "samples_per_s")}
+    value_table("timing", {"epoch": np.array([1]), **timing})
     with pytest.raises(TypeError, match="train_s"):
-        TimingRow(1, 1, 1.0, 1.0)
+        value_table("timing", {"epoch": np.array([1]), **timing, "train_s": np.array([1])})
 
 
-def test_blocks_of_another_type_or_shape_are_refused():
+def test_steps_of_another_type_or_shape_are_refused():
     whole, single, double = np.arange(3), np.zeros(3, np.float32), np.zeros(3)
-    StepBlock(whole, whole, single, single, double)
+    steps = {"step": whole, "epoch": whole, "batch_loss": single, "batch_accuracy": single, "learning_rate": double}
+    value_table("steps", steps)
     with pytest.raises(TypeError, match="batch_loss is of float64, not of float32"):
-        StepBlock(whole, whole, double, single, double)
-    with pytest.raises(TypeError, match="step"):
-        StepBlock(whole.astype(np.int32), whole, single, single, double)
-    with pytest.raises(TypeError, match="learning_rate"):
-        StepBlock(whole, whole, single, single, [0.1, 0.1, 0.1])
+        value_table("steps", {**steps, "batch_loss": double})
+    with pytest.raises(TypeError, match="step is of int32, not of int64"):
+        value_table("steps", {**steps, "step": whole.astype(np.int32)})
+    with pytest.raises(TypeError, match="learning_rate is a list, not a numpy array"):
+        value_table("steps", {**steps, "learning_rate": [0.1, 0.1, 0.1]})
     with pytest.raises(ValueError, match="differ in length"):
-        StepBlock(whole, whole, single, single[:2], double)
+        value_table("steps", {**steps, "batch_accuracy": single[:2]})
+
+
+def test_snapshots_of_another_type_or_shape_are_refused():
+    values = np.zeros((3, 4), np.float32)
+    snapshots = affine(range(3), "conv1", "gamma", values)
+    value_table("affine", snapshots)
     with pytest.raises(ValueError, match="dimension"):
-        AffineBlock(whole, "conv1", "gamma", single)
-    with pytest.raises(ValueError, match="3 steps for 2 snapshots"):
-        AffineBlock(whole, "conv1", "gamma", np.zeros((2, 4), np.float32))
+        value_table("affine", {**snapshots, "values": values[:, 0]})
+    with pytest.raises(ValueError, match=r"differ in length: .*'step': 3.*'values': 2"):
+        value_table("affine", {**snapshots, "values": values[:2]})
     with pytest.raises(ValueError, match="parameter 'weight'"):
-        AffineBlock(whole, "conv1", "weight", np.zeros((3, 4), np.float32))
+        value_table("affine", {**snapshots, "parameter": ["weight"] * 3})
     with pytest.raises(TypeError, match="slot"):
-        AffineBlock(whole, 1, "gamma", np.zeros((3, 4), np.float32))
+        value_table("affine", {**snapshots, "slot": [1] * 3})
+
+
+def test_a_block_of_snapshots_is_of_one_trajectory(example, tmp_path):
+    recorder = RunRecorder.open(tmp_path, example.identity)
+    mixed = {**affine(range(2), "conv1", "gamma", np.zeros((2, 4), np.float32)), "slot": ["conv1", "conv2"]}
+    with pytest.raises(ValueError, match="rows of affine with more than one slot: conv1, conv2"):
+        recorder.add("affine", mixed)
+    assert recorder.flush() == 0
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_rows_of_no_length_leave_nothing(table, example, tmp_path):
+    columns = {
+        column.name: [] if column.type == "string" else np.empty((0, 4) if "list" in column.type else 0, wanted)
+        for column in TABLES[table].columns
+        for wanted in [column.type.removeprefix("list of ")]
+    }
+    recorder = RunRecorder.open(tmp_path, example.identity)
+    recorder.add(table, columns)
+    assert recorder.flush() == 0
+
+
+def test_the_declaration_is_torch_free_and_light():
+    code = "import bnbench.measurement, sys; print({'torch', 'numpy', 'pyarrow', 'pydantic'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_the_package_is_free_of_torch():
-    names = ["schema", "rows", "parts", "compaction", "document", "recorder", "store", "provenance"]
+    names = ["schema", "parts", "compaction", "document", "recorder", "store", "provenance"]
     code = "\n".join(
         [f"import bnbench.storage.{name}" for name in names] + ["import sys", "print('torch' in sys.modules)"]
     )

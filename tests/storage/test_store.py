@@ -8,10 +8,10 @@ import shutil
 import pytest
 
 from bnbench.errors import UserError
+from bnbench.measurement import TABLES
 from bnbench.storage.document import RunDocument
 from bnbench.storage.files import StorageError
 from bnbench.storage.recorder import RunRecorder
-from bnbench.storage.schema import TABLES
 from bnbench.storage.store import ResultStore
 
 

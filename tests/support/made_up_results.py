@@ -18,7 +18,8 @@ from bnbench.analysis.measures import tenth
 from bnbench.analysis.settings import overrides
 from bnbench.architecture import slot_names
 from bnbench.identity import canonical_json, hashed
-from bnbench.plan import RunIdentity, RunSpec
+from bnbench.measurement import RunIdentity
+from bnbench.plan import RunSpec
 from bnbench.specification import Specification
 
 SNAPSHOTS = 101

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from bnbench.analysis.measures import CurveMeasures, RunMeasures, TimeToTarget
-from bnbench.plan import RunIdentity
+from bnbench.measurement import RunIdentity
 from bnbench.problem import RunsSource, Target
 
 TARGET = Target(

@@ -15,6 +15,7 @@ from bnbench.architecture import Layer, slot_names
 from bnbench.data.dataset import Dataset
 from bnbench.data.images import LabelledImages, Splits
 from bnbench.data.pipeline import ImagePipeline
+from bnbench.measurement import TABLES
 from bnbench.network.build import Network
 from bnbench.placement import parse_placement
 from bnbench.plan import DataFacts, RunSpec, expand_grid
@@ -24,10 +25,9 @@ from bnbench.training.events import (
     EpochEvaluated,
     Event,
     Finished,
+    Measured,
     Paused,
-    SnapshotsTaken,
     StepReached,
-    StepsRecorded,
 )
 from bnbench.training.loop import Trainer
 from bnbench.training.numerics import numerics
@@ -149,6 +149,10 @@ class Told:
         """Every event of a kind, in order."""
         return [event for event in self.events if isinstance(event, kind)]
 
+    def rows_of(self, table: str) -> list[Measured]:
+        """What was measured for a table, in order."""
+        return [event for event in self.of(Measured) if event.table == table]
+
     @property
     def last(self) -> Event:
         """The last event."""
@@ -156,24 +160,31 @@ class Told:
 
     def column(self, name: str) -> np.ndarray:
         """A column of the steps table."""
-        return np.concatenate([getattr(event, name) for event in self.of(StepsRecorded)])
+        return np.concatenate([event.columns[name] for event in self.rows_of("steps")])
 
     def snapshots(self) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
         """(slot, parameter) to (steps, values) of the whole run."""
-        found: dict[tuple[str, str], list[SnapshotsTaken]] = {}
-        for event in self.of(SnapshotsTaken):
-            found.setdefault((event.slot, event.parameter), []).append(event)
+        found: dict[tuple[str, str], list[Measured]] = {}
+        for event in self.rows_of("affine"):
+            for key in set(zip(event.columns["slot"], event.columns["parameter"], strict=True)):
+                found.setdefault(key, []).append(event)
         return {
-            key: (np.concatenate([each.step for each in blocks]), np.concatenate([each.values for each in blocks]))
+            key: tuple(np.concatenate([each.columns[name] for each in blocks]) for name in ("step", "values"))
             for key, blocks in found.items()
         }
 
     def evaluations(self) -> list[tuple[object, ...]]:
         """The rows of the curves table."""
+        return self.table("curves")
+
+    def table(self, name: str) -> list[tuple[object, ...]]:
+        """The rows of a table, as plain values in the order of its columns."""
         return [
-            (event.epoch, event.step, each.split, each.statistics, each.loss, each.accuracy)
-            for event in self.of(EpochEvaluated)
-            for each in event.evaluations
+            row
+            for event in self.rows_of(name)
+            for row in zip(
+                *(np.asarray(event.columns[each.name]).tolist() for each in TABLES[name].columns), strict=True
+            )
         ]
 
     def rows(self) -> bytes:
@@ -193,17 +204,11 @@ def train(run: Trainer, pause: Callable[[], bool] | None = None) -> Told:
 
 
 def kinds(events: Iterable[Event]) -> list[str]:
-    """One letter an event: r(eached) s(teps) a(ffine) e(valuated) d(iverged) p(aused) f(inished)."""
-    letters = {
-        StepReached: "r",
-        StepsRecorded: "s",
-        SnapshotsTaken: "a",
-        EpochEvaluated: "e",
-        Diverged: "d",
-        Paused: "p",
-        Finished: "f",
-    }
-    return [letters[type(event)] for event in events]
+    """One letter an event: r(eached) e(valuated) d(iverged) p(aused) f(inished); of what was measured s(teps) a(ffine)
+    c(urves) t(iming) z(eroed)."""
+    letters = {StepReached: "r", EpochEvaluated: "e", Diverged: "d", Paused: "p", Finished: "f"}
+    tables = {"steps": "s", "affine": "a", "curves": "c", "timing": "t", "sparsity": "z"}
+    return [tables[event.table] if isinstance(event, Measured) else letters[type(event)] for event in events]
 
 
 def digest(tensor: Tensor) -> str:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from bnbench.measurement import Parameter, Split, Values
 from bnbench.plan import DataFacts, RunSpec, expand_grid
-from bnbench.problem import Problem, Split, find_problem
+from bnbench.problem import Problem, find_problem
 from bnbench.storage.recorder import RunRecorder
-from bnbench.storage.rows import AffineBlock, CurveRow, Parameter, SparsityRow, StepBlock, TimingRow
 from bnbench.variant import VARIANTS, Variant
+from support.rows import affine, columns
 
 _CLASSES_AND_CHANNELS = {"digits": (10, 1), "cifar10": (10, 3), "cifar100": (100, 3)}
 
@@ -118,49 +119,47 @@ def _record(path: Path, run: SyntheticRun) -> None:
     if run.error is not None:
         recorder.fail({**facts, "error": run.error})
         return
-    recorder.add_curves(_curve_rows(run))
-    recorder.add_steps(_step_block(run, spec.training.learning_rate))
+    recorder.add("curves", columns("curves", _curve_rows(run)))
+    recorder.add("steps", _step_columns(run, spec.training.learning_rate))
     for (slot, parameter), (steps, values) in run.affine.items():
-        table = np.asarray(values, np.float32)
-        recorder.add_affine(AffineBlock(np.asarray(steps, np.int64), slot, parameter, table))
+        recorder.add("affine", affine(steps, slot, parameter, np.asarray(values, np.float32)))
     for epoch in range(len(run.accuracy)):
         step = epoch * run.steps_per_epoch
-        recorder.add_sparsity(
-            [SparsityRow(epoch, step, slot, float(shares[epoch])) for slot, shares in run.zeroed.items()]
-        )
+        rows = [(epoch, step, slot, shares[epoch]) for slot, shares in run.zeroed.items()]
+        recorder.add("sparsity", columns("sparsity", rows))
     for epoch in range(1, len(run.accuracy)):
-        recorder.add_timing(TimingRow(epoch, 1.0, 0.1, 100.0))
+        recorder.add("timing", columns("timing", [(epoch, 1.0, 0.1, 100.0)]))
     if run.diverged_at_step is None:
         recorder.finish({**facts, "status": "finished"})
     else:
         recorder.finish({**facts, "status": "diverged", "diverged_at_step": run.diverged_at_step})
 
 
-def _curve_rows(run: SyntheticRun) -> list[CurveRow]:
+def _curve_rows(run: SyntheticRun) -> list[tuple[object, ...]]:
     loss = [1.0 - value for value in run.accuracy] if run.loss is None else run.loss
     splits: dict[Split, Sequence[float]] = {
         "train_eval": run.accuracy,
         "valid": run.accuracy if run.valid_accuracy is None else run.valid_accuracy,
         "test": run.accuracy if run.test_accuracy is None else run.test_accuracy,
     }
-    rows: list[CurveRow] = []
+    rows: list[tuple[object, ...]] = []
     for epoch in range(len(run.accuracy)):
         step = epoch * run.steps_per_epoch
         for split, accuracy in splits.items():
-            rows.append(CurveRow(epoch, step, split, "running", float(loss[epoch]), float(accuracy[epoch])))
+            rows.append((epoch, step, split, "running", loss[epoch], accuracy[epoch]))
         if run.population_accuracy is not None:
             value = float(run.population_accuracy[epoch])
-            rows.append(CurveRow(epoch, step, "train_eval", "population", 1.0 - value, value))
+            rows.append((epoch, step, "train_eval", "population", 1.0 - value, value))
     return rows
 
 
-def _step_block(run: SyntheticRun, learning_rate: float) -> StepBlock:
+def _step_columns(run: SyntheticRun, learning_rate: float) -> dict[str, Values]:
     count = run.steps_per_epoch * (len(run.accuracy) - 1)
     step = np.arange(count, dtype=np.int64)
-    return StepBlock(
-        step=step,
-        epoch=step // run.steps_per_epoch + 1,
-        batch_loss=np.linspace(1.0, 0.5, count, dtype=np.float32),
-        batch_accuracy=np.linspace(0.1, 0.9, count, dtype=np.float32),
-        learning_rate=np.full(count, learning_rate),
-    )
+    return {
+        "step": step,
+        "epoch": step // run.steps_per_epoch + 1,
+        "batch_loss": np.linspace(1.0, 0.5, count, dtype=np.float32),
+        "batch_accuracy": np.linspace(0.1, 0.9, count, dtype=np.float32),
+        "learning_rate": np.full(count, learning_rate),
+    }

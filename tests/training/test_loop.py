@@ -14,16 +14,16 @@ from bnbench.data.augmentation import draw_parameters
 from bnbench.data.dataset import DATASETS
 from bnbench.data.pipeline import ImagePipeline
 from bnbench.errors import UserError
+from bnbench.measurement import TABLES
 from bnbench.plan import expand_grid
 from bnbench.problem import find_problem
 from bnbench.training.events import (
     Diverged,
     EpochEvaluated,
     Finished,
+    Measured,
     Paused,
-    SnapshotsTaken,
     StepReached,
-    StepsRecorded,
 )
 from bnbench.training.loop import Trainer
 from bnbench.training.numerics import numerics
@@ -104,7 +104,7 @@ def told():
 
 def test_the_order_of_events(told):
     # Ten vectors under BatchNorm and the output's bias; snapshots at 0, 5, 10, 15 and 16.
-    assert "".join(kinds(told.events)) == "e" + "rrrs" + 11 * "a" + "e" + "rrs" + 11 * "a" + "e" + "f"
+    assert "".join(kinds(told.events)) == "ce" + "rrrs" + 11 * "a" + "cte" + "rrs" + 11 * "a" + "cte" + "f"
     reached = [(event.step, event.epoch) for event in told.of(StepReached)]
     assert reached == [(1, 1), (6, 1), (8, 1), (11, 2), (16, 2)]
     assert told.last == Finished(16)
@@ -131,11 +131,27 @@ def test_what_is_said_of_a_step_is_what_is_recorded(told):
 def test_events_are_numpy_and_plain_numbers(told):
     for event in told.events:
         for value in vars(event).values():
-            assert isinstance(value, int | float | str | tuple | np.ndarray)
-    steps, snapshot = told.of(StepsRecorded)[0], told.of(SnapshotsTaken)[0]
-    types = [getattr(steps, field.name).dtype for field in dataclasses.fields(steps)]
-    assert types == [np.int64, np.int64, np.float32, np.float32, np.float64]
-    assert (snapshot.step.dtype, snapshot.values.dtype) == (np.int64, np.float32)
+            assert isinstance(value, int | float | str | tuple | dict)
+    for event in told.of(Measured):
+        declared = {column.name: column.type for column in TABLES[event.table].columns}
+        assert list(event.columns) == list(declared)
+        for name, values in event.columns.items():
+            if declared[name] == "string":
+                assert all(type(value) is str for value in values)
+            else:
+                assert values.dtype == declared[name].removeprefix("list of ")
+
+
+def test_what_is_measured_at_the_end_of_an_epoch_is_what_is_said_of_it(told):
+    epochs = told.of(EpochEvaluated)
+    assert told.table("curves") == [
+        (event.epoch, event.step, each.split, each.statistics, each.loss, each.accuracy)
+        for event in epochs
+        for each in event.evaluations
+    ]
+    assert told.table("timing") == [
+        (event.epoch, event.train_s, event.eval_s, event.images / event.train_s) for event in epochs[1:]
+    ]
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The sparsity probe: against networks written out by hand, and without a trace in the numbers of a run."""
 
 import copy
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional
 
 from bnbench.network.layers import Slot
-from bnbench.training.events import EpochEvaluated
+from bnbench.training.events import Measured
 from bnbench.training.sparsity import SPARSITY_BATCHES, zeroed_shares
-from support.networks import pipeline, run_spec, splits, train, trainer
+from support.networks import Told, kinds, pipeline, run_spec, splits, train, trainer
 
 
 def some_network(architecture, variant="bn_gamma_beta", placement="hidden"):
@@ -68,20 +68,20 @@ def test_the_share_is_that_of_zeros_after_a_relu_before_the_pool(variant, placem
     with torch.no_grad():
         outputs = [three_conv_three_dense_by_hand(network, images) for images, _ in batches]
     shares = zeroed_shares(network, batches, "fp32")
-    assert [each.slot for each in shares] == ["conv1", "conv2", "conv3", "dense1", "dense2"]
-    for each in shares:
-        zeros = sum(int((output[each.slot] == 0).sum()) for output in outputs)
-        everything = sum(output[each.slot].numel() for output in outputs)
-        assert 0 < each.share < 1
+    assert list(shares) == ["conv1", "conv2", "conv3", "dense1", "dense2"]
+    for slot, share in shares.items():
+        zeros = sum(int((output[slot] == 0).sum()) for output in outputs)
+        everything = sum(output[slot].numel() for output in outputs)
+        assert 0 < share < 1
         # One rounding may fall on the other side of zero.
-        assert each.share == pytest.approx(zeros / everything, abs=1.5 / everything)
+        assert share == pytest.approx(zeros / everything, abs=1.5 / everything)
 
 
 def test_where_the_output_has_a_relu_it_has_a_row():
     network, batches = some_network("allcnnc", placement="every")
-    assert [each.slot for each in zeroed_shares(network, batches, "fp32")] == [f"conv{n}" for n in range(1, 10)]
+    assert list(zeroed_shares(network, batches, "fp32")) == [f"conv{n}" for n in range(1, 10)]
     network, batches = some_network("mlp")
-    assert [each.slot for each in zeroed_shares(network, batches, "fp32")] == ["dense1", "dense2", "dense3"]
+    assert list(zeroed_shares(network, batches, "fp32")) == ["dense1", "dense2", "dense3"]
 
 
 def test_nothing_and_everything_is_zeroed():
@@ -91,7 +91,7 @@ def test_nothing_and_everything_is_zeroed():
         network.slots["conv2"].normaliser.bias.fill_(0.5)
         network.slots["dense1"].normaliser.weight.zero_()
         network.slots["dense1"].normaliser.bias.zero_()
-    shares = {each.slot: each.share for each in zeroed_shares(network, batches, "fp32")}
+    shares = zeroed_shares(network, batches, "fp32")
     assert shares["conv2"] == 0
     # Exactly 0 is zeroed, or rather: after the ReLU it is 0.
     assert shares["dense1"] == 1
@@ -103,8 +103,7 @@ def test_the_shares_do_not_depend_on_how_the_images_are_cut_into_batches():
     labels = torch.cat([each for _, each in batches])
     cut = [(images[start:stop], labels[start:stop]) for start, stop in pairwise((0, 20, 41))]
     # A convolution's last bits may depend on the size of the batch.
-    for one, other in zip(zeroed_shares(network, batches, "fp32"), zeroed_shares(network, cut, "fp32"), strict=True):
-        assert one.share == pytest.approx(other.share, abs=1e-3)
+    assert zeroed_shares(network, batches, "fp32") == pytest.approx(zeroed_shares(network, cut, "fp32"), abs=1e-3)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -142,8 +141,9 @@ def test_the_probe_does_not_change_a_bit_of_what_a_run_records(architecture, pre
     without = train(trainer(run_spec(**fields)))
     told = train(trainer(run_spec(**fields, sparsity=True)))
     assert told.rows() == without.rows()
-    assert [event.zeroed for event in without.of(EpochEvaluated)] == [()] * 3
-    assert all(len(event.zeroed) == (5 if architecture == "3c3d" else 9) for event in told.of(EpochEvaluated))
+    assert without.rows_of("sparsity") == []
+    slots = [len(event.columns["slot"]) for event in told.rows_of("sparsity")]
+    assert slots == [5 if architecture == "3c3d" else 9] * 3
 
 
 def test_every_epoch_has_its_shares_those_of_the_network_at_that_moment():
@@ -152,9 +152,11 @@ def test_every_epoch_has_its_shares_those_of_the_network_at_that_moment():
     batches = list(pipeline(spec).evaluation_batches("train_eval", 125))
     seen = []
     for event in run.events():
-        if isinstance(event, EpochEvaluated):
-            assert event.zeroed == zeroed_shares(run.network, batches, "fp32")
-            seen.append(event.epoch)
+        if isinstance(event, Measured) and event.table == "sparsity":
+            rows = Told([event]).table("sparsity")
+            assert {row[2]: row[3] for row in rows} == zeroed_shares(run.network, batches, "fp32")
+            assert {row[1] for row in rows} == {run.step}
+            seen += {row[0] for row in rows}
     assert seen == [0, 1, 2]
 
 
@@ -165,7 +167,8 @@ def test_only_the_first_images_of_train_eval_are_looked_at():
     pixels[500:] = np.random.default_rng(0).integers(0, 17, pixels[500:].shape)
     other = splits((640, 640, 20, 20))
     object.__setattr__(other, "train_eval", type(images.train_eval)(pixels, images.train_eval.labels))
-    first, second = (next(iter(trainer(spec, each).events())) for each in (images, other))
-    assert first.evaluations[0] != second.evaluations[0]
-    assert first.zeroed == second.zeroed
+    first, second = (Told(list(islice(trainer(spec, each).events(), 3))) for each in (images, other))
+    assert kinds(first.events) == kinds(second.events) == ["c", "z", "e"]
+    assert first.table("curves")[0] != second.table("curves")[0]
+    assert first.table("sparsity") == second.table("sparsity")
     assert SPARSITY_BATCHES * 125 == 500

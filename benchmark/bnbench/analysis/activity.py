@@ -33,8 +33,8 @@ from bnbench.analysis.trajectory import (
     snapshot_measures,
 )
 from bnbench.errors import unknown
+from bnbench.measurement import IDENTITY
 from bnbench.placement import parse_placement
-from bnbench.storage.schema import IDENTITY
 from bnbench.variant import VARIANTS, Affine
 
 MEASURES: tuple[str, ...] = tuple(field.name for field in fields(TrajectoryMeasures))
@@ -232,7 +232,7 @@ def average_over_seeds(summary: pd.DataFrame, measures: Sequence[str] = _MEANS) 
 
 
 _OWN = ("status", "variant_row", "slot", "position", "parameter", "learned")
-_TEXT = frozenset(name for name, kind in IDENTITY.items() if name not in {"learning_rate", "seed"}) | {
+_TEXT = frozenset(name for name, column in IDENTITY.items() if column.type == "string") | {
     "status",
     "variant_row",
     "slot",

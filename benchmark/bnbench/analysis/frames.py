@@ -3,6 +3,7 @@
     results = bnbench.open_results("results/runs")
     results.curves(problem="cifar10_3c3d", split="test")
     results.affine(problem="cifar100_allcnnc", variant="bn_gamma", slot="conv1", parameter="gamma")
+    results.table("sparsity", slot="conv1")        # any table, a probe's too
 
 A filter on a column that says which run a row belongs to is answered from the `run.json` files, so the tables of
 other runs are not even opened. A filter on what a run measured goes into the Parquet reader, which skips row groups by
@@ -11,11 +12,11 @@ their statistics: one trajectory of `affine` is one row group, and that is all t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,14 +28,19 @@ from pydantic import JsonValue
 from bnbench.analysis.settings import overrides
 from bnbench.errors import UserError, unknown
 from bnbench.identity import canonical_json
-from bnbench.plan import RunIdentity
+from bnbench.measurement import IDENTITY, TABLES, RunIdentity
+from bnbench.placement import NOWHERE
+from bnbench.problem import Size, problem_files
 from bnbench.storage.document import RunDocument, Status
-from bnbench.storage.schema import IDENTITY, SCHEMAS, TableName
+from bnbench.storage.schema import SCHEMAS, TableName
 from bnbench.storage.store import ResultStore
+from bnbench.variant import VARIANTS
 
 OneOrMoreTexts = str | Sequence[str]
 OneOrMoreNumbers = float | Sequence[float]
 OneOrMoreIntegers = int | Sequence[int]
+Filter = OneOrMoreTexts | OneOrMoreNumbers
+"""A value of a column, or several."""
 
 
 class IdentityFilters(TypedDict, total=False):
@@ -49,43 +55,6 @@ class IdentityFilters(TypedDict, total=False):
     mask: OneOrMoreTexts
     learning_rate: OneOrMoreNumbers
     seed: OneOrMoreIntegers
-
-
-class CurveFilters(IdentityFilters, total=False):
-    """Which rows of `curves`."""
-
-    epoch: OneOrMoreIntegers
-    split: OneOrMoreTexts
-    statistics: OneOrMoreTexts
-
-
-class StepFilters(IdentityFilters, total=False):
-    """Which rows of `steps`."""
-
-    step: OneOrMoreIntegers
-    epoch: OneOrMoreIntegers
-
-
-class AffineFilters(IdentityFilters, total=False):
-    """Which rows of `affine`."""
-
-    step: OneOrMoreIntegers
-    slot: OneOrMoreTexts
-    parameter: OneOrMoreTexts
-
-
-class SparsityFilters(IdentityFilters, total=False):
-    """Which rows of `sparsity`."""
-
-    epoch: OneOrMoreIntegers
-    step: OneOrMoreIntegers
-    slot: OneOrMoreTexts
-
-
-class TimingFilters(IdentityFilters, total=False):
-    """Which rows of `timing`."""
-
-    epoch: OneOrMoreIntegers
 
 
 @dataclass(frozen=True)
@@ -161,7 +130,7 @@ class Results:
         """The runs whose identity has these values, failed ones included.
 
         Raises:
-            UserError: a filter is not an identity column.
+            UserError: a filter is not an identity column, or its value is none that there is.
         """
         return _select(self.records, filters)
 
@@ -169,70 +138,78 @@ class Results:
         """One row per run that ended: identity, status, and the circumstances. Failed runs are among them.
 
         Raises:
-            UserError: a filter is not an identity column.
+            UserError: a filter is not an identity column, or its value is none that there is.
         """
         return _runs_frame(self.select(**filters))
 
-    def curves(self, *, columns: Sequence[str] | None = None, **filters: Unpack[CurveFilters]) -> pd.DataFrame:
-        """Loss and accuracy per epoch, split and statistics; of diverged runs what there was, of failed ones nothing.
+    def table(self, name: str, *, columns: Sequence[str] | None = None, **filters: Filter) -> pd.DataFrame:
+        """Rows of any table: of diverged runs what there was, of failed ones nothing; nor of runs without the table.
 
         Args:
+            name: `curves`, `steps`, `affine`, `timing` or a probe's table, as `docs/result-schema.md` describes them.
             columns: those wanted; all if None.
-            **filters: a value, or several, for any identity column, `epoch`, `split` or `statistics`.
+            **filters: a value, or several, for any identity column, and for any other that holds whole numbers or text.
+
+        Returns:
+            One row per row of the table, run by run in the order of run ids. Text is categorical.
 
         Raises:
-            UserError: a column does not exist, or a table is damaged.
+            UserError: a table, a column or a filter does not exist, a filter's value is none that there is, or a
+                table is damaged.
         """
-        return self._frame("curves", ("epoch", "split", "statistics"), columns, dict(filters))
+        if name not in TABLES:
+            raise unknown("table", name, TABLES)
+        schema = SCHEMAS[name]
+        for column in columns or ():
+            if column not in schema.names:
+                raise unknown("column", column, schema.names)
+        measured = {each.name: each for each in TABLES[name].columns if each.type in {"int64", "string"}}
+        wanted = {column: _several(values) for column, values in filters.items()}
+        for column, values in wanted.items():
+            if column not in IDENTITY and column not in measured:
+                raise unknown("filter", column, [*IDENTITY, *measured])
+            if column in measured and (known := measured[column].known):
+                _check_values(column, values, known)
+        chosen = [
+            record.identity.run_id
+            for record in _select(self.records, {column: wanted[column] for column in wanted if column in IDENTITY})
+            if record.readable and name in record.tables
+        ]
+        own = {column: wanted[column] for column in wanted if column in measured}
+        rows = _row_filter(own)
+        pieces = [self._store.read(run_id, name, columns=columns, filters=rows) for run_id in chosen]
+        found = [piece for piece in pieces if len(piece)]
+        for column, values in own.items():
+            # Names that are not declared are those of the runs' networks: what there is, is looked up where something
+            # may be missing, and costs nothing where one name was asked for and found.
+            own_names = measured[column].type == "string" and not measured[column].known
+            if own_names and (not found or len(values) > 1):
+                self._check_recorded(name, chosen, column, values)
+        nothing = pa.schema([schema.field(column) for column in columns or schema.names]).empty_table()
+        return _to_pandas(found or [nothing])
 
-    def steps(self, *, columns: Sequence[str] | None = None, **filters: Unpack[StepFilters]) -> pd.DataFrame:
-        """Batch loss, batch accuracy and learning rate per update.
+    def curves(self, *, columns: Sequence[str] | None = None, **filters: Filter) -> pd.DataFrame:
+        """Loss and accuracy per epoch, split and statistics; see `table`."""
+        return self.table("curves", columns=columns, **filters)
 
-        Args:
-            columns: those wanted; all if None.
-            **filters: a value, or several, for any identity column, `step` or `epoch`.
+    def steps(self, *, columns: Sequence[str] | None = None, **filters: Filter) -> pd.DataFrame:
+        """Batch loss, batch accuracy and learning rate per update; see `table`."""
+        return self.table("steps", columns=columns, **filters)
 
-        Raises:
-            UserError: a column does not exist, or a table is damaged.
-        """
-        return self._frame("steps", ("step", "epoch"), columns, dict(filters))
-
-    def affine(self, *, columns: Sequence[str] | None = None, **filters: Unpack[AffineFilters]) -> pd.DataFrame:
+    def affine(self, *, columns: Sequence[str] | None = None, **filters: Filter) -> pd.DataFrame:
         """γ, β and biases: one row per snapshot, slot and parameter; `values` is an array with a value per channel.
 
-        Args:
-            columns: those wanted; all if None.
-            **filters: a value, or several, for any identity column, `step`, `slot` or `parameter`. With one run,
-                one slot and one parameter, memory is that of the one trajectory.
-
-        Raises:
-            UserError: a column does not exist, or a table is damaged.
+        See `table`. With one run, one slot and one parameter, memory is that of the one trajectory.
         """
-        return self._frame("affine", ("step", "slot", "parameter"), columns, dict(filters))
+        return self.table("affine", columns=columns, **filters)
 
-    def timing(self, *, columns: Sequence[str] | None = None, **filters: Unpack[TimingFilters]) -> pd.DataFrame:
-        """Seconds of training and of evaluation, and throughput, per epoch.
+    def timing(self, *, columns: Sequence[str] | None = None, **filters: Filter) -> pd.DataFrame:
+        """Seconds of training and of evaluation, and throughput, per epoch; see `table`."""
+        return self.table("timing", columns=columns, **filters)
 
-        Args:
-            columns: those wanted; all if None.
-            **filters: a value, or several, for any identity column or `epoch`.
-
-        Raises:
-            UserError: a column does not exist, or a table is damaged.
-        """
-        return self._frame("timing", ("epoch",), columns, dict(filters))
-
-    def sparsity(self, *, columns: Sequence[str] | None = None, **filters: Unpack[SparsityFilters]) -> pd.DataFrame:
-        """The share of activations that the ReLU after each slot zeroed, per epoch. Runs without the probe: nothing.
-
-        Args:
-            columns: those wanted; all if None.
-            **filters: a value, or several, for any identity column, `epoch`, `step` or `slot`.
-
-        Raises:
-            UserError: a column does not exist, or a table is damaged.
-        """
-        return self._frame("sparsity", ("epoch", "step", "slot"), columns, dict(filters))
+    def sparsity(self, *, columns: Sequence[str] | None = None, **filters: Filter) -> pd.DataFrame:
+        """The share of activations that the ReLU after each slot zeroed, per epoch; see `table`."""
+        return self.table("sparsity", columns=columns, **filters)
 
     def trajectory(self, run_id: str, slot: str, parameter: str) -> Trajectory:
         """One trajectory as arrays: nothing else of the run is read.
@@ -268,25 +245,12 @@ class Results:
                 return record
         raise UserError(f"{self.path} has no finished run {run_id}", hint="`bnbench status` lists the runs.")
 
-    def _frame(
-        self, table: TableName, measured: tuple[str, ...], columns: Sequence[str] | None, filters: dict[str, Any]
-    ) -> pd.DataFrame:
-        schema = SCHEMAS[table]
-        for name in filters:
-            if name not in IDENTITY and name not in measured:
-                raise unknown("filter", name, [*IDENTITY, *measured])
-        for name in columns or ():
-            if name not in schema.names:
-                raise unknown("column", name, schema.names)
-        chosen = _select(self.records, {name: wanted for name, wanted in filters.items() if name in IDENTITY})
-        rows = _row_filter({name: wanted for name, wanted in filters.items() if name in measured})
-        pieces = [
-            self._store.read(record.identity.run_id, table, columns=columns, filters=rows)
-            for record in chosen
-            if record.readable and table in record.tables
-        ]
-        nothing = pa.schema([schema.field(name) for name in columns or schema.names]).empty_table()
-        return _to_pandas([piece for piece in pieces if len(piece)] or [nothing])
+    def _check_recorded(self, table: str, run_ids: Iterable[str], column: str, wanted: Sequence[object]) -> None:
+        """Refuse values of a column that no row of these runs has; without any rows there is nothing to know."""
+        pieces = [self._store.read(run_id, table, columns=[column]) for run_id in run_ids]
+        known = sorted({str(value) for piece in pieces for value in pc.unique(piece.column(column)).to_pylist()})
+        if known:
+            _check_values(column, wanted, known)
 
 
 def open_results(path: str | PathLike[str] = "results/runs") -> Results:
@@ -327,29 +291,64 @@ def _device(provenance: Mapping[str, JsonValue]) -> str:
     return device if isinstance(device, str) else "not recorded"
 
 
-def _select(records: Iterable[RunRecord], filters: Mapping[str, Any]) -> tuple[RunRecord, ...]:
-    wanted: dict[str, set[Any]] = {}
+def _select(records: Sequence[RunRecord], filters: Mapping[str, Any]) -> tuple[RunRecord, ...]:
+    wanted: dict[str, set[object]] = {}
     for name, values in filters.items():
         if name not in IDENTITY:
             raise unknown("filter", name, IDENTITY)
         wanted[name] = set(_several(values))
+        if name not in _OF_A_PLAN:
+            recorded = sorted({getattr(record.identity, name) for record in records})
+            _check_values(name, wanted[name], recorded, also=_known_names(name))
     return tuple(
         record for record in records if all(getattr(record.identity, name) in values for name, values in wanted.items())
     )
 
 
-def _several(values: object) -> Iterator[object]:
-    if isinstance(values, Iterable) and not isinstance(values, str):
-        yield from values
-    else:
-        yield values
+_OF_A_PLAN = frozenset({"run_id", "setting_id"})
+"""Identity columns whose values nobody types: they come out of a plan, and a run that is planned need not be here."""
 
 
-def _row_filter(filters: Mapping[str, object]) -> pc.Expression | None:
+def _known_names(column: str) -> Container[object]:
+    """Values of an identity column that mean something although no run here has them."""
+    match column:
+        case "problem":
+            return problem_files()
+        case "size":
+            return get_args(Size)
+        case "variant":
+            return VARIANTS
+        case "placement":
+            return (NOWHERE,)
+        case _:
+            return ()
+
+
+def _check_values(
+    column: str, wanted: Iterable[object], known: Sequence[object], *, also: Container[object] = ()
+) -> None:
+    """Refuse a filter's value that would find nothing because there is no such thing.
+
+    Args:
+        column: the filter.
+        wanted: its values.
+        known: what there is, to be told.
+        also: what there is elsewhere.
+    """
+    for value in wanted:
+        if value not in known and value not in also:
+            raise unknown(column.replace("_", " "), str(value), map(str, known))
+
+
+def _several(values: object) -> tuple[object, ...]:
+    return tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
+
+
+def _row_filter(filters: Mapping[str, Sequence[object]]) -> pc.Expression | None:
     """All conditions as one Arrow expression, None where there is none."""
     expression: pc.Expression | None = None
     for name, values in filters.items():
-        condition = pc.field(name).isin(list(_several(values)))
+        condition = pc.field(name).isin(list(values))
         expression = condition if expression is None else expression & condition
     return expression
 

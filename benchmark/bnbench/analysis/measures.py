@@ -18,7 +18,7 @@ import pandas as pd
 
 from bnbench.analysis.frames import IdentityFilters, Results
 from bnbench.analysis.settings import problem_targets
-from bnbench.plan import RunIdentity
+from bnbench.measurement import RunIdentity
 from bnbench.problem import Target
 
 STATISTICS = "running"

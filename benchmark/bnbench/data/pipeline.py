@@ -12,7 +12,8 @@ from torch import Tensor
 from bnbench.data.augmentation import AugmentationParameters, cut_windows, has_jitter, jitter
 from bnbench.data.dataset import Dataset
 from bnbench.data.images import LabelledImages, Splits
-from bnbench.problem import Augmentation, Split
+from bnbench.measurement import Split
+from bnbench.problem import Augmentation
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,21 +25,11 @@ from bnbench.storage.files import reported
 from bnbench.storage.lock import LockLostError, LockView, RunLock, acquire_lock
 from bnbench.storage.provenance import collect_provenance
 from bnbench.storage.recorder import RunRecorder
-from bnbench.storage.rows import AffineBlock, CurveRow, SparsityRow, StepBlock, TimingRow
 from bnbench.storage.schema import SCHEMA_VERSION
 from bnbench.storage.set_aside import set_aside
 from bnbench.storage.standing import ended_document
 from bnbench.training.checkpoint import CheckpointError, checkpoint_bytes, restore_checkpoint
-from bnbench.training.events import (
-    Diverged,
-    EpochEvaluated,
-    Event,
-    Finished,
-    Paused,
-    SnapshotsTaken,
-    StepReached,
-    StepsRecorded,
-)
+from bnbench.training.events import Diverged, EpochEvaluated, Event, Finished, Measured, Paused, StepReached
 from bnbench.training.loop import Trainer
 from bnbench.training.memory import keep_freed_memory
 from bnbench.training.numerics import USUAL_SWITCHES, check_precision, choose_device, numerics
@@ -281,8 +271,9 @@ class _Attempt:
         """Write down everything the loop says, until a checkpoint is wanted or it ends."""
         epochs = self._spec.training.epochs
         for event in trainer.events(self._checkpoint_wanted):
-            _write_down(event, recorder)
             match event:
+                case Measured():
+                    recorder.add(event.table, event.columns)
                 case StepReached():
                     self._lock.progress(event.step, event.total_steps, event.epoch - 1, epochs)
                 case EpochEvaluated():
@@ -291,8 +282,6 @@ class _Attempt:
                     if not isinstance(event, Paused):
                         self._listen(event)
                     return event
-                case StepsRecorded() | SnapshotsTaken():
-                    pass
             self._listen(event)
             at_rest = isinstance(event, EpochEvaluated) and 0 < trainer.step < trainer.total_steps
             if at_rest and self._checkpoint_wanted():
@@ -318,31 +307,6 @@ class _Attempt:
 
     def _warn(self, text: str) -> None:
         self._listen(Notice(text))
-
-
-def _write_down(event: Event, recorder: RunRecorder) -> None:
-    match event:
-        case StepsRecorded():
-            recorder.add_steps(
-                StepBlock(event.step, event.epoch, event.batch_loss, event.batch_accuracy, event.learning_rate)
-            )
-        case SnapshotsTaken():
-            recorder.add_affine(AffineBlock(event.step, event.slot, event.parameter, event.values))
-        case EpochEvaluated():
-            recorder.add_curves(
-                [
-                    CurveRow(event.epoch, event.step, each.split, each.statistics, each.loss, each.accuracy)
-                    for each in event.evaluations
-                ]
-            )
-            recorder.add_sparsity(
-                [SparsityRow(event.epoch, event.step, each.slot, each.share) for each in event.zeroed]
-            )
-            if event.epoch > 0:
-                speed = event.images / event.train_s
-                recorder.add_timing(TimingRow(event.epoch, event.train_s, event.eval_s, speed))
-        case StepReached() | Diverged() | Paused() | Finished():
-            pass
 
 
 def describe_device(device: torch.device) -> str:

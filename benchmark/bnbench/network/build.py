@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from bnbench.architecture import Conv, Dense, Dropout, Flatten, GlobalMean, Layer, MaxPool, Shape, slot_names, trace
 from bnbench.errors import UserError
+from bnbench.measurement import Parameter
 from bnbench.network.layers import SamePool, Slot
 from bnbench.placement import parse_placement
 from bnbench.variant import Variant
@@ -25,7 +26,7 @@ class AffineVector:
     """A per-channel parameter whose trajectory is recorded: γ or β of a normaliser, or a layer's bias."""
 
     slot: str
-    parameter: Literal["gamma", "beta", "bias"]
+    parameter: Parameter
     tensor: Tensor
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, BinaryIO
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from bnbench.disk import UnfitFileError, open_regular, parse_json, read_regular
-from bnbench.plan import RunIdentity
+from bnbench.measurement import RunIdentity
 from bnbench.storage.files import atomic_file, sync_folder, temporary_files
 from bnbench.storage.parts import DamagedPartError, check_parts, set_part_aside
 from bnbench.storage.schema import SCHEMA_VERSION

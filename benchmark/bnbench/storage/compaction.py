@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bnbench.plan import RunIdentity
+from bnbench.measurement import RunIdentity
 from bnbench.storage.document import table_path
 from bnbench.storage.files import StorageError, sync_folder
 from bnbench.storage.parts import (

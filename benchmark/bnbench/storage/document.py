@@ -13,8 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 from bnbench.disk import parse_json, read_regular
 from bnbench.errors import UserError
 from bnbench.identity import run_id_of, setting_id_of
+from bnbench.measurement import RunIdentity
 from bnbench.placement import NOWHERE, parse_placement
-from bnbench.plan import RunIdentity
 from bnbench.problem import Size
 from bnbench.specification import Specification
 from bnbench.storage.files import atomic_file, reported, sync_folder

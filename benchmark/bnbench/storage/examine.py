@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bnbench.identity import canonical_json
-from bnbench.plan import RunIdentity
+from bnbench.measurement import RunIdentity
 from bnbench.storage.document import (
     RUN_JSON,
     RunDocument,

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from bnbench.disk import open_regular
 from bnbench.errors import UserError
+from bnbench.measurement import TABLES
 from bnbench.storage.circumstances import differing_circumstances
 from bnbench.storage.document import (
     RUN_JSON,
@@ -31,7 +32,7 @@ from bnbench.storage.examine import Found, examine
 from bnbench.storage.files import StorageError, reported, sync_folder
 from bnbench.storage.lock import acquire_lock
 from bnbench.storage.parts import PARTS, check_file
-from bnbench.storage.schema import TABLES, TableName, value_columns
+from bnbench.storage.schema import TableName, value_columns
 from bnbench.storage.store import ResultStore, other_version
 
 STAGING = ".merge-"

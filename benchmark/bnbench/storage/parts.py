@@ -21,11 +21,10 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bnbench.disk import UnfitFileError, open_regular, parse_json, read_regular, require_regular
-from bnbench.plan import RunIdentity
+from bnbench.measurement import TABLES, RunIdentity
 from bnbench.storage.files import StorageError, atomic_file, sync_folder
 from bnbench.storage.schema import (
     SCHEMA_VERSION,
-    TABLES,
     TableName,
     file_schema,
     parquet_writer,

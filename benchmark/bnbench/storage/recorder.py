@@ -6,15 +6,14 @@ then the parts go. A process that dies in between leaves a folder without `run.j
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from bnbench.plan import RunIdentity
+from bnbench.measurement import TABLES, RunIdentity, Values
 from bnbench.storage.checkpoints import CHECKPOINTS, CheckpointHeader, drop_checkpoints, save_checkpoint
 from bnbench.storage.compaction import compact
 from bnbench.storage.document import (
@@ -31,8 +30,7 @@ from bnbench.storage.document import (
 from bnbench.storage.files import StorageError, reported, sync_folder, temporary_files
 from bnbench.storage.parts import PARTS, drop_parts, write_flush
 from bnbench.storage.provenance import without_places
-from bnbench.storage.rows import AffineBlock, CurveRow, SparsityRow, StepBlock, TimingRow
-from bnbench.storage.schema import SCHEMA_VERSION, TABLES, Column, TableName, promised_tables, value_table
+from bnbench.storage.schema import SCHEMA_VERSION, TableName, promised_tables, value_table
 from bnbench.storage.set_aside import set_aside
 
 
@@ -58,8 +56,8 @@ class RunRecorder:
         self.identity = identity
         self._next_part = next_part
         self._guard = guard
-        self._pending: dict[TableName, list[pa.Table]] = {table: [] for table in TABLES}
-        self._trajectories: dict[tuple[str, str], list[pa.Table]] = {}
+        self._pending: dict[TableName, dict[tuple[str, ...], list[pa.Table]]] = {}
+        """By table and by row group: what was taken since the last flush."""
         self._closed = False
 
     @classmethod
@@ -109,68 +107,25 @@ class RunRecorder:
             sync_folder(folder)
         return cls(folder, identity, next_part=next_part, guard=guard)
 
-    def add_curves(self, rows: Iterable[CurveRow]) -> None:
-        """Take evaluations, in the order in which they were made."""
-        self._require_open()
-        taken = list(rows)
-        if taken:
-            columns: dict[str, Column] = {
-                "epoch": np.array([row.epoch for row in taken], np.int64),
-                "step": np.array([row.step for row in taken], np.int64),
-                "split": [row.split for row in taken],
-                "statistics": [row.statistics for row in taken],
-                "loss": np.array([row.loss for row in taken], np.float64),
-                "accuracy": np.array([row.accuracy for row in taken], np.float64),
-            }
-            self._pending["curves"].append(value_table("curves", columns))
+    def add(self, table: TableName, columns: Mapping[str, Values]) -> None:
+        """Take rows of a table, in the order in which they were measured.
 
-    def add_steps(self, block: StepBlock) -> None:
-        """Take training steps, in ascending order."""
-        self._require_open()
-        columns: dict[str, Column] = {
-            "step": block.step,
-            "epoch": block.epoch,
-            "batch_loss": block.batch_loss,
-            "batch_accuracy": block.batch_accuracy,
-            "learning_rate": block.learning_rate,
-        }
-        self._pending["steps"].append(value_table("steps", columns))
+        Args:
+            table: which table.
+            columns: its measured columns by name, as `bnbench.measurement` declares them. Of a table whose row groups
+                are told apart by columns (`affine`: one trajectory each), rows of one group.
 
-    def add_affine(self, block: AffineBlock) -> None:
-        """Take snapshots of one parameter of one slot, in ascending order of steps."""
+        Raises:
+            TypeError: a column has another type.
+            ValueError: the columns are not those of the table, a value cannot be meant, the rows are of more than one
+                row group, or the run has been ended.
+            KeyError: there is no such table.
+        """
         self._require_open()
-        columns: dict[str, Column] = {
-            "step": block.step,
-            "slot": [block.slot] * len(block.step),
-            "parameter": [block.parameter] * len(block.step),
-            "values": block.values,
-        }
-        values = value_table("affine", columns)
-        self._trajectories.setdefault((block.parameter, block.slot), []).append(values)
-
-    def add_timing(self, row: TimingRow) -> None:
-        """Take the times of one epoch."""
-        self._require_open()
-        columns: dict[str, Column] = {
-            "epoch": np.array([row.epoch], np.int64),
-            "train_s": np.array([row.train_s], np.float64),
-            "eval_s": np.array([row.eval_s], np.float64),
-            "samples_per_s": np.array([row.samples_per_s], np.float64),
-        }
-        self._pending["timing"].append(value_table("timing", columns))
-
-    def add_sparsity(self, rows: Iterable[SparsityRow]) -> None:
-        """Take what the ReLUs zeroed, in the order in which it was measured."""
-        self._require_open()
-        taken = list(rows)
-        if taken:
-            columns: dict[str, Column] = {
-                "epoch": np.array([row.epoch for row in taken], np.int64),
-                "step": np.array([row.step for row in taken], np.int64),
-                "slot": [row.slot for row in taken],
-                "zeroed": np.array([row.zeroed for row in taken], np.float64),
-            }
-            self._pending["sparsity"].append(value_table("sparsity", columns))
+        values = value_table(table, columns)
+        if len(values):
+            group = _row_group(table, values)
+            self._pending.setdefault(table, {}).setdefault(group, []).append(values)
 
     def flush(self) -> int:
         """Put everything taken so far on disk, as one part per table that has rows.
@@ -185,14 +140,16 @@ class RunRecorder:
             StorageError: a part cannot be written.
         """
         self._require_open()
-        groups = self._pending_groups()
-        if not groups:
+        if not self._pending:
             return self._next_part
+        groups = {
+            table: [pa.concat_tables(blocks) for _, blocks in sorted(own.items())]
+            for table, own in self._pending.items()
+        }
         self._guard()
         with reported(self.folder):
             write_flush(self.folder, self._next_part, self.identity, groups)
-        self._pending = {table: [] for table in TABLES}
-        self._trajectories = {}
+        self._pending = {}
         self._next_part += 1
         return self._next_part
 
@@ -264,17 +221,6 @@ class RunRecorder:
         self._closed = True
         return checked
 
-    def _pending_groups(self) -> dict[TableName, list[pa.Table]]:
-        groups = {
-            table: [joined]
-            for table, tables in self._pending.items()
-            if tables and len(joined := pa.concat_tables(tables))
-        }
-        trajectories = [pa.concat_tables(self._trajectories[key]) for key in sorted(self._trajectories)]
-        if any(len(trajectory) for trajectory in trajectories):
-            groups["affine"] = trajectories
-        return groups
-
     def _document(self, document: Mapping[str, Any]) -> RunDocument:
         own = {"schema": SCHEMA_VERSION, "run_id": self.identity.run_id, "setting_id": self.identity.setting_id}
         for key, value in own.items():
@@ -288,6 +234,17 @@ class RunRecorder:
     def _require_open(self) -> None:
         if self._closed:
             raise ValueError(f"the run {self.identity.run_id} has been ended: nothing can be recorded any more")
+
+
+def _row_group(table: TableName, values: pa.Table) -> tuple[str, ...]:
+    """The row group that rows belong to, by the columns that tell the table's groups apart."""
+    found: list[str] = []
+    for name in TABLES[table].row_group:
+        names = [str(each) for each in values.column(name).unique().to_pylist()]
+        if len(names) > 1:
+            raise ValueError(f"rows of {table} with more than one {name}: {', '.join(names)}")
+        found += names
+    return tuple(found)
 
 
 def clear_run(folder: Path) -> None:

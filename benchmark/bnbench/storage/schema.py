@@ -1,96 +1,81 @@
 """The tables: explicit Arrow schemas, versioned, and how they are laid out in Parquet.
 
-`docs/result-schema.md` describes every column. Nothing in a file depends on time, place or writer; the
-only name in it is that of the Parquet library and its version, which the format itself puts into the footer.
+`bnbench.measurement` declares the columns, `docs/result-schema.md` describes them. Nothing in a file depends on time,
+place or writer; the only name in it is that of the Parquet library and its version, which the format itself puts into
+the footer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields
-from typing import Any, BinaryIO, Literal, get_args
+from dataclasses import asdict
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import AfterValidator
 
 from bnbench.identity import canonical_json
-from bnbench.plan import RunIdentity
+from bnbench.measurement import COUNT, IDENTITY, TABLES, Column, ColumnType, RunIdentity, Table, Values
 from bnbench.problem import Probes
 
 SCHEMA_VERSION = 2
 """Raised whenever a table or `run.json` changes its meaning; results of another version are refused. Version 1 was
 never released."""
 
-TableName = Literal["curves", "steps", "affine", "timing", "sparsity"]
-TABLES: tuple[TableName, ...] = get_args(TableName)
-"""Every table there can be; `promised_tables` says which of them a run has."""
 
-_PROBE_TABLES: dict[str, TableName] = {"sparsity": "sparsity"}
-"""The probes that a specification can ask for, and the table that each fills."""
+def _known_table(name: str) -> str:
+    if name not in TABLES:
+        raise ValueError(f"there is no table '{name}'")
+    return name
+
+
+TableName = Annotated[str, AfterValidator(_known_table)]
+"""The name of a declared table; in a record that is read, no other is accepted."""
 
 VERSION_KEY = b"bnbench.schema"
 RUN_KEY = b"bnbench.run"
 
-Column = npt.NDArray[Any] | Sequence[str]
-
 _NAME = pa.dictionary(pa.int32(), pa.string())
+_MEASURED: Mapping[ColumnType, pa.DataType] = {
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "string": pa.string(),
+    "list of float32": pa.list_(pa.field("element", pa.float32(), nullable=False)),
+}
 # Only text can come back from Parquet as an Arrow dictionary: a dictionary of numbers is read as plain numbers, so the
 # two numeric columns are declared as what readers get. In the file they are dictionary-encoded like the others.
-_IDENTITY_TYPES: dict[str, pa.DataType] = {"str": _NAME, "float": pa.float64(), "int": pa.int64()}
-
-IDENTITY: dict[str, pa.DataType] = {field.name: _IDENTITY_TYPES[str(field.type)] for field in fields(RunIdentity)}
-"""The columns that say which run a row belongs to, in the order of RunIdentity."""
-
-_VALUES = pa.list_(pa.field("element", pa.float32(), nullable=False))
-_VALUE_COLUMNS: dict[TableName, dict[str, pa.DataType]] = {
-    "curves": {
-        "epoch": pa.int64(),
-        "step": pa.int64(),
-        "split": pa.string(),
-        "statistics": pa.string(),
-        "loss": pa.float64(),
-        "accuracy": pa.float64(),
-    },
-    # In `steps` the column learning_rate is both: the identity's, and the rate each update was made with.
-    "steps": {
-        "step": pa.int64(),
-        "epoch": pa.int64(),
-        "batch_loss": pa.float32(),
-        "batch_accuracy": pa.float32(),
-        "learning_rate": pa.float64(),
-    },
-    "affine": {"step": pa.int64(), "slot": pa.string(), "parameter": pa.string(), "values": _VALUES},
-    "timing": {"epoch": pa.int64(), "train_s": pa.float64(), "eval_s": pa.float64(), "samples_per_s": pa.float64()},
-    "sparsity": {"epoch": pa.int64(), "step": pa.int64(), "slot": pa.string(), "zeroed": pa.float64()},
+_IDENTITY: Mapping[str, pa.DataType] = {
+    name: _NAME if column.type == "string" else _MEASURED[column.type] for name, column in IDENTITY.items()
 }
 
 
-def _schema(table: TableName) -> pa.Schema:
-    columns = {**IDENTITY, **_VALUE_COLUMNS[table]}
+def _schema(table: Table) -> pa.Schema:
+    columns = {**_IDENTITY, **{column.name: _MEASURED[column.type] for column in table.columns}}
     columns_never_null = [pa.field(name, kind, nullable=False) for name, kind in columns.items()]
     return pa.schema(columns_never_null, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
 
 
-SCHEMAS: dict[TableName, pa.Schema] = {table: _schema(table) for table in TABLES}
+SCHEMAS: dict[TableName, pa.Schema] = {name: _schema(table) for name, table in TABLES.items()}
 """Columns, types and order of every table; no column may be null."""
 
 
 def promised_tables(probes: Probes) -> tuple[TableName, ...]:
-    """The tables that a run must leave: four that every run has, and one for each probe that is on.
+    """The tables that a run must leave: those that every run has, and that of each probe that is on.
 
     Args:
         probes: those of the run's specification.
     """
-    asked = {table for name, table in _PROBE_TABLES.items() if getattr(probes, name)}
-    return tuple(table for table in TABLES if table in asked or table not in _PROBE_TABLES.values())
+    return tuple(name for name, table in TABLES.items() if table.probe is None or getattr(probes, table.probe))
 
 
 def value_columns(table: TableName) -> list[str]:
     """The columns that a run measures, as opposed to those that say which run it is."""
-    return list(_VALUE_COLUMNS[table])
+    return [column.name for column in TABLES[table].columns]
 
 
 def file_schema(table: TableName, identity: RunIdentity) -> pa.Schema:
@@ -100,28 +85,29 @@ def file_schema(table: TableName, identity: RunIdentity) -> pa.Schema:
     )
 
 
-def value_table(table: TableName, columns: Mapping[str, Column]) -> pa.Table:
-    """The measured columns of a table. Nothing is converted: a value of another type is refused.
+def value_table(table: TableName, columns: Mapping[str, Values]) -> pa.Table:
+    """The measured columns of a table. Nothing is converted: a value that the declaration does not allow is refused.
 
     The numbers are copied, so a buffer that is used again does not change what was recorded.
 
     Args:
         table: which table.
-        columns: by name, all of them: numpy arrays of the column's own type ([n], or [n, channels] for a list
-            column), or sequences of str.
+        columns: by name, all of them.
 
     Raises:
         TypeError: a column has another type.
-        ValueError: a column is missing, too many or has another shape or length.
+        ValueError: a column is missing, too many or has another shape or length, or a value cannot be meant.
+        KeyError: there is no such table.
     """
-    types = _VALUE_COLUMNS[table]
-    if set(columns) != set(types):
-        raise ValueError(f"{table} has the columns {', '.join(types)}, not {', '.join(columns)}")
-    arrays = {name: _array(name, columns[name], kind) for name, kind in types.items()}
+    declared = TABLES[table].columns
+    names = [column.name for column in declared]
+    if set(columns) != set(names):
+        raise ValueError(f"{table} has the columns {', '.join(names)}, not {', '.join(columns)}")
+    arrays = {column.name: _array(column, columns[column.name]) for column in declared}
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
         raise ValueError(f"the columns of {table} differ in length: {lengths}")
-    schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
+    schema = pa.schema([pa.field(column.name, _MEASURED[column.type], nullable=False) for column in declared])
     return pa.Table.from_arrays(list(arrays.values()), schema=schema)
 
 
@@ -155,17 +141,19 @@ def parquet_writer(sink: BinaryIO, table: TableName, identity: RunIdentity) -> I
     Raises:
         OSError: the sink cannot be written.
     """
-    whole_numbers = [name for name, kind in _VALUE_COLUMNS[table].items() if kind == pa.int64()]
-    lists = [name for name, kind in _VALUE_COLUMNS[table].items() if kind == _VALUES]
-    repeated = [*IDENTITY, *(name for name, kind in _VALUE_COLUMNS[table].items() if kind == pa.string())]
+
+    def of_type(kind: ColumnType) -> list[str]:
+        return [column.name for column in TABLES[table].columns if column.type == kind]
+
+    lists = of_type("list of float32")
     layout: dict[str, Any] = {
         "version": "2.6",
         "data_page_version": "1.0",
         "compression": "zstd",
         "compression_level": 3,
-        "use_dictionary": repeated,
+        "use_dictionary": [*IDENTITY, *of_type("string")],
         "column_encoding": {
-            **dict.fromkeys(whole_numbers, "DELTA_BINARY_PACKED"),
+            **dict.fromkeys(of_type("int64"), "DELTA_BINARY_PACKED"),
             **{f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in lists},
         },
         "write_statistics": [name for name in SCHEMAS[table].names if name not in lists],
@@ -177,36 +165,52 @@ def parquet_writer(sink: BinaryIO, table: TableName, identity: RunIdentity) -> I
         yield writer
 
 
-def _array(name: str, column: Column, kind: pa.DataType) -> pa.Array[Any]:
-    return _text(name, column) if kind == pa.string() else _numbers(name, column, kind)
+def _array(column: Column, values: Values) -> pa.Array[Any]:
+    return _text(column, values) if column.type == "string" else _numbers(column, values)
 
 
-def _text(name: str, column: Column) -> pa.Array[Any]:
-    for value in column:
+def _text(column: Column, values: Values) -> pa.Array[Any]:
+    name, known = column.name, column.known
+    for value in values:
         if not isinstance(value, str):
             raise TypeError(f"{name} holds {value!r}, a {type(value).__name__}, not a str")
-    return pa.array(list(column), type=pa.string())
+        if known and value not in known:
+            raise ValueError(f"{name} '{value}' is none of {', '.join(known)}")
+    return pa.array(list(values), type=pa.string())
 
 
-def _numbers(name: str, column: Column, kind: pa.DataType) -> pa.Array[Any]:
-    listed = isinstance(kind, pa.ListType)
+def _numbers(column: Column, values: Values) -> pa.Array[Any]:
+    name, kind = column.name, _MEASURED[column.type]
     element = kind.value_type if isinstance(kind, pa.ListType) else kind
-    if not isinstance(column, np.ndarray) or column.dtype != np.dtype(element.to_pandas_dtype()):
-        what = f"an array of {column.dtype}" if isinstance(column, np.ndarray) else f"a {type(column).__name__}"
-        raise TypeError(f"{name} is {what}, not an array of {element}")
-    if column.ndim != (2 if listed else 1):
-        raise ValueError(f"{name} has shape {column.shape}")
-    copied = pa.array(column.flatten(), type=element, from_pandas=False)
-    if not listed:
+    wanted, dimensions = np.dtype(element.to_pandas_dtype()), 2 if isinstance(kind, pa.ListType) else 1
+    if not isinstance(values, np.ndarray):
+        raise TypeError(f"{name} is a {type(values).__name__}, not a numpy array")
+    if values.dtype != wanted:
+        raise TypeError(f"{name} is of {values.dtype}, not of {wanted}")
+    if values.ndim != dimensions:
+        raise ValueError(f"{name} has shape {values.shape}, but {dimensions} dimension(s) are needed")
+    _check_range(column, values)
+    copied = pa.array(values.flatten(), type=element, from_pandas=False)
+    if not isinstance(kind, pa.ListType):
         return copied
-    rows, channels = column.shape
+    rows, channels = values.shape
     offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * np.int32(channels), type=pa.int32())
     return pa.ListArray.from_arrays(offsets, copied, type=kind)
 
 
+def _check_range(column: Column, values: npt.NDArray[Any]) -> None:
+    if column.range is None:
+        return
+    least, most = column.range
+    outside = values[~((values >= least) & (values <= most))]
+    if len(outside):
+        wrong = "is negative" if column.range == COUNT and outside[0] < 0 else f"is not between {least:g} and {most:g}"
+        raise ValueError(f"{column.name} {outside[0]} {wrong}")
+
+
 def _constant(identity: RunIdentity, name: str, rows: int) -> pa.Array[Any]:
     value = getattr(identity, name)
-    kind = IDENTITY[name]
+    kind = _IDENTITY[name]
     wanted: type = {_NAME: str, pa.float64(): float, pa.int64(): int}[kind]
     if not isinstance(value, wanted) or isinstance(value, bool):
         raise TypeError(f"{name} = {value!r} is a {type(value).__name__}, not a {wanted.__name__}")

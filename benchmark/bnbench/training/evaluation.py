@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bnbench.measurement import Split, Statistics
 from bnbench.network.build import Network
 from bnbench.plan import Precision
-from bnbench.problem import Split
-from bnbench.training.events import Evaluation, Statistics
+from bnbench.training.events import Evaluation
 from bnbench.training.numerics import autocast
 
 Batches = Iterable[tuple[Tensor, Tensor]]

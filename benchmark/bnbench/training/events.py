@@ -1,20 +1,14 @@
-"""What the training loop says: a stream of typed events. Arrays are NumPy, so a listener needs no torch."""
+"""What the training loop says: rows to be written down, and how far it is. Arrays are NumPy: a listener needs no torch.
+
+`Measured` carries rows of any declared table, a probe's own among them; the other events are for who watches.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bnbench.problem import Split
-
-Statistics = Literal["running", "population"]
-"""What BatchNorm normalises with when a network is evaluated: the exponential average of the batch statistics, or
-population statistics recomputed for the purpose."""
-
-Parameter = Literal["gamma", "beta", "bias"]
+from bnbench.measurement import Split, Statistics, Values
 
 
 @dataclass(frozen=True)
@@ -30,28 +24,13 @@ class StepReached:
     batch_accuracy: float
 
 
-@dataclass(frozen=True)
-class StepsRecorded:
-    """The train-mode view of consecutive steps, a value per step."""
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Rows of a table, to be written down."""
 
-    step: NDArray[np.int64]
-    """Updates done before the step."""
-    epoch: NDArray[np.int64]
-    batch_loss: NDArray[np.float32]
-    """Mean cross-entropy of the step's batch, before the update."""
-    batch_accuracy: NDArray[np.float32]
-    learning_rate: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class SnapshotsTaken:
-    """Snapshots of one per-channel parameter, a row per snapshot."""
-
-    slot: str
-    parameter: Parameter
-    step: NDArray[np.int64]
-    values: NDArray[np.float32]
-    """(snapshots, channels)."""
+    table: str
+    columns: Mapping[str, Values]
+    """All that `bnbench.measurement` declares for the table, by name. Of `affine` the rows of one trajectory."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +41,6 @@ class Evaluation:
     statistics: Statistics
     loss: float
     accuracy: float
-
-
-@dataclass(frozen=True)
-class ZeroedShare:
-    """What the ReLU after one slot zeroes."""
-
-    slot: str
-    share: float
-    """Of the activations that it gets, 0 … 1."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +55,6 @@ class EpochEvaluated:
     eval_s: float
     images: int
     """Images trained on in this epoch."""
-    zeroed: tuple[ZeroedShare, ...] = ()
-    """A value for each slot with a ReLU, in the network's order; empty unless the run has the sparsity probe."""
 
 
 @dataclass(frozen=True)
@@ -111,4 +79,4 @@ class Finished:
     step: int
 
 
-Event = StepReached | StepsRecorded | SnapshotsTaken | EpochEvaluated | Diverged | Paused | Finished
+Event = StepReached | Measured | EpochEvaluated | Diverged | Paused | Finished

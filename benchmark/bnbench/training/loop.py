@@ -7,23 +7,33 @@ from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from itertools import islice
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from bnbench.data.augmentation import draw_parameters
 from bnbench.data.pipeline import ImagePipeline
 from bnbench.errors import UserError
+from bnbench.measurement import Split
 from bnbench.network.build import Network
 from bnbench.plan import RunSpec
-from bnbench.problem import Split
 from bnbench.schedule import snapshot_steps
 from bnbench.training.evaluation import EVALUATION_BATCH, Batches, evaluate_splits, with_population_statistics
-from bnbench.training.events import Diverged, EpochEvaluated, Event, Finished, Paused, StepReached, ZeroedShare
+from bnbench.training.events import (
+    Diverged,
+    EpochEvaluated,
+    Evaluation,
+    Event,
+    Finished,
+    Measured,
+    Paused,
+    StepReached,
+)
 from bnbench.training.numerics import autocast
 from bnbench.training.optimiser import build_optimiser
 from bnbench.training.probes import SnapshotBuffer, StepBuffer
 from bnbench.training.seeding import dropout_mask, generator
-from bnbench.training.sparsity import SPARSITY_BATCHES, zeroed_shares
+from bnbench.training.sparsity import SPARSITY_BATCHES, sparsity_rows
 
 EVALUATED_SPLITS: tuple[Split, ...] = ("train_eval", "valid", "test")
 
@@ -83,9 +93,10 @@ class Trainer:
     def events(self, pause: Callable[[], bool] = _never) -> Iterator[Event]:
         """Train from the current step to the end, saying what happens.
 
-        Within an epoch `StepReached` comes as training goes on, then `StepsRecorded` and `SnapshotsTaken` with the
-        epoch's rows, then `EpochEvaluated`. The last event is `Finished`, `Diverged` or `Paused`. At `EpochEvaluated`
-        and `Paused` everything recorded so far has been said, and `step` is where to go on.
+        Within an epoch `StepReached` comes as training goes on, then `Measured` with the epoch's rows (of `steps` and
+        `affine`, then of what is evaluated), then `EpochEvaluated`. The last event is `Finished`, `Diverged` or
+        `Paused`. At `EpochEvaluated` and `Paused` everything measured so far has been said, and `step` is where to go
+        on.
 
         Args:
             pause: asked after every step but the last of an epoch; once it says yes, training stops there. (Where the
@@ -93,7 +104,7 @@ class Trainer:
         """
         per_epoch = self.steps_per_epoch
         if self.step == 0:
-            yield self._evaluate(epoch=0, train_s=0.0, images=0)
+            yield from self._evaluate(epoch=0, train_s=0.0, images=0)
         while self.step < self.total_steps:
             epoch, start = self.step // per_epoch + 1, self.step
             began = time.perf_counter()
@@ -105,9 +116,8 @@ class Trainer:
                 self.train_s, self.images = train_s, images
                 yield last
                 return
-            evaluated = self._evaluate(epoch, train_s, images)
             self.train_s, self.images = 0.0, 0
-            yield evaluated
+            yield from self._evaluate(epoch, train_s, images)
         yield Finished(self.step)
 
     def _train_epoch(self, epoch: int, pause: Callable[[], bool]) -> Generator[Event, None, Diverged | Paused | None]:
@@ -158,18 +168,36 @@ class Trainer:
         yield from snapshots.rows()
         return last
 
-    def _evaluate(self, epoch: int, train_s: float, images: int) -> EpochEvaluated:
+    def _evaluate(self, epoch: int, train_s: float, images: int) -> Iterator[Measured | EpochEvaluated]:
+        """What there is to be said at the end of an epoch (epoch 0: before the first step)."""
         began = time.perf_counter()
         precision = self.spec.precision
         results = evaluate_splits(self.network, self._splits(), "running", precision)
         if self.spec.training.population_statistics:
             settled = with_population_statistics(self.network, self._whole_batches(), precision)
             results += evaluate_splits(settled, self._splits(), "population", precision)
-        zeroed: tuple[ZeroedShare, ...] = ()
+        measured = [self._curve_rows(epoch, results)]
         if self.spec.probes.sparsity:
-            batches = self._pipeline.evaluation_batches("train_eval", EVALUATION_BATCH)
-            zeroed = zeroed_shares(self.network, islice(batches, SPARSITY_BATCHES), precision)
-        return EpochEvaluated(epoch, self.step, results, train_s, time.perf_counter() - began, images, zeroed)
+            batches = islice(self._pipeline.evaluation_batches("train_eval", EVALUATION_BATCH), SPARSITY_BATCHES)
+            measured.append(sparsity_rows(self.network, batches, precision, epoch=epoch, step=self.step))
+        eval_s = time.perf_counter() - began
+        if epoch > 0:
+            measured.append(_timing_row(epoch, train_s, eval_s, images))
+        yield from measured
+        yield EpochEvaluated(epoch, self.step, results, train_s, eval_s, images)
+
+    def _curve_rows(self, epoch: int, results: tuple[Evaluation, ...]) -> Measured:
+        return Measured(
+            "curves",
+            {
+                "epoch": np.full(len(results), epoch, np.int64),
+                "step": np.full(len(results), self.step, np.int64),
+                "split": [each.split for each in results],
+                "statistics": [each.statistics for each in results],
+                "loss": np.array([each.loss for each in results], np.float64),
+                "accuracy": np.array([each.accuracy for each in results], np.float64),
+            },
+        )
 
     def _splits(self) -> dict[Split, Batches]:
         return {split: self._pipeline.evaluation_batches(split, EVALUATION_BATCH) for split in EVALUATED_SPLITS}
@@ -183,3 +211,15 @@ class Trainer:
     def _wait_for_device(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+
+
+def _timing_row(epoch: int, train_s: float, eval_s: float, images: int) -> Measured:
+    return Measured(
+        "timing",
+        {
+            "epoch": np.array([epoch], np.int64),
+            "train_s": np.array([train_s], np.float64),
+            "eval_s": np.array([eval_s], np.float64),
+            "samples_per_s": np.array([images / train_s], np.float64),
+        },
+    )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bnbench.network.build import AffineVector
-from bnbench.training.events import SnapshotsTaken, StepsRecorded
+from bnbench.training.events import Measured
 
 
 class StepBuffer:
@@ -41,16 +41,19 @@ class StepBuffer:
         self._checked = self._count
         return None if len(bad) == 0 else self._first + offset + int(bad[0])
 
-    def rows(self, epoch: int, batch_size: int, learning_rate: float) -> StepsRecorded:
+    def rows(self, epoch: int, batch_size: int, learning_rate: float) -> Measured:
         """Everything recorded."""
         count = self._count
         accuracy = self._correct[:count].cpu().numpy().astype(np.float64) / batch_size
-        return StepsRecorded(
-            step=np.arange(self._first, self._first + count, dtype=np.int64),
-            epoch=np.full(count, epoch, dtype=np.int64),
-            batch_loss=self._loss[:count].cpu().numpy(),
-            batch_accuracy=accuracy.astype(np.float32),
-            learning_rate=np.full(count, learning_rate, dtype=np.float64),
+        return Measured(
+            "steps",
+            {
+                "step": np.arange(self._first, self._first + count, dtype=np.int64),
+                "epoch": np.full(count, epoch, dtype=np.int64),
+                "batch_loss": self._loss[:count].cpu().numpy(),
+                "batch_accuracy": accuracy.astype(np.float32),
+                "learning_rate": np.full(count, learning_rate, dtype=np.float64),
+            },
         )
 
 
@@ -70,12 +73,20 @@ class SnapshotBuffer:
         torch.cat(self._tensors, out=self._values[len(self._steps)])
         self._steps.append(step)
 
-    def rows(self) -> Iterator[SnapshotsTaken]:
+    def rows(self) -> Iterator[Measured]:
         """Everything taken, a block per vector."""
         values = self._values[: len(self._steps)].cpu().numpy()
         steps = np.array(self._steps, dtype=np.int64)
         start = 0
         for vector, tensor in zip(self._vectors, self._tensors, strict=True):
             stop = start + tensor.numel()
-            yield SnapshotsTaken(vector.slot, vector.parameter, steps, np.ascontiguousarray(values[:, start:stop]))
+            yield Measured(
+                "affine",
+                {
+                    "step": steps,
+                    "slot": [vector.slot] * len(steps),
+                    "parameter": [vector.parameter] * len(steps),
+                    "values": np.ascontiguousarray(values[:, start:stop]),
+                },
+            )
             start = stop

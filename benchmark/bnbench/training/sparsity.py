@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from bnbench.network.build import Network
 from bnbench.network.layers import Slot
 from bnbench.plan import Precision
 from bnbench.training.evaluation import Batches
-from bnbench.training.events import ZeroedShare
+from bnbench.training.events import Measured
 from bnbench.training.numerics import autocast
 
 SPARSITY_BATCHES = 4
@@ -20,7 +21,29 @@ SPARSITY_BATCHES = 4
 a smaller split. They are the same at every epoch, for every variant and every run seed."""
 
 
-def zeroed_shares(network: Network, batches: Batches, precision: Precision) -> tuple[ZeroedShare, ...]:
+def sparsity_rows(network: Network, batches: Batches, precision: Precision, *, epoch: int, step: int) -> Measured:
+    """`zeroed_shares` as rows of the table `sparsity`, a row per slot with a ReLU.
+
+    Args:
+        network: left as it came in.
+        batches: (images, labels); at least one.
+        precision: of the forward pass.
+        epoch: epochs done.
+        step: updates done.
+    """
+    shares = zeroed_shares(network, batches, precision)
+    return Measured(
+        "sparsity",
+        {
+            "epoch": np.full(len(shares), epoch, np.int64),
+            "step": np.full(len(shares), step, np.int64),
+            "slot": list(shares),
+            "zeroed": np.array(list(shares.values()), np.float64),
+        },
+    )
+
+
+def zeroed_shares(network: Network, batches: Batches, precision: Precision) -> dict[str, float]:
     """The share of activations that the ReLU after each slot zeroes, in eval mode and without dropout.
 
     Counted where a slot hands over its pre-activations, so before any pooling, although the network itself pools first
@@ -33,7 +56,7 @@ def zeroed_shares(network: Network, batches: Batches, precision: Precision) -> t
         precision: of the forward pass.
 
     Returns:
-        A share for each slot with a ReLU, in the network's order; none for an output without one.
+        Slot to share, of every slot with a ReLU, in the network's order; an output without one is not there.
 
     Raises:
         RuntimeError: a pass did not go through every slot exactly once, so there is nothing to be said about it.
@@ -56,7 +79,7 @@ def zeroed_shares(network: Network, batches: Batches, precision: Precision) -> t
         network.train(was_training)
     if passes == 0 or any(count.calls != passes for count in counts.values()):
         raise RuntimeError(f"{passes} passes, but the slots saw {[count.calls for count in counts.values()]}")
-    return tuple(ZeroedShare(name, int(count.zeroed) / count.all) for name, count in counts.items())
+    return {name: int(count.zeroed) / count.all for name, count in counts.items()}
 
 
 class _Count:

@@ -23,7 +23,6 @@ from bnbench.claim import (
     Monotonic,
     MostOfGain,
     NotGreater,
-    Parameter,
     Part,
     Quantity,
     Ratio,
@@ -33,6 +32,7 @@ from bnbench.claim import (
     Trains,
     runs_of,
 )
+from bnbench.measurement import NormaliserParameter
 from bnbench.problem import ProblemFile
 from bnbench.study import Study, study_problem_files
 
@@ -306,7 +306,9 @@ class _Reader:
         found = self.body.find(run)
         return {seed: None if found[seed].status == "diverged" else number(found[seed]) for seed in seeds}
 
-    def _channels(self, record: RunRecord, problem: str, parameter: Parameter, at: str) -> parameter_rules.Channels:
+    def _channels(
+        self, record: RunRecord, problem: str, parameter: NormaliserParameter, at: str
+    ) -> parameter_rules.Channels:
         ends = self._trajectories.ends(record, self.body.slots(problem), parameter)
         return ends.end if at == "end" else ends.tenth
 

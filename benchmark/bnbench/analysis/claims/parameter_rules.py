@@ -15,7 +15,8 @@ import numpy.typing as npt
 from bnbench.analysis.claims.verdict import Decision, Verdict
 from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
 from bnbench.analysis.trajectory import NEUTRAL
-from bnbench.claim import Condition, Parameter, Ratio, Slots, Statistic
+from bnbench.claim import Condition, Ratio, Slots, Statistic
+from bnbench.measurement import NormaliserParameter
 
 Channels = Sequence[npt.NDArray[np.float32]]
 """The values of one parameter of one run at one moment: an array of channels for each slot with a BatchNorm, in
@@ -40,7 +41,7 @@ def pooled(channels: Channels, slots: Slots) -> npt.NDArray[np.float64] | None:
     return values if values is not None and bool(np.isfinite(values).all()) else None
 
 
-def statistic(channels: Channels, parameter: Parameter, slots: Slots, which: Statistic) -> float | None:
+def statistic(channels: Channels, parameter: NormaliserParameter, slots: Slots, which: Statistic) -> float | None:
     """One number of one run; None where the run has no such slot.
 
     `activity` is A: the mean of |γ - 1| or |β|.

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bnbench.analysis.claims.parameter_rules import Channels
-from bnbench.analysis.frames import AffineFilters, Results, RunRecord
+from bnbench.analysis.frames import Filter, Results, RunRecord
 from bnbench.analysis.trajectory import EARLY_SHARE, monotonic
-from bnbench.claim import Parameter
+from bnbench.measurement import NormaliserParameter
 from bnbench.placement import masked_slots
 
 
@@ -31,10 +31,10 @@ class TrajectoryReader:
     def __init__(self, results: Results) -> None:
         """A reader of these results."""
         self._results = results
-        self._ends: dict[tuple[str, Parameter], Ends] = {}
-        self._monotonic: dict[tuple[str, Parameter], tuple[int, int]] = {}
+        self._ends: dict[tuple[str, NormaliserParameter], Ends] = {}
+        self._monotonic: dict[tuple[str, NormaliserParameter], tuple[int, int]] = {}
 
-    def ends(self, record: RunRecord, slots: Sequence[str], parameter: Parameter) -> Ends:
+    def ends(self, record: RunRecord, slots: Sequence[str], parameter: NormaliserParameter) -> Ends:
         """The last snapshot and the one after a tenth of the steps, of every slot that carries a BatchNorm.
 
         Only these rows are kept of what is read.
@@ -48,7 +48,7 @@ class TrajectoryReader:
             self._ends[key] = Ends([end for _, end in pairs], [tenth for tenth, _ in pairs])
         return self._ends[key]
 
-    def monotonic(self, record: RunRecord, slots: Sequence[str], parameter: Parameter) -> tuple[int, int]:
+    def monotonic(self, record: RunRecord, slots: Sequence[str], parameter: NormaliserParameter) -> tuple[int, int]:
         """How many of a run's trajectories are monotonic, and how many there are: one for each channel.
 
         Raises:
@@ -65,9 +65,9 @@ class TrajectoryReader:
         return self._monotonic[key]
 
     def _two_rows(
-        self, run_id: str, parameter: Parameter, slot: str
+        self, run_id: str, parameter: NormaliserParameter, slot: str
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        where: AffineFilters = {"run_id": run_id, "parameter": parameter, "slot": slot}
+        where: dict[str, Filter] = {"run_id": run_id, "parameter": parameter, "slot": slot}
         steps = self._results.affine(columns=["step"], **where)["step"].to_numpy(np.int64)
         if not len(steps):
             # Says what the run has instead.

@@ -20,7 +20,7 @@ from bnbench.analysis.reference.spread import FALSE_ALARM_RATE
 from bnbench.analysis.reference.stored import Reference
 from bnbench.analysis.reference.subject import Subject, as_subject, load_measured
 from bnbench.analysis.reference.tiers import check_bits, check_finals, check_spread, check_start
-from bnbench.plan import RunIdentity
+from bnbench.measurement import RunIdentity
 from bnbench.storage.store import ResultStore
 
 

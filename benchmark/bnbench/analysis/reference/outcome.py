@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from bnbench.analysis.reference.spread import FALSE_ALARM_RATE
 from bnbench.analysis.reference.stored import Reference
-from bnbench.plan import RunIdentity
+from bnbench.measurement import RunIdentity
 
 
 class Tier(StrEnum):

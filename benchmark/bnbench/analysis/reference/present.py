@@ -12,7 +12,7 @@ from bnbench.analysis.reference.outcome import CheckReport, Difference, FinalChe
 from bnbench.analysis.reference.published import TOLERANCE, Published, PublishedComparison
 from bnbench.analysis.reference.spread import FALSE_ALARM_RATE
 from bnbench.analysis.reference.stored import Reference
-from bnbench.plan import RunIdentity
+from bnbench.measurement import RunIdentity
 
 Format = Literal["text", "markdown", "json", "junit"]
 FORMATS: tuple[Format, ...] = get_args(Format)

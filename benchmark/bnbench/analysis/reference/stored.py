@@ -28,7 +28,7 @@ from bnbench.analysis.reference.platform import circumstances_that_differ
 from bnbench.disk import parse_json, read_regular, require_regular
 from bnbench.errors import UserError
 from bnbench.identity import canonical_json, setting_of
-from bnbench.plan import RunIdentity
+from bnbench.measurement import RunIdentity
 from bnbench.problem import Size
 from bnbench.storage.digests import run_digests
 from bnbench.storage.document import RunDocument

@@ -1,0 +1,215 @@
+"""Every table that a run leaves, declared once: columns, types, what a column means and which values it may hold.
+
+The Arrow schemas, the recorder's checks, what `Results.table` can be asked for and the tables of columns in
+`docs/result-schema.md` derive from what stands here. Who measures something yields columns by these names
+(`bnbench.training.events.Measured`); nobody else spells them out again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Split = Literal["train_eval", "valid", "test"]
+
+Statistics = Literal["running", "population"]
+"""What BatchNorm normalises with when a network is evaluated: the exponential average of the batch statistics, or
+population statistics recomputed over `train_eval` for the purpose."""
+
+NormaliserParameter = Literal["gamma", "beta"]
+Parameter = Literal[NormaliserParameter, "bias"]
+"""A per-channel parameter whose trajectory is recorded."""
+
+ColumnType = Literal["int64", "float32", "float64", "string", "list of float32"]
+
+Values: TypeAlias = "npt.NDArray[Any] | Sequence[str]"
+"""What a run hands over for a column: an array of the column's own type, [n], or [n, channels] for a list; of a column
+of strings a sequence of str."""
+
+COUNT = (0.0, math.inf)
+SHARE = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    type: ColumnType
+    meaning: str
+    """As the documentation says it, in Markdown."""
+    unit: str = ""
+    known: tuple[str, ...] = ()
+    """Of a column of strings: the only ones there are; empty where they depend on the run."""
+    range: tuple[float, float] | None = None
+    """Smallest and largest number that can be meant; NaN is in no range. None where any is, NaN included."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: a Parquet file of every run, or of every run with a certain probe."""
+
+    name: str
+    meaning: str
+    """In a few words, as the documentation lists the files."""
+    columns: tuple[Column, ...]
+    """Those that a run measures; each row has the identity columns before them."""
+    row_group: tuple[str, ...] = ()
+    """Columns of strings that each row group of the final file has one value of each of, and is sorted by. Empty where
+    all rows are one group, in the order in which they were recorded."""
+    probe: str | None = None
+    """The probe (a field of `[probes]`) that fills it; None for a table that every run has."""
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Who a run is: the identity columns of every table, in this order."""
+
+    run_id: str = field(
+        metadata={
+            "meaning": "the run: a readable stem and a hash of everything that decides its numbers; also the folder's "
+            "name"
+        }
+    )
+    setting_id: str = field(
+        metadata={
+            "meaning": "the same without variant, mask, learning rate and seed: only runs that share it may be "
+            "averaged or compared"
+        }
+    )
+    problem: str = field(metadata={"meaning": "e.g. `digits_3c3d`"})
+    size: str = field(metadata={"meaning": "`full` or `tiny`"})
+    variant: str = field(
+        metadata={"meaning": "`vanilla`, `bn`, `bn_beta`, `bn_gamma`, `bn_gamma_beta`, or one that a package added"}
+    )
+    placement: str = field(
+        metadata={"meaning": "the placement in its canonical form; `none` where no slot carries a BatchNorm"}
+    )
+    mask: str = field(metadata={"meaning": "one digit per slot, the output last; `1`: carries a BatchNorm"})
+    learning_rate: float = field(metadata={"meaning": "the run's learning rate"})
+    seed: int = field(metadata={"meaning": "the run's seed"})
+
+
+_TYPES: Mapping[str, ColumnType] = {"str": "string", "float": "float64", "int": "int64"}
+
+IDENTITY: Mapping[str, Column] = {
+    each.name: Column(each.name, _TYPES[str(each.type)], each.metadata["meaning"]) for each in fields(RunIdentity)
+}
+"""The columns that say which run a row belongs to, by name, in the order of RunIdentity."""
+
+_EVALUATED = (
+    Column(
+        "epoch",
+        "int64",
+        "epochs done; 0 is before the first step, with running statistics of mean 0 and variance 1",
+        "epochs",
+        range=COUNT,
+    ),
+    Column("step", "int64", "updates done", "updates", range=COUNT),
+)
+
+CURVES = Table(
+    "curves",
+    "learning curves: one row per epoch and split",
+    (
+        *_EVALUATED,
+        Column(
+            "split",
+            "string",
+            "`train_eval`, `valid` or `test`; evaluated whole, without augmentation",
+            known=get_args(Split),
+        ),
+        Column(
+            "statistics",
+            "string",
+            "`running`: BatchNorm's exponential average; `population`: recomputed over `train_eval` before evaluating",
+            known=get_args(Statistics),
+        ),
+        Column("loss", "float64", "cross-entropy, mean over the split's images, without the ℓ2 term", "nats"),
+        Column("accuracy", "float64", "images classified correctly", "share, 0 to 1", range=SHARE),
+    ),
+)
+
+STEPS = Table(
+    "steps",
+    "loss and accuracy of every training batch",
+    (
+        Column(
+            "step",
+            "int64",
+            "updates done *before* this one: `batch_loss` at step s is the loss before update s + 1",
+            "updates",
+            range=COUNT,
+        ),
+        Column("epoch", "int64", "the epoch under way, counted from 1", "epochs", range=COUNT),
+        Column("batch_loss", "float32", "cross-entropy, mean over the batch, as it was computed", "nats"),
+        Column("batch_accuracy", "float32", "of the batch classified correctly", "share, 0 to 1", range=SHARE),
+        # Both the identity's, and the rate that each update was made with.
+        IDENTITY["learning_rate"],
+    ),
+)
+
+AFFINE = Table(
+    "affine",
+    "γ, β and biases: one row per snapshot, slot and parameter",
+    (
+        Column(
+            "step",
+            "int64",
+            "updates done; the problem's snapshot schedule says which, step 0 and the last always among them",
+            "updates",
+            range=COUNT,
+        ),
+        Column("slot", "string", "the conv or dense layer, e.g. `conv1`"),
+        Column(
+            "parameter",
+            "string",
+            "`gamma` and `beta` of every BatchNorm, frozen ones too; `bias` of every slot that has one",
+            known=get_args(Parameter),
+        ),
+        Column("values", "list of float32", "one value per channel (or feature), in the network's order"),
+    ),
+    row_group=("parameter", "slot"),
+)
+
+TIMING = Table(
+    "timing",
+    "seconds per epoch",
+    (
+        Column("epoch", "int64", "epochs done", "epochs", range=COUNT),
+        Column("train_s", "float64", "training", "s", range=COUNT),
+        Column("eval_s", "float64", "evaluation after it", "s", range=COUNT),
+        Column("samples_per_s", "float64", "training images a second, evaluation apart", "1/s", range=COUNT),
+    ),
+)
+
+SPARSITY = Table(
+    "sparsity",
+    "share of activations that each ReLU zeroes, per epoch",
+    (
+        *_EVALUATED,
+        Column(
+            "slot",
+            "string",
+            "the conv or dense layer in front of the ReLU, e.g. `conv1`; no rows for a slot without a ReLU (the output "
+            "of 3C3D and MLP)",
+        ),
+        Column(
+            "zeroed",
+            "float64",
+            "of the slot's activations those that the ReLU after it makes 0, because they are at most 0",
+            "share, 0 to 1",
+            range=SHARE,
+        ),
+    ),
+    probe="sparsity",
+)
+
+TABLES: Mapping[str, Table] = {table.name: table for table in (CURVES, STEPS, AFFINE, TIMING, SPARSITY)}
+"""Every table there can be, by name. A probe brings its own: declared here with the probe's name, and nothing else in
+the package has to know of it but the probe that yields its columns."""
