@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -27,6 +28,7 @@ from bnbench.execution.single import (
     record_failure,
     recorded_outcome,
 )
+from bnbench.execution.streams import outlive_readers
 from bnbench.plan import RunSpec
 from bnbench.storage.lock import LockView, LockWatch, look_at_lock
 from bnbench.training.events import EpochEvaluated, Event, StepReached
@@ -48,6 +50,8 @@ STOP_SECONDS = 300.0
 
 Message = StepReached | EpochEvaluated | Notice
 
+_LOG = logging.getLogger(__name__)
+
 
 class Listener(Protocol):
     """Who wants to know how the runs are doing: a progress display, a log, nobody."""
@@ -63,6 +67,38 @@ class Listener(Protocol):
 
     def ended(self, spec: RunSpec, outcome: Outcome) -> None:
         """A run is over, and recorded; or it was paused. Perhaps it was never started here."""
+
+
+class _Bearing:
+    """Passes everything on to a listener, and bears with one that raises: runs do not end because of who listens.
+
+    The first failure of each of its methods is logged, with its traceback.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._failed: set[str] = set()
+
+    def started(self, spec: RunSpec) -> None:
+        self._tell("started", spec)
+
+    def event(self, spec: RunSpec, event: Message) -> None:
+        self._tell("event", spec, event)
+
+    def deferred(self, spec: RunSpec) -> None:
+        self._tell("deferred", spec)
+
+    def ended(self, spec: RunSpec, outcome: Outcome) -> None:
+        self._tell("ended", spec, outcome)
+
+    def _tell(self, what: str, *facts: object) -> None:
+        try:
+            getattr(self._listener, what)(*facts)
+        except Exception:  # noqa: BLE001 -- whatever it raises is its own trouble; Ctrl-C and sys.exit are no Exception
+            if what not in self._failed:
+                self._failed.add(what)
+                with suppress(Exception):  # the log may be what cannot be written
+                    _LOG.warning("who follows the runs failed in '%s'; the runs go on", what, exc_info=True)
 
 
 @dataclass(frozen=True)
@@ -137,7 +173,7 @@ def run_all(
         store: the results folder.
         resources: of each run.
         slots: where runs go; how many go side by side.
-        listener: told what happens.
+        listener: told what happens; whatever it raises, the runs go on.
         stop: asked several times a second; once it says yes, nothing more is started, and what is running leaves a
             checkpoint and ends as "paused".
         run_timeout: seconds after which a run's process is ended; None is no limit.
@@ -151,7 +187,7 @@ def run_all(
     """
     prepare()
     # Runs start in the folder that this process started in, which it may have left since.
-    pool = _Pool(store.absolute(), resources, slots, listener, run_timeout, checkpoint_seconds)
+    pool = _Pool(store.absolute(), resources, slots, _Bearing(listener), run_timeout, checkpoint_seconds)
     return pool.run(specs, stop)
 
 
@@ -361,6 +397,7 @@ def _work(
     messages: Connection,
 ) -> None:
     """What a run's process does."""
+    outlive_readers()  # a component that prints must not fail for it
     # Ctrl-C reaches every process of the terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if slot.gpu is not None:
