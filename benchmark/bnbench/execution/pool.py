@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from bnbench.errors import UserError
-from bnbench.execution.fork_server import prepare, process_context
+from bnbench.execution.fork_server import forget_safe_path, prepare, process_context, start
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
 from bnbench.execution.single import (
     CHECKPOINT_SECONDS,
@@ -261,7 +261,7 @@ class _Pool:
         ours, theirs = context.Pipe(duplex=False)
         arguments = (spec, self.store, self.resources, slot, self.checkpoint_seconds, given_up, theirs)
         process = context.Process(target=_work, args=arguments, daemon=True)
-        process.start()
+        start(process)
         theirs.close()
         self.active[ours] = _Active(spec, slot, process, ours, time.monotonic())
         self.listener.started(spec)
@@ -397,6 +397,7 @@ def _work(
     messages: Connection,
 ) -> None:
     """What a run's process does."""
+    forget_safe_path()
     outlive_readers()  # a component that prints must not fail for it
     # Ctrl-C reaches every process of the terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
