@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from bnbench.analysis.settings import overrides
 from bnbench.errors import UserError, unknown
+from bnbench.paths import given_path
 from bnbench.plan import RunIdentity, canonical_json
 from bnbench.storage.document import RunDocument, Status
 from bnbench.storage.schema import IDENTITY, SCHEMAS, TableName
@@ -284,12 +285,12 @@ class Results:
 
 
 def open_results(path: str | PathLike[str] = "results/runs") -> Results:
-    """The results folder at a path, to be read.
+    """The results folder at a path, to be read; a leading `~` is a home folder.
 
     Raises:
-        UserError: there are no results, or they are of another schema version.
+        UserError: the path is none, there are no results, or they are of another schema version.
     """
-    return Results(ResultStore.open(Path(path), create=False))
+    return Results(ResultStore.open(given_path(path, "the path of the results"), create=False))
 
 
 class _Lenient(BaseModel):

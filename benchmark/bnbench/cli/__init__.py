@@ -11,6 +11,7 @@ from bnbench import __version__
 from bnbench.cli.typed import remember
 from bnbench.errors import UserError
 from bnbench.execution.streams import OutputError, guard_streams, lost_output
+from bnbench.paths import leave_lost_directory
 
 _COMMANDS = {
     "list": "the test problems and their placements",
@@ -56,6 +57,7 @@ class _LazyGroup(click.Group):
 
     def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 -- click's own signature
         guard_streams()
+        leave_lost_directory()
         try:
             return super().main(*args, **options)
         except OutputError as error:
