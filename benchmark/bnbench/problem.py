@@ -24,6 +24,7 @@ from bnbench.architecture import ARCHITECTURES, slot_names
 from bnbench.disk import read_regular
 from bnbench.errors import UserError, cut, few, nearest, unknown
 from bnbench.measurement import Split
+from bnbench.paths import given_path
 from bnbench.placement import parse_placement
 from bnbench.schedule import check_schedule
 from bnbench.shipped import shipped_folder
@@ -303,7 +304,7 @@ def find_problem(reference: str) -> ProblemFile:
         UserError: no such problem, or its file is not valid.
     """
     if reference.endswith(".toml"):
-        return read_problem(Path(reference))
+        return read_problem(given_path(reference, "the problem file"))
     files = problem_files()
     if reference not in files:
         raise unknown("problem", reference, files, hint="A problem of your own is named by the path of its .toml file.")

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from bnbench.claim import RULES, Claim, Run, expand_part, runs_of
 from bnbench.errors import UserError, cut, few, nearest, unknown
 from bnbench.identity import canonical_json
+from bnbench.paths import expand_home, given_path
 from bnbench.plan import DataFacts, Precision, RunSpec, expand_grid
 from bnbench.problem import Problem, ProblemFile, Size, find_problem, parse_override, read_toml
 from bnbench.shipped import shipped_folder
@@ -281,7 +282,7 @@ def read_study(path: Path) -> Study:
 
 def _study_path(reference: str) -> Path:
     if reference.endswith(".toml"):
-        return Path(reference)
+        return given_path(reference, "the study file")
     files = study_files()
     if reference not in files:
         raise unknown("study", reference, files, hint="A study of your own is named by the path of its .toml file.")
@@ -299,7 +300,7 @@ def _raw_study(path: Path, below: tuple[str, ...]) -> dict[str, Any]:
     reference = raw.pop("extends")
     if not isinstance(reference, str):
         raise UserError(f"{path}: extends = {reference!r}: should be the name of a study, or the path of its file.")
-    base = path.parent / reference if reference.endswith(".toml") else _study_path(reference)
+    base = path.parent / expand_home(reference) if reference.endswith(".toml") else _study_path(reference)
     # Not Path.resolve, which raises over a link to itself; reading says what is wrong with that.
     chain = (*below, os.path.realpath(path))
     if os.path.realpath(base) in chain:
@@ -319,7 +320,7 @@ def _resolved_paths(path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
     def named(value: Any) -> Any:  # noqa: ANN401
         if isinstance(value, list):
             return [named(each) for each in value]
-        return str(path.parent / value) if isinstance(value, str) and value.endswith(".toml") else value
+        return str(path.parent / expand_home(value)) if isinstance(value, str) and value.endswith(".toml") else value
 
     return {key: resolved(value) for key, value in raw.items()}
 

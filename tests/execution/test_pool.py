@@ -100,6 +100,38 @@ def test_a_sweep_that_is_stopped_goes_on_where_it_was(specs, whole, tmp_path):
     assert table_bytes(tmp_path) == whole
 
 
+class Broken:
+    """A listener whose every method raises."""
+
+    def started(self, spec):
+        raise RuntimeError("cannot be told")
+
+    event = deferred = ended = started
+
+
+def test_a_listener_that_raises_ends_no_run(specs, whole, tmp_path, caplog):
+    def fail(spec, event):
+        raise UserError("cannot be told")
+
+    log = Log(fail)
+    assert [each.status for each in run_all(specs[:1], tmp_path, CPU, cpu_slots(1), log)] == ["finished"]
+    assert [line[0] for line in log.lines] == ["started", "finished"], "its other methods are called"
+    assert table_bytes(tmp_path).items() <= whole.items()
+    assert [record.message for record in caplog.records] == ["who follows the runs failed in 'event'; the runs go on"]
+    caplog.clear()
+    assert [each.status for each in run_all(specs[:1], tmp_path, CPU, cpu_slots(1), Broken())] == ["finished"]
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_listener_may_end_the_sweep_on_purpose(specs, tmp_path, error):
+    def leave(spec, event):
+        raise error
+
+    with pytest.raises(error):
+        run_all(specs[:1], tmp_path, CPU, cpu_slots(1), Log(leave))
+
+
 def test_a_hung_run_ends_at_its_time_limit(specs, whole, tmp_path, monkeypatch):
     """One that hears no signal is killed; one that is merely slow leaves a checkpoint, and both are failures."""
     monkeypatch.setattr(pool, "GRACE_SECONDS", 0.5)

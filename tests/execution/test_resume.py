@@ -336,3 +336,16 @@ def test_signals_leave_a_checkpoint(spec, whole, tmp_path, number):
     assert outcome.status == "finished"
     assert listener.said == ["goes on from step 57 of 132 (epoch 1)"]
     assert table_bytes(tmp_path) == whole
+
+
+def test_a_hangup_that_is_ignored_stays_so():
+    """As nohup leaves it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on(STOP_SIGNALS) as stop:
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

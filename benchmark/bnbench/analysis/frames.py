@@ -29,6 +29,7 @@ from bnbench.analysis.settings import overrides
 from bnbench.errors import UserError, unknown
 from bnbench.identity import canonical_json
 from bnbench.measurement import IDENTITY, TABLES, RunIdentity
+from bnbench.paths import given_path
 from bnbench.placement import NOWHERE
 from bnbench.problem import Size, problem_files
 from bnbench.storage.document import RunDocument, Status
@@ -254,12 +255,12 @@ class Results:
 
 
 def open_results(path: str | PathLike[str] = "results/runs") -> Results:
-    """The results folder at a path, to be read.
+    """The results folder at a path, to be read; a leading `~` is a home folder.
 
     Raises:
-        UserError: there are no results, or they are of another schema version.
+        UserError: the path is none, there are no results, or they are of another schema version.
     """
-    return Results(ResultStore.open(Path(path), create=False))
+    return Results(ResultStore.open(given_path(path, "the path of the results"), create=False))
 
 
 def _record(document: RunDocument, readable: bool) -> RunRecord:

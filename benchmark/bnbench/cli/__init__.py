@@ -10,6 +10,8 @@ import click
 from bnbench import __version__
 from bnbench.cli.typed import remember
 from bnbench.errors import UserError
+from bnbench.execution.streams import OutputError, guard_streams, lost_output
+from bnbench.paths import leave_lost_directory
 
 _COMMANDS = {
     "list": "the test problems and their placements",
@@ -52,6 +54,18 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
+
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 -- click's own signature
+        guard_streams()
+        leave_lost_directory()
+        try:
+            return super().main(*args, **options)
+        except OutputError as error:
+            raise SystemExit(1) from error
+        finally:
+            lost = lost_output()
+            if lost is not None:
+                click.echo(f"Error: standard output cannot be written: {lost}", err=True)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         remember(ctx, args)

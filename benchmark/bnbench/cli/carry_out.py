@@ -116,6 +116,9 @@ def carry_out(plan: SweepPlan, results: Path, how: CarryingOut) -> list[Outcome]
         UserError: the results folder cannot be written, a precision does not exist on the device, or jobs are refused.
         SystemExit: it was asked to stop.
     """
+    from bnbench.execution.streams import outlive_readers
+
+    outlive_readers()
     if not plan.todo:
         ended = "The run has" if len(plan.runs) == 1 else f"All {len(plan.runs)} runs have"
         click.echo(f"{ended} ended already; nothing to train.", err=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnbench.cli.options import DEFAULT_RESULTS
+from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("problems", nargs=-1, metavar="[PROBLEM]...")
 @click.option(
     "--results",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     help=f"Folder of the recorded runs [default: {DEFAULT_RESULTS}]; with --fresh, where to put the new ones.",
 )
 @click.option("--size", type=click.Choice(["full", "tiny"]), help="Only runs of this size; with --fresh: tiny.")
@@ -47,9 +48,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What to print.",
 )
-@click.option(
-    "--reference", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Other reference results."
-)
+@click.option("--reference", type=GivenPath(exists=True, file_okay=False), help="Other reference results.")
 def command(
     problems: tuple[str, ...],
     results: Path | None,
@@ -84,13 +83,14 @@ def command(
     from bnbench.analysis.reference.outcome import Tier
     from bnbench.analysis.reference.published import compare_published, read_published
     from bnbench.analysis.reference.stored import read_references
+    from bnbench.paths import given_path
     from bnbench.shipped import shipped_folder
 
     folder = reference or shipped_folder("reference")
     references = read_references(folder)
     published = read_published(folder)
     with ExitStack() as stack:
-        place = results or DEFAULT_RESULTS
+        place = results or given_path(DEFAULT_RESULTS, "--results")
         if fresh:
             from bnbench.cli.training import train_anew
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from bnbench.cli.jobs import look_at_jobs
+from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
     from bnbench.cli.sweep_options import SweepOptions
@@ -41,7 +42,7 @@ _CLUSTER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         metavar="KEY=VALUE",
         help="What a job asks for: partition, time, memory, gpus … or sbatch.NAME. Repeatable.",
     ),
-    click.option("--cluster", type=click.Path(path_type=Path), metavar="FILE", help="A TOML file with the same keys."),
+    click.option("--cluster", type=GivenPath(), metavar="FILE", help="A TOML file with the same keys."),
 )
 
 

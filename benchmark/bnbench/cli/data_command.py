@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bnbench.cli.path_type import GivenPath
+
 if TYPE_CHECKING:
     from bnbench.data.store import Manifest
 
@@ -59,7 +61,7 @@ def fetch(name: str, replace: bool) -> None:
 
 @command.command("import")
 @click.argument("name", metavar="DATASET")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=GivenPath())
 @click.option("--replace", is_flag=True, help="Replace different data of that name.")
 def import_(name: str, path: Path, replace: bool) -> None:
     """Import a data set from files: its official archive, or a folder of Parquet files as the Hugging Face hub has it.

@@ -31,6 +31,7 @@ def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN4
     """
     from bnbench.data.store import data_home, missing
     from bnbench.execution.estimate import machine_name, measure_speed
+    from bnbench.execution.streams import outlive_readers
     from bnbench.storage.speeds import SPEEDS, Speed, add_speed
     from bnbench.training.numerics import check_precision, choose_device
 
@@ -41,6 +42,7 @@ def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN4
         check_precision(spec.precision, device)
         if spec.data.fingerprint is None:
             raise missing(spec.data.name)
+    outlive_readers()
     path, machine = data_home() / SPEEDS, machine_name(device, sweep.threads)
     measured: dict[tuple[str, str, str, str], Speed] = {}
     for spec in specs:

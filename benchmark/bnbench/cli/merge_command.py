@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from bnbench.cli.options import results_option
+from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
     from bnbench.storage.merge import MergedRun
@@ -28,7 +29,7 @@ _WRONG = ("damaged", "conflict")
 
 
 @click.command("merge")
-@click.argument("others", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="OTHER_RESULTS...")
+@click.argument("others", nargs=-1, required=True, type=GivenPath(), metavar="OTHER_RESULTS...")
 @results_option
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, a record for each run.")
 def command(others: tuple[Path, ...], results: Path, as_json: bool) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bnbench.cli.path_type import GivenPath
+
 if TYPE_CHECKING:
     from bnbench.plan import DataFacts, Precision, RunSpec
     from bnbench.problem import Problem, Size
@@ -45,7 +47,7 @@ def results_option(command: Command) -> Command:
     """`--results DIR`, the folder that runs are written to and read from."""
     return click.option(
         "--results",
-        type=click.Path(path_type=Path, file_okay=True),
+        type=GivenPath(),
         default=DEFAULT_RESULTS,
         show_default=True,
         help="Folder of the recorded runs.",

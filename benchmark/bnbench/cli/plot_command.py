@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnbench.cli.options import results_option
+from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ DEFAULT_OUTPUT = Path("figures")
 @click.option("--width", default="text", show_default=True, help="column, text or slide.")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=GivenPath(file_okay=False),
     default=DEFAULT_OUTPUT,
     show_default=True,
     help="Folder for the files.",

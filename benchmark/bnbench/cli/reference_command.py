@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bnbench.cli.path_type import GivenPath
+
 if TYPE_CHECKING:
     from bnbench.analysis.reference.stored import Reference
     from bnbench.problem import Size
 
 _FOLDER = click.option(
     "--reference",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=GivenPath(file_okay=False),
     help="Folder of the reference results; default: those that travel with bnbench.",
 )
 
@@ -54,7 +56,7 @@ def list_references(reference: Path | None) -> None:
 @click.option(
     "--from",
     "recorded",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=GivenPath(exists=True, file_okay=False),
     help="Take these recorded runs, all of them, instead of training.",
 )
 @_FOLDER

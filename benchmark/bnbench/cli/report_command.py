@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from bnbench.cli.options import results_option
+from bnbench.cli.path_type import GivenPath
 
 FILE = "report.html"
 
@@ -15,7 +16,7 @@ FILE = "report.html"
 @click.command("report")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=GivenPath(dir_okay=False),
     help=f"The file to write; default: {FILE} in the results folder.",
 )
 @results_option

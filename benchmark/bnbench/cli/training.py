@@ -36,9 +36,11 @@ def train_anew(
         UserError: the folder holds runs, which would be taken for new ones, or what is asked for does not exist.
         SystemExit: it was asked to stop.
     """
+    from bnbench.execution.streams import outlive_readers
     from bnbench.problem import problem_files
     from bnbench.storage.store import ResultStore
 
+    outlive_readers()
     contents = ResultStore(results).look()
     if contents.documents or contents.unfinished:
         raise UserError(

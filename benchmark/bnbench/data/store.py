@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bnbench.data.images import LabelledImages, fingerprint
 from bnbench.disk import read_regular, require_regular, sync_folder
 from bnbench.errors import MissingDataError, UserError
+from bnbench.paths import given_path
 
 MANIFEST = "manifest.json"
 _MANIFEST_LIMIT = 1 << 20
@@ -79,7 +80,7 @@ def data_home() -> Path:
     """Where imported data sets live: `$BNBENCH_DATA`, or else this platform's cache directory."""
     chosen = os.environ.get("BNBENCH_DATA")
     if chosen:
-        return Path(chosen).expanduser()
+        return given_path(chosen, "BNBENCH_DATA")
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
         cache = Path(base) if base else Path.home() / "AppData" / "Local"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import secrets
+import shlex
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,7 +169,8 @@ def _submit(chunks: Sequence[Chunk], folder: Path, own: dict[str, Any]) -> list[
     import submitit  # noqa: PLC0415 -- see require_slurm
 
     try:
-        executor = submitit.SlurmExecutor(folder=folder)
+        # -P: the job begins in the folder of the one who submitted it, whose modules are none of its business.
+        executor = submitit.SlurmExecutor(folder=folder, python=f"{shlex.quote(sys.executable)} -P")
         executor.update_parameters(**own)
         return [job.job_id for job in executor.submit_array(list(chunks))]
     except (RuntimeError, OSError) as error:

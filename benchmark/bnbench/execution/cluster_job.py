@@ -19,6 +19,7 @@ from pathlib import Path
 from bnbench.execution.pool import Message, Slot, cpu_slots, gpu_slots, run_all
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
 from bnbench.execution.single import CHECKPOINT_SECONDS, Notice, Outcome, Resources, recorded_outcome
+from bnbench.execution.streams import outlive_readers
 from bnbench.plan import RunSpec
 from bnbench.storage.checkpoints import newest_header
 from bnbench.training.events import EpochEvaluated
@@ -51,6 +52,7 @@ class Chunk:
         Raises:
             SystemExit: with 1 where a run failed; with 128 plus the signal's number where the job was asked to stop.
         """
+        outlive_readers()
         began = progress(self.specs, self.store)
         with stop_on(STOP_SIGNALS) as request:
             slots = job_slots(self.resources.device, self.workers, self.runs_per_gpu)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from bnbench.errors import UserError
-from bnbench.execution.fork_server import prepare, process_context
+from bnbench.execution.fork_server import forget_safe_path, prepare, process_context, start
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
 from bnbench.execution.single import (
     CHECKPOINT_SECONDS,
@@ -27,6 +28,7 @@ from bnbench.execution.single import (
     record_failure,
     recorded_outcome,
 )
+from bnbench.execution.streams import outlive_readers
 from bnbench.plan import RunSpec
 from bnbench.resources import usable_cores
 from bnbench.storage.lock import LockView, LockWatch, look_at_lock
@@ -49,6 +51,8 @@ STOP_SECONDS = 300.0
 
 Message = StepReached | EpochEvaluated | Notice
 
+_LOG = logging.getLogger(__name__)
+
 
 class Listener(Protocol):
     """Who wants to know how the runs are doing: a progress display, a log, nobody."""
@@ -64,6 +68,38 @@ class Listener(Protocol):
 
     def ended(self, spec: RunSpec, outcome: Outcome) -> None:
         """A run is over, and recorded; or it was paused. Perhaps it was never started here."""
+
+
+class _Bearing:
+    """Passes everything on to a listener, and bears with one that raises: runs do not end because of who listens.
+
+    The first failure of each of its methods is logged, with its traceback.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._failed: set[str] = set()
+
+    def started(self, spec: RunSpec) -> None:
+        self._tell("started", spec)
+
+    def event(self, spec: RunSpec, event: Message) -> None:
+        self._tell("event", spec, event)
+
+    def deferred(self, spec: RunSpec) -> None:
+        self._tell("deferred", spec)
+
+    def ended(self, spec: RunSpec, outcome: Outcome) -> None:
+        self._tell("ended", spec, outcome)
+
+    def _tell(self, what: str, *facts: object) -> None:
+        try:
+            getattr(self._listener, what)(*facts)
+        except Exception:  # noqa: BLE001 -- whatever it raises is its own trouble; Ctrl-C and sys.exit are no Exception
+            if what not in self._failed:
+                self._failed.add(what)
+                with suppress(Exception):  # the log may be what cannot be written
+                    _LOG.warning("who follows the runs failed in '%s'; the runs go on", what, exc_info=True)
 
 
 @dataclass(frozen=True)
@@ -131,7 +167,7 @@ def run_all(
         store: the results folder.
         resources: of each run.
         slots: where runs go; how many go side by side.
-        listener: told what happens.
+        listener: told what happens; whatever it raises, the runs go on.
         stop: asked several times a second; once it says yes, nothing more is started, and what is running leaves a
             checkpoint and ends as "paused".
         run_timeout: seconds after which a run's process is ended; None is no limit.
@@ -145,7 +181,7 @@ def run_all(
     """
     prepare()
     # Runs start in the folder that this process started in, which it may have left since.
-    pool = _Pool(store.absolute(), resources, slots, listener, run_timeout, checkpoint_seconds)
+    pool = _Pool(store.absolute(), resources, slots, _Bearing(listener), run_timeout, checkpoint_seconds)
     return pool.run(specs, stop)
 
 
@@ -219,7 +255,7 @@ class _Pool:
         ours, theirs = context.Pipe(duplex=False)
         arguments = (spec, self.store, self.resources, slot, self.checkpoint_seconds, given_up, theirs)
         process = context.Process(target=_work, args=arguments, daemon=True)
-        process.start()
+        start(process)
         theirs.close()
         self.active[ours] = _Active(spec, slot, process, ours, time.monotonic())
         self.listener.started(spec)
@@ -355,6 +391,8 @@ def _work(
     messages: Connection,
 ) -> None:
     """What a run's process does."""
+    forget_safe_path()
+    outlive_readers()  # a component that prints must not fail for it
     # Ctrl-C reaches every process of the terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if slot.gpu is not None:

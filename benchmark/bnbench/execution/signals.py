@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 STOP_SIGNALS: tuple[signal.Signals, ...] = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+    getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP") if hasattr(signal, name)
 )
-"""What batch systems send ahead of the end: each means that a checkpoint is wanted now."""
+"""What batch systems send ahead of the end, and terminals when they are closed: a checkpoint is wanted now."""
 
 
 class StopRequest:
@@ -48,13 +48,15 @@ class StopRequest:
 def stop_on(signals: Sequence[signal.Signals]) -> Iterator[StopRequest]:
     """A request that these signals make while the block runs; a second Ctrl-C raises KeyboardInterrupt.
 
-    Outside the main thread, where Python hears no signals, only `StopRequest.ask` makes it.
+    Outside the main thread, where Python hears no signals, only `StopRequest.ask` makes it. A SIGHUP that is ignored
+    stays so: that is how nohup lets a command outlive its terminal.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {each: signal.signal(each, request.catch) for each in signals}
+    heard = [each for each in signals if not (each.name == "SIGHUP" and signal.getsignal(each) is signal.SIG_IGN)]
+    before = {each: signal.signal(each, request.catch) for each in heard}
     try:
         yield request
     finally:

@@ -144,8 +144,9 @@ def _places(results: Path) -> list[tuple[str, str]]:
         _PACKAGE.parent: "<source>",
         Path(sys.prefix): "<python>",
         Path(sys.base_prefix): "<python>",
-        Path(tempfile.gettempdir()): "<temporary>",
     }
+    with suppress(FileNotFoundError):  # nothing can be written for temporary files
+        named[Path(tempfile.gettempdir())] = "<temporary>"
     with suppress(RuntimeError):  # a user without a home
         named[Path.home()] = "<home>"
     with suppress(FileNotFoundError):  # the folder was deleted under us

@@ -10,6 +10,7 @@ from pathlib import Path
 from bnbench.analysis.ranked_group import RankedGroup
 from bnbench.analysis.ranking import Ranking
 from bnbench.analysis.settings import problem_at
+from bnbench.paths import working_directory
 from bnbench.placement import NOWHERE
 from bnbench.report.groups import USUAL_PLACEMENT, seed_order
 
@@ -118,8 +119,9 @@ class Commands:
         # A page is made to be passed on: where a folder lies on this machine is nobody's business.
         if not self.results.is_absolute():
             return str(self.results)
-        here = Path.cwd()
-        return str(self.results.relative_to(here)) if self.results.is_relative_to(here) else self.results.name
+        here = working_directory()
+        inside = here is not None and self.results.is_relative_to(here)
+        return str(self.results.relative_to(here)) if here is not None and inside else self.results.name
 
 
 def _size(sizes: Sequence[str]) -> tuple[str, ...]:
