@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from bnbench import __version__
+from bnbench.cli.output import spell_out_what_cannot_be_shown
 from bnbench.cli.typed import remember
 from bnbench.errors import UserError
 
@@ -52,6 +53,10 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- click's own signature
+        spell_out_what_cannot_be_shown()
+        return super().main(*args, **kwargs)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         remember(ctx, args)
