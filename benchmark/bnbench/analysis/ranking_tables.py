@@ -245,7 +245,7 @@ def _group_notes(group: RankedGroup) -> list[str]:
     changed = f", with {', '.join(group.overrides)}" if group.overrides else ""
     lines = [
         f"{group.setting_id}: {counted(group.epochs, 'epoch')} on {' and '.join(group.devices)}{changed}",
-        "final values: mean over the last tenth of the epochs, train on train_eval; running statistics; ± over seeds",
+        "final values: mean over the last tenth of the epochs, train on train_eval, running statistics; ± over seeds",
     ]
     if not group.targets:
         lines.append("no target")

@@ -102,7 +102,9 @@ def _number(shown_as: str) -> str:
         found.append(_plain(shown_as[end : match.start()]))
         sign = {"±": r"\pm ", "": ""}.get(match["sign"], match["sign"])
         power = f" \\cdot 10^{{{int(match['exponent'])}}}" if match["exponent"] else ""
-        found.append(f"${sign}{match['digits'].replace(',', '{,}')}{power}$")
+        number = f"{sign}{match['digits'].replace(',', '{,}')}{power}"
+        # A plain number is better off outside maths, where it can be bold.
+        found.append(f"${number}$" if sign or power or "," in number else number)
         end = match.end()
     return "".join([*found, _plain(shown_as[end:])])
 

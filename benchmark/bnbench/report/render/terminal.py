@@ -311,10 +311,8 @@ def _stacked(columns: Sequence[_Laid], width: int | None) -> list[Text]:
             if said.empty:
                 continue
             label = f"{'  ' if place else ''}{each.label + ' ' if each.label else ''}"
-            text = f"{said.text} {said.remark}".rstrip()
-            for number, line in enumerate(
-                _folded(text, width and max(width - 4, 1)) if each.column.foldable else [text]
-            ):
+            text = f"{label}{said.text} {said.remark}".rstrip()
+            for number, line in enumerate(_folded(text, width) if each.column.foldable else [text]):
                 found.append(Text(f"    {line}" if number else line, said.style))
                 found[-1].stylize("bold", 0, 0 if number else len(label))
     return found
