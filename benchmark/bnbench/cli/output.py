@@ -124,7 +124,9 @@ def _print_text(tables: Sequence[Table]) -> None:
 
     console = Console(highlight=False)
     width = _columns(sys.stdout)
-    for table in tables:
+    for place, table in enumerate(tables):
+        if place and table.title is None:  # a title parts them, and one without is not to be taken for more rows
+            console.print()
         for line in terminal.lines(table, width, sys.stdout.encoding):
             console.print(line, soft_wrap=True)
 

@@ -212,12 +212,12 @@ def _chosen(columns: Sequence[_Laid], width: int | None) -> tuple[list[_Laid] | 
     return kept, [each for each in columns if any(each.column is one.column for one in left_out)]
 
 
-def _fits(columns: Sequence[_Laid], width: int) -> bool:
-    return sum(each.least for each in columns) + _GAPS[-1] * (len(columns) - 1) <= width
+def _fits(columns: Sequence[_Laid], width: int, gap: int = _GAPS[-1]) -> bool:
+    return sum(each.least for each in columns) + gap * (len(columns) - 1) <= width
 
 
 def _grid(table: Table, columns: Sequence[_Laid], width: int | None) -> list[Text]:
-    gap = next((gap for gap in _GAPS if width is None or _total(columns, gap) <= width), _GAPS[-1])
+    gap = next(gap for gap in _GAPS if width is None or _fits(columns, width, gap))
     widths = _widths(columns, width, gap)
     found: list[Text] = []
     for line in range(-max((len(each.heading) for each in columns), default=0), 0):
