@@ -89,7 +89,7 @@ def group_table(group: RankedGroup) -> Table:
     """One comparison: final values, how soon the targets were reached, and the difference to the lower baseline."""
     lower = _lower(group.rows)
     columns = [
-        Column("rank", "rank", Kind.NUMBER, show=general),
+        Column("rank", "rank", Kind.NUMBER),
         _VARIANT,
         Column("final_train_loss", "train loss", Kind.NUMBER, show=short, priority=4),
         Column("final_train_accuracy", "train accuracy", Kind.NUMBER, show=fixed(3)),
@@ -119,7 +119,7 @@ def group_table(group: RankedGroup) -> Table:
             )
             for place, target in enumerate(group.targets, start=1)
         ),
-        Column("seeds", "seeds", Kind.NUMBER, show=general, priority=2),
+        Column("seeds", "seeds", Kind.NUMBER, priority=2),
         *(_difference_columns("accuracy", lower.symbol, 3) if lower is not None else ()),
         *(_TEST_COLUMNS if lower is not None else ()),
     ]  # fmt: skip

@@ -253,8 +253,13 @@ def short(value: float) -> str:
 
 
 def general(value: float) -> str:
-    """As few digits as are needed, at most four."""
-    return "∞" if math.isinf(value) else f"{value:.4g}"
+    """As few digits as are needed, at most six."""
+    return "∞" if math.isinf(value) else f"{value:g}"
+
+
+def rate(value: float) -> str:
+    """A learning rate."""
+    return f"{value:.4g}"
 
 
 def whole(value: float) -> str:

@@ -31,7 +31,7 @@ def print_jobs(elements: Sequence[Element] | None, ended: Collection[str]) -> No
         elements: every job that was submitted for it; None where Slurm cannot be asked.
         ended: the ids of its runs that have ended.
     """
-    from bnbench.analysis.table import Column, Kind, Table, general
+    from bnbench.analysis.table import Column, Kind, Table
     from bnbench.execution.cluster_queue import in_queue
 
     if elements is None:
@@ -50,8 +50,8 @@ def print_jobs(elements: Sequence[Element] | None, ended: Collection[str]) -> No
         columns = (
             Column("job", "job", Kind.IDENTIFIER),
             Column("state", "state"),
-            Column("runs", "runs", Kind.NUMBER, show=general),
-            Column("ended", "ended", Kind.NUMBER, show=general),
+            Column("runs", "runs", Kind.NUMBER),
+            Column("ended", "ended", Kind.NUMBER),
         )
         print_tables([Table("jobs", columns, tuple(rows))])
     if lost:

@@ -42,15 +42,15 @@ def command(patterns: tuple[str, ...], size: str, style: Format | None, as_json:
 
 def _problems(problems: Sequence[Problem]) -> Table:
     """The problems, a row for each placement."""
-    from bnbench.analysis.table import Cell, Column, Kind, Table, general
+    from bnbench.analysis.table import Cell, Column, Kind, Table, general, rate
 
     columns = (
         Column("problem", "problem", Kind.IDENTIFIER, once=True),
         Column("placement", "placement"),
         Column("width", "width", Kind.NUMBER, show=lambda value: f"×{value:g}", once=True, priority=5),
-        Column("batch", "batch", Kind.NUMBER, show=general, once=True, priority=3),
-        Column("learning_rate", "rate", Kind.NUMBER, show=general, once=True, priority=1),
-        Column("epochs", "epochs", Kind.NUMBER, show=general, once=True, priority=2),
+        Column("batch", "batch", Kind.NUMBER, once=True, priority=3),
+        Column("learning_rate", "rate", Kind.NUMBER, show=rate, once=True, priority=1),
+        Column("epochs", "epochs", Kind.NUMBER, once=True, priority=2),
         Column("l2", "ℓ2", Kind.NUMBER, show=general, once=True, priority=4),
     )
     rows = [
@@ -71,14 +71,14 @@ def _problems(problems: Sequence[Problem]) -> Table:
 
 def _studies() -> Table:
     """The studies that ship, and what each consists of."""
-    from bnbench.analysis.table import Column, Kind, Table, general
+    from bnbench.analysis.table import Column, Kind, Table
     from bnbench.study import find_study, study_files
 
     columns = (
         Column("study", "study", Kind.IDENTIFIER),
         Column("summary", "", Kind.PROSE),
-        Column("experiments", "experiments", Kind.NUMBER, show=general, priority=2),
-        Column("claims", "claims", Kind.NUMBER, show=general, priority=1),
+        Column("experiments", "experiments", Kind.NUMBER, priority=2),
+        Column("claims", "claims", Kind.NUMBER, priority=1),
     )
     studies = [(name, find_study(name)) for name in study_files()]
     rows = [(name, study.summary, len(study.experiments), len(study.claims)) for name, study in studies]

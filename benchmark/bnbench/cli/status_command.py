@@ -18,7 +18,7 @@ from bnbench.words import counted
 
 if TYPE_CHECKING:
     from bnbench.analysis.frames import Results
-    from bnbench.analysis.table import Table
+    from bnbench.analysis.table import Table, Value
     from bnbench.execution.cluster_queue import Element
     from bnbench.storage.document import Status
     from bnbench.storage.standing import Standing
@@ -163,14 +163,14 @@ def _runs_table(folder: _Folder) -> Table:
 
 
 def _counts_table(folder: _Folder) -> Table:
-    from bnbench.analysis.table import Cell, Column, Kind, Table, general
+    from bnbench.analysis.table import Cell, Column, Kind, Table
 
     counts = Counter(
         ((run.identity.problem, run.identity.size, run.identity.setting_id), run.status)
         for run in folder.results.records
     )
     statuses: tuple[Status, ...] = ("finished", "diverged", "failed")
-    rows = [
+    rows: list[tuple[Value | Cell, ...]] = [
         (problem, size, Cell(setting, setting.rpartition("-")[2]), *(counts[group, status] for status in statuses))
         for group in sorted({group for group, _ in counts})
         for problem, size, setting in [group]
@@ -179,7 +179,7 @@ def _counts_table(folder: _Folder) -> Table:
         Column("problem", "problem", Kind.IDENTIFIER),
         Column("size", "size"),
         Column("setting_id", "setting", Kind.IDENTIFIER, priority=1),
-        *(Column(status, status, Kind.NUMBER, show=general) for status in statuses),
+        *(Column(status, status, Kind.NUMBER) for status in statuses),
     )
     return Table("counts", columns, tuple(rows))
 

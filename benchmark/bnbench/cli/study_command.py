@@ -129,15 +129,15 @@ def _show(study: Study, wanted: StudyPlan, plan: SweepPlan, seeds: int, results:
         print_json(document)
         return
 
-    from bnbench.analysis.table import Column, Kind, Table, general
+    from bnbench.analysis.table import Column, Kind, Table
 
     columns = (
         Column("experiment", "experiment", Kind.IDENTIFIER),
         Column("figures", "figures", Kind.PROSE, priority=2),
         Column("claims", "claims", Kind.PROSE, priority=1),
-        Column("runs", "runs", Kind.NUMBER, show=general),
-        Column("own", "of its own", Kind.NUMBER, show=general, priority=3),
-        Column("finished", "finished", Kind.NUMBER, show=general),
+        Column("runs", "runs", Kind.NUMBER),
+        Column("own", "of its own", Kind.NUMBER, priority=3),
+        Column("finished", "finished", Kind.NUMBER),
     )
     shown = [
         (
@@ -172,9 +172,9 @@ def _ended(plan: SweepPlan) -> set[str]:
     }
 
 
-def _counts(plan: StudyPlan, finished: set[str]) -> list[dict[str, object]]:
+def _counts(plan: StudyPlan, finished: set[str]) -> list[dict[str, Any]]:
     seen: set[int] = set()
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for planned in plan.experiments:
         # Shared runs are one object in every experiment, with or without an id.
         own = {id(spec) for spec in planned.specs} - seen

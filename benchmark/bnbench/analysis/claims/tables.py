@@ -9,7 +9,7 @@ from bnbench.analysis.claims.decide import BodyOfRuns, ClaimResult, ClaimsReport
 from bnbench.analysis.claims.evidence import FINGERPRINT_DIGITS, DataUsed
 from bnbench.analysis.claims.verdict import Decision, Verdict
 from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
-from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, Value, general
+from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, Value
 from bnbench.claim import (
     Exceeds,
     Fails,
@@ -162,7 +162,7 @@ def _bounds(part: Ratio) -> str:
 
 _CLAIM = Column("claim", "claim", Kind.IDENTIFIER)
 _VERDICT = Column("verdict", "verdict")
-_SEEDS = Column("seeds", "seeds", Kind.NUMBER, show=general, priority=2)
+_SEEDS = Column("seeds", "seeds", Kind.NUMBER, priority=2)
 _CLAIMS = (
     _CLAIM,
     Column("text", "what it says", Kind.PROSE),

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 from bnbench.analysis.interval import Interval
 from bnbench.analysis.table import Cell, Column, Kind, Remark, Table, Tone, Value, cell, shown
-from bnbench.report.webpage.markup import Html, join, symbol, tag, text, void
-
-MOST_NOTES = 6
+from bnbench.report.webpage.markup import Html, join, notes, symbol, tag, text, void
 
 _NOTHING = Html('<span class="nothing" aria-label="no value">–</span>')
 _CLASSES = {
@@ -36,7 +34,7 @@ thead th { border-bottom: 1px solid; } tbody th { font-weight: 400; }
 
 def render(table: Table) -> str:
     """The table and its notes, as a piece of a page."""
-    return join([grid(table), notes(table), hints(table.columns)])
+    return join([grid(table), small_print(table), hints(table.columns)])
 
 
 def document(tables: Sequence[Table]) -> str:
@@ -115,15 +113,10 @@ def inline(sentence: str) -> Html:
     return join(found)
 
 
-def notes(table: Table) -> Html:
-    """Small print below a table; much of it is folded away."""
-    plain = [tag("p", inline(note), class_="note") for note in table.notes]
-    warnings = [tag("p", inline(warning), class_="note warning") for warning in table.warnings]
-    lines = [*warnings, *plain]
-    if len(lines) <= MOST_NOTES:
-        return join(lines)
-    summary = tag("summary", text(f"{len(lines) - MOST_NOTES} more notes"))
-    return join([*lines[:MOST_NOTES], tag("details", summary, *lines[MOST_NOTES:], class_="hints")])
+def small_print(table: Table) -> Html:
+    """The notes of a table, what changes its numbers' meaning first."""
+    warnings = [tag("span", inline(warning), class_="warning") for warning in table.warnings]
+    return notes([*warnings, *map(inline, table.notes)])
 
 
 def hints(columns: Sequence[Column]) -> Html:

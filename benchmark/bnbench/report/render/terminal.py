@@ -156,7 +156,7 @@ def _heading(text: str, width: int) -> tuple[str, ...]:
     whole = _in_one_line(text)
     if cell_len(whole) <= width:
         return (whole,)
-    best = (whole,)
+    best: tuple[str, ...] = (whole,)
     for place, character in enumerate(text):
         if character in {" ", _SOFT_HYPHEN}:
             first = _in_one_line(text[:place]) + ("-" if character == _SOFT_HYPHEN else "")
