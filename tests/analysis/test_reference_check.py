@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from bnbench.analysis.reference import tiers
 from bnbench.analysis.reference.check import check_results
 from bnbench.analysis.reference.outcome import Tier
 from bnbench.analysis.reference.platform import circumstances_that_differ
-from bnbench.analysis.reference.present import as_json, as_junit, as_markdown, as_text
+from bnbench.analysis.reference.present import as_json, as_text
 from bnbench.analysis.reference.stored import CHECKED_STEPS, read_references, write_reference
 from bnbench.errors import UserError
 from bnbench.problem import find_problem
@@ -327,13 +326,6 @@ def test_as_text_there_is_a_line_a_run_and_more_only_where_it_fails(red):
     assert "2 runs compared, 1 failed; 1 run without a reference" in lines
 
 
-def test_as_markdown_every_row_has_the_header_s_columns(red):
-    tables = as_markdown(red).split("\n\n")[:2]
-    for table in tables:
-        assert len({line.count("|") for line in table.splitlines()}) == 1
-    assert len(tables[0].splitlines()) == 2 + 3
-
-
 def test_as_json_it_is_json_and_says_the_same(red):
     values = json.loads(json.dumps(as_json(red), allow_nan=False))
     assert values["ok"] is False
@@ -342,13 +334,6 @@ def test_as_json_it_is_json_and_says_the_same(red):
         ("bn", True, False),
         ("vanilla", True, True),
     ]
-
-
-def test_as_junit_failures_and_skips_are_counted_and_shown(red):
-    suite = ElementTree.fromstring(as_junit(red))
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "1", "1")
-    (failure,) = suite.iter("failure")
-    assert "train_eval loss before training" in failure.text
 
 
 def test_what_is_looked_at_is_what_the_document_says():

@@ -1,30 +1,36 @@
-"""Activity as tables for the terminal and as plain JSON. Numbers come from `bnbench.analysis.activity`."""
+"""Activity as tables and as plain JSON. Numbers come from `bnbench.analysis.activity`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
-from rich.table import Table
-from rich.text import Text
 
 from bnbench.analysis.activity import magnitude_column
-from bnbench.analysis.terminal import columns, framed
+from bnbench.analysis.ranked_group import catalogue_order, described
+from bnbench.analysis.table import (
+    Cell,
+    Column,
+    Kind,
+    Table,
+    Tone,
+    Value,
+    fixed,
+    share,
+    short,
+    whole,
+)
 from bnbench.analysis.trajectory import DEAD_BAND, EARLY_SHARE, EXCESS_ALLOWED, NEUTRAL, REACHED_SHARE, SMOOTHED_SHARE
-from bnbench.errors import UserError
 from bnbench.placement import NOWHERE
-from bnbench.variant import VARIANTS
-
-FULL_WIDTH = 100
-"""Columns of a terminal that hold the whole table."""
+from bnbench.words import counted
 
 SYMBOLS = {"gamma": "γ", "beta": "β", "bias": "bias"}
 SHOWN_AT = (0.01, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of training at which the table of the way there shows the magnitude."""
 
-_NOTHING = "–"
 _READING = (
     "all at the last snapshot, unless it says otherwise; A: mean over the channels of |γ − 1| or |β|",
     "above: share of the channels above neutral (γ = 1, β = 0)",
@@ -34,32 +40,69 @@ _READING = (
     f"step {REACHED_SHARE:.0%}: first with so much of the final deviation, median of channels ending outside the band",
 )
 _READING_ZEROED = (
-    "zeroed by ReLU: share of a slot's activations, before training → mean over the last tenth of the epochs",
+    "zeroed by ReLU: share of a slot's activations, before training → mean over the last tenth of epochs",
 )
 _GROUP = ["setting_id", "size", "placement", "learning_rate"]
+_WHO = (
+    Column("variant", "variant", Kind.SYMBOL, once=True),
+    Column("parameter", "par.", once=True),
+    Column("slot", "slot"),
+)
+_COLUMNS = (
+    *_WHO,
+    Column("magnitude", "A", Kind.NUMBER, show=short, hint="Activity: mean |γ − 1| or mean |β| over the channels"),
+    Column(
+        "magnitude_deviation", "± over seeds", Kind.NUMBER, show=lambda value: f"±{short(value)}", priority=7,
+        hint="Standard deviation of the activity over the seeds",
+    ),
+    Column(
+        "early_magnitude", "after a tenth", Kind.NUMBER, show=short, detail=True,
+        hint=f"Activity after {EARLY_SHARE:.0%} of the steps",
+    ),
+    Column("mean", "mean", Kind.NUMBER, show=short, priority=4, hint="Of the channels at the end"),
+    Column("median", "median", Kind.NUMBER, show=short, priority=8),
+    Column("standard_deviation", "sd", Kind.NUMBER, show=short, priority=9, hint="Over the channels"),
+    Column("minimum", "min", Kind.NUMBER, show=short, priority=6, hint="Smallest channel at the end"),
+    Column("maximum", "max", Kind.NUMBER, show=short, priority=6, hint="Largest channel at the end"),
+    Column("share_above", "above", Kind.NUMBER, show=share, priority=5, hint="Share of channels with γ > 1 or β > 0"),
+    Column(
+        "crossings", "cros\u00adsings", Kind.NUMBER, show=fixed(2), priority=3,
+        hint="How often a channel crosses 1 (γ) or 0 (β), mean",
+    ),
+    Column(
+        "monotonic_share", "mono\u00adtonic", Kind.NUMBER, show=share, priority=2,
+        hint="Share of channels whose trajectory is monotonic",
+    ),
+    Column("settled_step", f"step {REACHED_SHARE:.0%}", Kind.NUMBER, show=whole, priority=1),
+)  # fmt: skip
 
 
-def activity_tables(means: pd.DataFrame, sparsity: pd.DataFrame, *, width: int = FULL_WIDTH) -> list[Table]:
+def activity_tables(means: pd.DataFrame, sparsity: pd.DataFrame) -> list[Table]:
     """A table per setting, placement and learning rate, and one of what the ReLUs zero where that was measured.
 
     Args:
         means: `average_over_seeds(activity_summary(…))`.
         sparsity: `average_over_seeds(sparsity_summary(…), ["initial", "final"])`; it may be empty.
-        width: columns of the terminal. 100 hold everything; with fewer, the least important is left out, down to 80.
     """
     zeroed = dict(_groups(_beside_every_placement(sparsity)))
     tables: list[Table] = []
     for key, own in _groups(means):
-        tables.append(framed(_title(own), _activity_table(own, width), _seed_notes(own)))
+        tables.append(activity_table(own))
         if key in zeroed:
-            tables.append(_zeroed(zeroed.pop(key)))
-    tables += [_zeroed(own) for own in zeroed.values()]
+            tables.append(sparsity_table(zeroed.pop(key)))
+    tables += [sparsity_table(own) for own in zeroed.values()]
     if tables:
-        reading = Table.grid()
-        for line in [*(_READING if len(means) else ()), *(_READING_ZEROED if len(sparsity) else ())]:
-            reading.add_row(Text(line, style="dim"))
-        tables.append(reading)
+        # What the numbers mean is said once, below them all.
+        reading = (*(_READING if len(means) else ()), *(_READING_ZEROED if len(sparsity) else ()))
+        last = tables.pop()
+        tables.append(replace(last, notes=(*last.notes, *reading)))
     return tables
+
+
+def activity_table(own: pd.DataFrame) -> Table:
+    """How far γ and β of every slot went, of one setting, placement and learning rate; rows as `average_over_seeds`."""
+    names = [column.name for column in _COLUMNS[len(_WHO) :]]
+    return _table("activity", own, _COLUMNS, [_row(row, names) for row in own.to_dict("records")])
 
 
 def way_there_tables(means: pd.DataFrame) -> list[Table]:
@@ -69,19 +112,45 @@ def way_there_tables(means: pd.DataFrame) -> list[Table]:
         means: a row per variant, parameter and slot as `average_over_seeds` gives them, with a column
             `magnitude_at_<share>` for each of `SHOWN_AT`.
     """
+    columns = (
+        *_WHO,
+        *(
+            Column(magnitude_column(at), f"{at:.0%}", Kind.NUMBER, show=short, priority=1 if at < 1 else 0)
+            for at in SHOWN_AT
+        ),
+    )
+    note = "magnitude A (mean of |γ − 1| or |β| over the channels) after these shares of the steps"
     tables: list[Table] = []
     for _, own in _groups(means):
-        table = columns()
-        for name in ("variant", "", "slot"):
-            table.add_column(name, no_wrap=True)
-        for share in SHOWN_AT:
-            table.add_column(f"{share:.0%}", justify="right", no_wrap=True)
-        for row, names in _rows_with_names(own):
-            values = [Text(_short(row[magnitude_column(share)])) for share in SHOWN_AT]
-            table.add_row(*names, *(values if not row["diverged"] else [_diverged(row)]))
-        notes = ["magnitude A (mean of |γ − 1| or |β| over the channels) after these shares of the steps"]
-        tables.append(framed(_title(own), table, [*notes, *_seed_notes(own)]))
+        rows = [_row(row, [magnitude_column(at) for at in SHOWN_AT]) for row in own.to_dict("records")]
+        tables.append(_table("way-there", own, columns, rows, note))
     return tables
+
+
+def sparsity_table(own: pd.DataFrame) -> Table:
+    """What the ReLUs of one setting, placement and learning rate zero: a row a slot, variants in the study's order."""
+    variants = sorted(dict.fromkeys(own["variant"]), key=catalogue_order)
+    found = {(row["slot"], row["variant"]): row for row in own.to_dict("records")}
+    rows: list[tuple[Value | Cell, ...]] = []
+    for slot in dict.fromkeys(own.sort_values("position", kind="stable")["slot"]):
+        cells: list[Value | Cell] = []
+        for variant in variants:
+            row = found.get((slot, variant))
+            if row is None:
+                cells.append(None)
+            elif row["diverged"]:
+                cells.append(_diverged(row))
+            else:
+                cells.append(Cell(float(row["final"]), f"{row['initial']:.3f} → {row['final']:.3f}"))
+        rows.append((str(slot), *cells))
+    columns = (
+        Column("slot", "slot"),
+        *(
+            Column(variant, described(variant)[0], Kind.NUMBER, show=fixed(3), of_variant=True)
+            for variant in map(str, variants)
+        ),
+    )
+    return _table("sparsity", own, columns, rows, title="zeroed by ReLU: ")
 
 
 def definitions() -> dict[str, object]:
@@ -114,10 +183,6 @@ def _groups(means: pd.DataFrame) -> list[tuple[Hashable, pd.DataFrame]]:
     return list(means.groupby(_GROUP, sort=False, observed=True)) if len(means) else []
 
 
-def _zeroed(own: pd.DataFrame) -> Table:
-    return framed(f"zeroed by ReLU: {_title(own)}", _sparsity_table(own), _seed_notes(own))
-
-
 def _beside_every_placement(means: pd.DataFrame) -> pd.DataFrame:
     """Runs without any BatchNorm belong to every placement of their setting and learning rate."""
     pieces: list[pd.DataFrame] = []
@@ -130,113 +195,52 @@ def _beside_every_placement(means: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(pieces) if pieces else means
 
 
-def _activity_table(own: pd.DataFrame, width: int) -> Table:
-    whole = width >= FULL_WIDTH
-    table = columns()
-    for name in ("\nvariant", "\n", "\nslot"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("A ± over\nseeds" if whole else "\nA", no_wrap=True)
-    names = ["mean", "median", "standard_deviation", "minimum", "maximum"]
-    heads = ["\nmean", "\nmedian", "\nsd", "\nmin", "\nmax"]
-    if not whole:
-        names, heads = ["mean", "minimum", "maximum"], ["\nmean", "\nmin", "\nmax"]
-    for head in heads:
-        table.add_column(head, justify="right", no_wrap=True)
-    for head in ("\nabove", "cros-\nsings", "mono-\ntonic", f"step\n{REACHED_SHARE:.0%}"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for row, named in _rows_with_names(own):
-        if row["diverged"]:
-            table.add_row(*named, _diverged(row))
-            continue
-        magnitude = Text(_short(row["magnitude"]))
-        if whole and not math.isnan(row["magnitude_deviation"]):
-            magnitude.append(f" ±{_short(row['magnitude_deviation'])}", style="dim")
-        table.add_row(
-            *named,
-            magnitude,
-            *(_short(row[name]) for name in names),
-            f"{row['share_above']:.0%}",
-            f"{row['crossings']:.2f}",
-            f"{row['monotonic_share']:.0%}",
-            _NOTHING if math.isnan(row["settled_step"]) else f"{row['settled_step']:,.0f}",
-        )
-    return table
-
-
-def _sparsity_table(own: pd.DataFrame) -> Table:
-    variants = list(dict.fromkeys(own["variant"]))
-    cells = {(row["slot"], row["variant"]): row for row in own.to_dict("records")}
-    table = columns()
-    table.add_column("slot", no_wrap=True)
-    for variant in variants:
-        table.add_column(_symbol(variant), justify="right", no_wrap=True)
-    for slot in dict.fromkeys(own.sort_values("position", kind="stable")["slot"]):
-        shown: list[Text] = []
-        for variant in variants:
-            row = cells.get((slot, variant))
-            if row is None:
-                shown.append(Text(_NOTHING, style="dim"))
-            elif row["diverged"]:
-                shown.append(_diverged(row))
-            else:
-                shown.append(Text.assemble((f"{row['initial']:.3f} → ", "dim"), f"{row['final']:.3f}"))
-        table.add_row(str(slot), *shown)
-    return table
-
-
-def _rows_with_names(own: pd.DataFrame) -> list[tuple[dict[str, Any], list[Text]]]:
-    """Each row with its variant, parameter and slot; a name is said where it changes."""
-    found: list[tuple[dict[str, Any], list[Text]]] = []
-    before: tuple[str, str] = ("", "")
-    for row in own.to_dict("records"):
-        variant, parameter = str(row["variant"]), str(row["parameter"])
-        names = [
-            Text(_symbol(variant) if variant != before[0] else ""),
-            Text(SYMBOLS[parameter] if (variant, parameter) != before else ""),
-            Text(str(row["slot"])),
-        ]
-        found.append(({str(name): value for name, value in row.items()}, names))
-        before = (variant, parameter)
-    return found
-
-
-def _diverged(row: Mapping[Any, Any]) -> Text:
-    return Text(f"{row['diverged']} of {len(row['seeds'])} diverged", style="red")
-
-
-def _seed_notes(own: pd.DataFrame) -> list[str]:
-    seeds = list(dict.fromkeys(own["seeds"]))
-    if len(seeds) > 1:
-        return ["! the variants have different seeds: means are over each one's own"]
-    if len(seeds[0]) == 1:
-        return [f"! one seed ({seeds[0][0]}): nothing can be said about noise"]
-    return [f"means over {len(seeds[0])} seeds"]
-
-
-def _title(own: pd.DataFrame) -> str:
+def _table(
+    name: str,
+    own: pd.DataFrame,
+    columns: tuple[Column, ...],
+    rows: Sequence[tuple[Value | Cell, ...]],
+    *notes: str,
+    title: str = "",
+) -> Table:
     first = own.iloc[0]
     size = "" if first["size"] == "full" else f" ({first['size']})"
     place = "no BatchNorm" if first["placement"] == NOWHERE else f"BatchNorm {first['placement']}"
-    rate = f"learning rate {first['learning_rate']:g}"
-    return f"{' = '.join(first['problems'])}{size} · {place} · {rate} · {first['setting_id'].rpartition('-')[2]}"
+    problem, rate = " = ".join(first["problems"]), float(first["learning_rate"])
+    setting = str(first["setting_id"])
+    seeds = list(dict.fromkeys(own["seeds"]))
+    warnings: tuple[str, ...] = ()
+    if len(seeds) > 1:
+        warnings = ("the variants have different seeds: means are over each one's own",)
+    elif len(seeds[0]) == 1:
+        warnings = (f"one seed ({seeds[0][0]}): nothing can be said about noise",)
+    else:
+        notes = (*notes, f"means over {counted(len(seeds[0]), 'seed')}")
+    return Table(
+        name=name,
+        title=f"{title}{problem}{size} · {place} · learning rate {rate:g} · {setting.rpartition('-')[2]}",
+        columns=columns,
+        rows=tuple(rows),
+        notes=notes,
+        warnings=warnings,
+        about=(
+            ("problem", problem),
+            ("size", str(first["size"])),
+            ("placement", str(first["placement"])),
+            ("learning_rate", rate),
+            ("setting_id", setting),
+        ),
+    )
 
 
-def _symbol(label: str) -> str:
-    """A variant as the study writes it; its bare name where the package that offered it is gone."""
-    name, mark, number = label.partition("#")
-    try:
-        return f"{VARIANTS.get(name).symbol}{mark}{number}"
-    except UserError:
-        return label
+def _row(row: Mapping[Any, Any], names: Sequence[str]) -> tuple[Value | Cell, ...]:
+    """A variant, a parameter, a slot, and these of its numbers."""
+    variant, parameter = str(row["variant"]), str(row["parameter"])
+    who = (Cell(variant, described(variant)[0]), Cell(parameter, SYMBOLS[parameter]), str(row["slot"]))
+    if row["diverged"]:
+        return (*who, _diverged(row), *[None] * (len(names) - 1))
+    return (*who, *(None if math.isnan(row[name]) else float(row[name]) for name in names))
 
 
-def _short(value: float) -> str:
-    """Three decimals, fewer for a large value; a small one keeps a digit that counts."""
-    if not math.isfinite(value):
-        return _NOTHING
-    if value != 0 and abs(value) < 0.0005:
-        return f"{value:.0e}".replace("e-0", "e-")
-    for digits, limit in ((3, 10), (2, 100), (1, 1000)):
-        if abs(value) < limit:
-            return f"{value:.{digits}f}"
-    return f"{value:.2g}"
+def _diverged(row: Mapping[Any, Any]) -> Cell:
+    return Cell(None, f"{row['diverged']} of {len(row['seeds'])} diverged", tone=Tone.WARNING)

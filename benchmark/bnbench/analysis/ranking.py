@@ -1,6 +1,6 @@
 """The ranking of variants: within one setting, learning rate and placement; and over several problems.
 
-Values only: `bnbench.analysis.tables` renders them.
+Values only: `bnbench.analysis.ranking_tables` renders them.
 """
 
 from __future__ import annotations

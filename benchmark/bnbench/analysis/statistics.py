@@ -22,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
+from bnbench.analysis.interval import Interval
+
 CONFIDENCE = 0.95
 SEEDS_FOR_INTERVAL = 3
 SEEDS_FOR_SIGN_FLIP = 6
@@ -35,14 +37,6 @@ _NO_SPREAD = 1e-12
 """Differences that vary by less than this, relative to the largest, vary by rounding only."""
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A two-sided confidence interval at `CONFIDENCE`."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)

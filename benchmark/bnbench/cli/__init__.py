@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from bnbench import __version__
+from bnbench.cli.output import spell_out_what_cannot_be_shown
 from bnbench.cli.typed import remember
 from bnbench.errors import UserError
 from bnbench.execution.streams import OutputError, guard_streams, lost_output
@@ -56,6 +57,7 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 -- click's own signature
+        spell_out_what_cannot_be_shown()
         guard_streams()
         leave_lost_directory()
         try:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
 from bnbench.cli.options import results_option
+from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 @click.option("--slot", "slots", multiple=True, help="Only this slot, e.g. conv1. Repeatable.")
 @click.option("--over-training", is_flag=True, help="The way there instead of its end.")
 @click.option("--runs", "each_run", is_flag=True, help="With --json or --csv: each run instead of means over seeds.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-@click.option("--csv", "as_csv", is_flag=True, help="Machine-readable, comma-separated.")
+@format_options
+@click.option("--csv", "as_csv", is_flag=True, help="Short for --format csv.")
 @results_option
 def command(
     problems: tuple[str, ...],
@@ -45,14 +44,15 @@ def command(
     slots: tuple[str, ...],
     over_training: bool,
     each_run: bool,
+    style: Format | None,
     as_json: bool,
     as_csv: bool,
     results: Path,
 ) -> None:
     """Say how far γ went from 1 and β from 0, how they got there, and what the ReLUs zero.
 
-    Values are means over the seeds of one setting, placement and learning rate. With --over-training, --json and --csv
-    give each run at up to 200 snapshots.
+    Values are means over the seeds of one setting, placement and learning rate. With --over-training, JSON and CSV give
+    each run at up to 200 snapshots.
 
     \b
     Examples:
@@ -65,8 +65,9 @@ def command(
     from bnbench.analysis.frames import open_results
     from bnbench.errors import UserError
 
-    if as_json and as_csv:
-        raise UserError("--json and --csv are two forms of the same rows", hint="Give one of them.")
+    if as_csv and (as_json or style not in {None, "csv"}):
+        raise UserError("--csv and what else was asked for are two forms of the same rows", hint="Give one of them.")
+    wanted = "csv" if as_csv else chosen(style, as_json=as_json)
     opened = open_results(results)
     runs = _runs(opened, problems, size, variants)
     filters = cast("ActivityFilters", {**runs, "parameter": list(parameters) or ["gamma", "beta"]})
@@ -74,23 +75,23 @@ def command(
         filters["placement"] = _recorded(opened, "placement", placements)
     if slots:
         filters["slot"] = list(slots)
-    if not (as_json or as_csv):
+    if wanted not in {"json", "csv"}:
         for warning in opened.warnings:
             click.echo(f"Warning: {warning}", err=True)
-        _print_tables(opened, runs, filters, over_training=over_training)
+        _print_tables(opened, runs, filters, wanted, over_training=over_training)
         return
     if over_training:
         frame = activity_over_training(opened, **filters)
     else:
         frame = activity_summary(opened, **filters)
         frame = frame if each_run else average_over_seeds(frame)
-    if as_csv:
+    if wanted == "csv":
         click.echo(_flat(frame).to_csv(index=False), nl=False)
         return
     document: dict[str, object] = {"definitions": definitions(), "rows": plain_records(frame)}
     if not over_training:
         document["zeroed_by_relu"] = plain_records(_sparsity(opened, runs, placements, averaged=not each_run))
-    click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+    print_json(document)
 
 
 def _runs(opened: Results, problems: tuple[str, ...], size: str | None, variants: tuple[str, ...]) -> IdentityFilters:
@@ -122,14 +123,12 @@ def _recorded(opened: Results, column: str, wanted: tuple[str, ...]) -> list[str
     return list(wanted)
 
 
-def _print_tables(opened: Results, runs: IdentityFilters, filters: ActivityFilters, *, over_training: bool) -> None:
-    from rich.console import Console
-
+def _print_tables(
+    opened: Results, runs: IdentityFilters, filters: ActivityFilters, style: Format, *, over_training: bool
+) -> None:
     from bnbench.analysis.activity import activity_summary, average_over_seeds, magnitude_column, magnitudes_at
     from bnbench.analysis.activity_tables import SHOWN_AT, activity_tables, way_there_tables
 
-    # Where there is no terminal to ask, the width the tables are made for.
-    console = Console() if sys.stdout.isatty() else Console(width=100)
     if over_training:
         columns = [magnitude_column(share) for share in SHOWN_AT]
         tables = way_there_tables(average_over_seeds(magnitudes_at(opened, SHOWN_AT, **filters), columns))
@@ -140,9 +139,8 @@ def _print_tables(opened: Results, runs: IdentityFilters, filters: ActivityFilte
         slots = filters.get("slot")
         if slots is not None and len(sparsity):
             sparsity = sparsity[sparsity["slot"].isin([slots] if isinstance(slots, str) else slots)]
-        tables = activity_tables(average_over_seeds(activity_summary(opened, **filters)), sparsity, width=console.width)
-    for table in tables:
-        console.print(table)
+        tables = activity_tables(average_over_seeds(activity_summary(opened, **filters)), sparsity)
+    print_tables(tables, style)
     if not tables:
         click.echo("No learned γ or β among these runs.", err=True)
 

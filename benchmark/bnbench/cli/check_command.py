@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnbench.cli.options import DEFAULT_RESULTS
+from bnbench.cli.output import print_json
 from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "style",
-    type=click.Choice(["text", "markdown", "json", "junit"]),
+    type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
     help="What to print.",
@@ -76,7 +76,7 @@ def command(
     Examples:
       bnbench check
       bnbench check --fresh --seeds 5
-      bnbench check digits_mlp --tier start --tier spread --format junit > check.xml
+      bnbench check digits_mlp --tier start --tier spread --format json > check.json
     """
     from bnbench.analysis.frames import open_results
     from bnbench.analysis.reference.check import check_results
@@ -129,12 +129,12 @@ def _recorded(problems: Sequence[str], recorded: Collection[str]) -> list[str]:
 def _print(
     report: CheckReport, published: Published | None, comparisons: Sequence[PublishedComparison], style: str
 ) -> None:
-    from bnbench.analysis.reference.present import TEXTUAL, as_json, published_json, published_lines
+    from bnbench.analysis.reference.present import as_json, as_text, published_json, published_lines
 
     if style == "json":
         values = as_json(report) | {"published": [published_json(each) for each in comparisons]}
-        click.echo(json.dumps(values, indent=1, ensure_ascii=False))
+        print_json(values)
         return
-    click.echo(TEXTUAL[style](report))
-    if published is not None and comparisons and style != "junit":
+    click.echo(as_text(report))
+    if published is not None and comparisons:
         click.echo("\n" + "\n".join(published_lines(published, comparisons)))

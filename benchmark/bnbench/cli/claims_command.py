@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
 import click
 
 from bnbench.cli.options import results_option
+from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables
 
 
 @click.command("claims")
@@ -17,13 +16,16 @@ from bnbench.cli.options import results_option
 @click.option(
     "--size", type=click.Choice(["full", "tiny"]), help="A table of the runs of this size, even if no evidence."
 )
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable, with the numbers of every part.")
+@format_options
 @results_option
-def command(claims: tuple[str, ...], study: str, size: str | None, as_json: bool, results: Path) -> None:
+def command(
+    claims: tuple[str, ...], study: str, size: str | None, style: Format | None, as_json: bool, results: Path
+) -> None:
     """Decide a study's claims: holds, refuted, undecided or no data, by rules fixed beforehand.
 
     Only runs at the problems' own full settings on the canonical data are evidence. What the same rules make of tiny,
-    shortened or overridden runs is shown apart. With CLAIM, every part of it and the numbers obtained.
+    shortened or overridden runs is shown apart. With CLAIM, every part of it and the numbers obtained, which
+    JSON always has.
 
     \b
     Examples:
@@ -37,18 +39,16 @@ def command(claims: tuple[str, ...], study: str, size: str | None, as_json: bool
     from bnbench.storage.store import ResultStore
     from bnbench.study import find_study
 
+    wanted = chosen(style, as_json=as_json)
     report = decide_claims(Results(ResultStore(results)), find_study(study), only=claims)
-    if as_json:
-        click.echo(json.dumps(claims_json(report), indent=1, ensure_ascii=False, allow_nan=False))
+    if wanted == "json":
+        print_json(claims_json(report))
         return
-
-    from rich.console import Console
-
     for warning in report.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    # Where there is no terminal to ask, the width the tables are made for.
-    console = Console() if sys.stdout.isatty() else Console(width=120)
-    for each in claim_details(report) if claims else claims_tables(report, size=size):
-        console.print(each)
+    tables = claim_details(report) if claims else claims_tables(report, size=size)
+    print_tables(tables, wanted)
+    if not tables:
+        click.echo(f"no run of size {size}")
     if report.apart and not claims and size is None:
         click.echo("`bnbench claims --size tiny` shows tiny runs in full, `bnbench claims c1` one claim.", err=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bnbench.cli.output import Format, chosen, format_options, print_tables
 from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
@@ -22,25 +23,33 @@ def command() -> None:
 
 
 @command.command("list")
-def list_() -> None:
+@format_options
+def list_(style: Format | None, as_json: bool) -> None:
     """List the data sets, and which are on this machine."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from bnbench.analysis.table import Cell, Column, Kind, Table, whole
     from bnbench.data.inventory import list_datasets
     from bnbench.data.store import data_home
 
-    table = Table("data set", "title", "images", "here", "canonical", "fingerprint", box=None, pad_edge=False)
-    notes = []
+    wanted = chosen(style, as_json=as_json)
+    columns = (
+        Column("data_set", "data set", Kind.IDENTIFIER),
+        Column("title", "title", priority=2),
+        Column("images", "images", Kind.NUMBER, show=whole, priority=1),
+        Column("here", "here"),
+        Column("canonical", "canonical", priority=3),
+        Column("fingerprint", "fingerprint", Kind.IDENTIFIER, priority=4),
+    )
+    rows, notes = [], []
     for row in list_datasets():
-        canonical = {True: "yes", False: "no", None: ""}[row.canonical]
+        canonical = {True: "yes", False: "no", None: None}[row.canonical]
         here = "yes" if row.at_hand else "damaged" if row.damage else "no"
-        table.add_row(row.name, row.title, f"{row.images:,}", here, canonical, (row.fingerprint or "")[:12])
+        fingerprint = None if row.fingerprint is None else Cell(row.fingerprint, row.fingerprint[:12])
+        rows.append((row.name, row.title, row.images, here, canonical, fingerprint))
         if row.damage:
             notes.append(row.damage)
         elif not row.at_hand:
             notes.append(f"{row.name}: `bnbench data fetch {row.name}` or `bnbench data import {row.name} PATH`.")
-    Console().print(table)
+    print_tables([Table("data", columns, tuple(rows))], wanted)
     click.echo("\n".join([f"\nImported data live in {data_home()}.", *notes]), err=True)
 
 

@@ -6,6 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from bnbench.cli.output import print_tables
+
 _PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "matplotlib", "submitit")
 
 
@@ -17,6 +19,7 @@ def command() -> None:
     import torch
 
     from bnbench import __version__
+    from bnbench.analysis.table import Column, Kind, Table
     from bnbench.data.store import data_home
     from bnbench.plan import NUMERICS_VERSION
     from bnbench.resources import usable_cores
@@ -34,9 +37,8 @@ def command() -> None:
         "problems": str(shipped_folder("problems")),
         "data": str(data_home()),
     }
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        click.echo(f"{name:<{width}}  {value}")
+    columns = (Column("name", ""), Column("value", "", Kind.IDENTIFIER))
+    print_tables([Table("environment", columns, tuple(facts.items()), headless=True)])
 
 
 def _version(name: str) -> str:

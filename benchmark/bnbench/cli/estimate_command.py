@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bnbench.cli.options import Grid, grid_options, results_option, select
+from bnbench.cli.output import print_json
 from bnbench.cli.sweep_options import gather_sweep, sweep_options
 from bnbench.cli.sweep_plan import duration, make_plan, summary
 
@@ -65,6 +65,6 @@ def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN4
             {**dict(zip(names, kind, strict=True)), "machine": machine, **speed.model_dump()}
             for kind, speed in measured.items()
         ]
-        click.echo(json.dumps(records, indent=1))
+        print_json(records)
     click.echo(f"measured on {machine}, kept in {path}", err=True)
     click.echo(summary(make_plan(specs, results, sweep)), err=True)

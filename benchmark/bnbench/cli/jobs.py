@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bnbench.cli.output import print_tables
+
 if TYPE_CHECKING:
     from bnbench.execution.cluster_queue import Element
 
@@ -29,6 +31,7 @@ def print_jobs(elements: Sequence[Element] | None, ended: Collection[str]) -> No
         elements: every job that was submitted for it; None where Slurm cannot be asked.
         ended: the ids of its runs that have ended.
     """
+    from bnbench.analysis.table import Column, Kind, Table
     from bnbench.execution.cluster_queue import in_queue
 
     if elements is None:
@@ -39,15 +42,18 @@ def print_jobs(elements: Sequence[Element] | None, ended: Collection[str]) -> No
     covered = {*ended, *in_queue(elements)}
     lost = {run_id for element in elements if element.state is None for run_id in element.run_ids} - covered
     if waiting:
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("job", "state", "runs", "ended", box=None, pad_edge=False)
+        rows = []
         for element in waiting:
             why = f" ({element.reason})" if element.reason not in {"None", ""} else ""
             done = sum(run_id in ended for run_id in element.run_ids)
-            table.add_row(element.job_id, f"{element.state}{why}", str(len(element.run_ids)), str(done))
-        Console().print(table)
+            rows.append((element.job_id, f"{element.state}{why}", len(element.run_ids), done))
+        columns = (
+            Column("job", "job", Kind.IDENTIFIER),
+            Column("state", "state"),
+            Column("runs", "runs", Kind.NUMBER),
+            Column("ended", "ended", Kind.NUMBER),
+        )
+        print_tables([Table("jobs", columns, tuple(rows))])
     if lost:
         click.echo(
             f"{len(lost)} runs were given to jobs that are no longer in the queue, and have not ended; "

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from bnbench.cli.options import size_option
+from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from collections.abc import Sequence
+
+    from bnbench.analysis.table import Table
+    from bnbench.problem import Problem
 
 
 @click.command("list")
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @size_option
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def command(patterns: tuple[str, ...], size: str, as_json: bool) -> None:
+@format_options
+def command(patterns: tuple[str, ...], size: str, style: Format | None, as_json: bool) -> None:
     """List the test problems, a row for each placement; a PATTERN is a name or `digits_*`.
 
     \b
@@ -26,48 +29,57 @@ def command(patterns: tuple[str, ...], size: str, as_json: bool) -> None:
     """
     from bnbench.problem import find_problems
 
+    wanted = chosen(style, as_json=as_json)
     problems = [file.problem("tiny" if size == "tiny" else "full") for file in find_problems(patterns)]
-    if as_json:
-        click.echo(json.dumps([problem.model_dump(mode="json") for problem in problems], indent=1))
+    if wanted == "json":
+        print_json([problem.model_dump(mode="json") for problem in problems])
         return
+    tables = [_problems(problems)]
+    print_tables(tables if patterns else [*tables, _studies()], wanted)
+    if wanted == "text":
+        click.echo("\n`bnbench show NAME` describes one; a problem of your own is named by its .toml file.", err=True)
 
-    from rich.console import Console
-    from rich.table import Table
 
-    table = Table("problem", "placement", "width", "batch", "rate", "epochs", "ℓ2", box=None, pad_edge=False)
-    for column in table.columns:
-        column.no_wrap = True
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for problem in problems:
-        training = problem.training
-        settings = (
-            f"×{problem.width:g}",
-            str(training.batch_size),
-            f"{training.learning_rate:.4g}",
-            str(training.epochs),
-            f"{training.l2:g}",
+def _problems(problems: Sequence[Problem]) -> Table:
+    """The problems, a row for each placement."""
+    from bnbench.analysis.table import Cell, Column, Kind, Table, general, rate
+
+    columns = (
+        Column("problem", "problem", Kind.IDENTIFIER, once=True),
+        Column("placement", "placement"),
+        Column("width", "width", Kind.NUMBER, show=lambda value: f"×{value:g}", once=True, priority=5),
+        Column("batch", "batch", Kind.NUMBER, once=True, priority=3),
+        Column("learning_rate", "rate", Kind.NUMBER, show=rate, once=True, priority=1),
+        Column("epochs", "epochs", Kind.NUMBER, once=True, priority=2),
+        Column("l2", "ℓ2", Kind.NUMBER, show=general, once=True, priority=4),
+    )
+    rows = [
+        (
+            problem.name,
+            Cell(placement, remark="(default)" if placement == problem.placements[0] else None),
+            problem.width,
+            problem.training.batch_size,
+            problem.training.learning_rate,
+            problem.training.epochs,
+            problem.training.l2,
         )
-        default, *others = problem.placements
-        table.add_row(problem.name, f"{default} (default)", *settings)
-        for placement in others:
-            table.add_row("", placement)
-    console = Console()
-    console.print(table)
-    if not patterns:
-        console.print()
-        console.print(_studies())
-    click.echo("\n`bnbench show NAME` describes one; a problem of your own is named by its .toml file.", err=True)
+        for problem in problems
+        for placement in problem.placements
+    ]
+    return Table("problems", columns, tuple(rows))
 
 
 def _studies() -> Table:
     """The studies that ship, and what each consists of."""
-    from rich.table import Table
-
+    from bnbench.analysis.table import Column, Kind, Table
     from bnbench.study import find_study, study_files
 
-    table = Table("study", "", "experiments", "claims", box=None, pad_edge=False)
-    for name in study_files():
-        study = find_study(name)
-        table.add_row(name, study.summary, str(len(study.experiments)), str(len(study.claims)))
-    return table
+    columns = (
+        Column("study", "study", Kind.IDENTIFIER),
+        Column("summary", "", Kind.PROSE),
+        Column("experiments", "experiments", Kind.NUMBER, priority=2),
+        Column("claims", "claims", Kind.NUMBER, priority=1),
+    )
+    studies = [(name, find_study(name)) for name in study_files()]
+    rows = [(name, study.summary, len(study.experiments), len(study.claims)) for name, study in studies]
+    return Table("studies", columns, tuple(rows))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from bnbench.cli.options import results_option
+from bnbench.cli.output import print_json
 from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def command(others: tuple[Path, ...], results: Path, as_json: bool) -> None:
             {"run_id": run.run_id, "source": str(run.source), "verdict": run.verdict, "detail": run.detail}
             for run in merged
         ]
-        click.echo(json.dumps(records, indent=1))
+        print_json(records)
     else:
         _print(merged, results)
     if any(run.verdict in _WRONG for run in merged):

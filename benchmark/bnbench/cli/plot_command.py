@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnbench.cli.options import results_option
+from bnbench.cli.output import print_json, print_tables
 from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class _Job:
         if skipped:
             click.echo(f"Not drawn, no runs for them: {', '.join(skipped)}", err=True)
         if self.as_json:
-            click.echo(json.dumps(self.written, indent=1, ensure_ascii=False))
+            print_json(self.written)
 
     def _save(self, drawings: Sequence[Drawing]) -> None:
         from bnbench.report.export import save_drawing
@@ -186,9 +186,7 @@ def _formats(text: str) -> tuple[Format, ...]:
 
 def _print_list(job: _Job, figures: Mapping[str, StudyFigure]) -> None:
     """Every figure and kind, and how much of it is there."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from bnbench.analysis.table import Column, Kind, Table
     from bnbench.report.content import KINDS
     from bnbench.report.groups import find_groups
 
@@ -199,15 +197,16 @@ def _print_list(job: _Job, figures: Mapping[str, StudyFigure]) -> None:
         rows.append((figure.number, figure.kind, figure.title, runs, sum(len(part.variants) for part in figure.parts)))
     if job.as_json:
         keys = ("figure", "kind", "title", "models", "models_in_all")
-        click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=1, ensure_ascii=False))
+        print_json([dict(zip(keys, row, strict=True)) for row in rows])
         return
-    table = Table("figure", "kind", "what", f"there ({job.size})", box=None, pad_edge=False)
-    for number, kind, title, runs, everything in rows:
-        table.add_row(number, kind, title, f"{runs} of {everything}")
-    kinds = Table("kind", "what", "needs", box=None, pad_edge=False)
-    for each in KINDS.values():
-        kinds.add_row(each.name, each.summary, each.lacks)
-    console = Console()
-    console.print(table)
-    console.print("\nBy content, `bnbench plot --kind …`:\n")
-    console.print(kinds)
+    columns = (
+        Column("figure", "figure", Kind.IDENTIFIER),
+        Column("kind", "kind"),
+        Column("title", "what", Kind.PROSE),
+        Column("models", f"there ({job.size})"),
+    )
+    shown = [(number, kind, title, f"{runs} of {everything}") for number, kind, title, runs, everything in rows]
+    kinds = (Column("kind", "kind"), Column("summary", "what", Kind.PROSE), Column("lacks", "needs", Kind.PROSE))
+    print_tables([Table("figures", columns, tuple(shown))])
+    click.echo("\nBy content, `bnbench plot --kind …`:\n")
+    print_tables([Table("kinds", kinds, tuple((each.name, each.summary, each.lacks) for each in KINDS.values()))])

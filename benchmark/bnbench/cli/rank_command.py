@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from bnbench.cli.options import results_option
+from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bnbench.analysis.frames import IdentityFilters
     from bnbench.analysis.measures import TargetLookup
-    from bnbench.analysis.ranking import Ranking
     from bnbench.problem import Target
 
 
@@ -25,13 +23,14 @@ if TYPE_CHECKING:
 @click.option("--size", type=click.Choice(["full", "tiny"]), help="Only runs of this size.")
 @click.option("--placement", "placements", multiple=True, help="Only this placement, as recorded. Repeatable.")
 @click.option("--details", is_flag=True, help="Add tests and effect sizes of the differences.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@format_options
 @results_option
 def command(
     problems: tuple[str, ...],
     size: str | None,
     placements: tuple[str, ...],
     details: bool,
+    style: Format | None,
     as_json: bool,
     results: Path,
 ) -> None:
@@ -41,13 +40,15 @@ def command(
     Examples:
       bnbench rank
       bnbench rank digits_3c3d --size tiny --json
+      bnbench rank digits_3c3d --format latex        # for a paper
       bnbench rank ./mine.toml                       # with the targets of that file
     """
     from bnbench.analysis.frames import open_results
     from bnbench.analysis.ranking import rank
-    from bnbench.analysis.tables import ranking_json
+    from bnbench.analysis.ranking_tables import ranking_json, ranking_tables
     from bnbench.errors import unknown
 
+    wanted = chosen(style, as_json=as_json)
     own_targets = _targets_of(name for name in problems if name.endswith(".toml"))
     opened = open_results(results)
     filters: IdentityFilters = {}
@@ -63,12 +64,12 @@ def command(
     if placements:
         filters["placement"] = list(placements)
     ranking = rank(opened, targets=own_targets, **filters)
-    if as_json:
-        click.echo(json.dumps(ranking_json(ranking), indent=1, ensure_ascii=False))
+    if wanted == "json":
+        print_json(ranking_json(ranking))
         return
     for warning in opened.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    print_ranking(ranking, details=details)
+    print_tables(ranking_tables(ranking, details=details), wanted)
 
 
 def _targets_of(paths: Iterable[str]) -> TargetLookup:
@@ -92,15 +93,3 @@ def _targets_of(paths: Iterable[str]) -> TargetLookup:
             return ()
 
     return targets
-
-
-def print_ranking(ranking: Ranking, *, details: bool = False) -> None:
-    """The tables, on stdout."""
-    from rich.console import Console
-
-    from bnbench.analysis.tables import ranking_tables
-
-    # Where there is no terminal to ask, the width the tables are made for.
-    console = Console() if sys.stdout.isatty() else Console(width=100)
-    for table in ranking_tables(ranking, details=details, width=console.width):
-        console.print(table)

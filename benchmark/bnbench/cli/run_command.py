@@ -67,8 +67,9 @@ def _report(selection: Selection, folder: Path) -> None:
     """The ranking of what was asked for, a picture of the curves, and where everything lies."""
     from bnbench.analysis.frames import open_results
     from bnbench.analysis.ranking import rank
+    from bnbench.analysis.ranking_tables import ranking_tables
+    from bnbench.cli.output import print_tables
     from bnbench.cli.picture import draw_training_curves
-    from bnbench.cli.rank_command import print_ranking
 
     results = open_results(folder)
     asked = [spec.run_id for spec in selection.specs]
@@ -77,7 +78,7 @@ def _report(selection: Selection, folder: Path) -> None:
     targets: dict[tuple[str, str], tuple[Target, ...]] = {
         (problem.name, problem.size): problem.targets for problem in selection.problems
     }
-    print_ranking(rank(results, targets=lambda name, size: targets.get((name, size), ()), run_id=asked))
+    print_tables(ranking_tables(rank(results, targets=lambda name, size: targets.get((name, size), ()), run_id=asked)))
     picture = draw_training_curves(results, asked)
     click.echo(f"curves and γ/β trajectories  {folder}{os.sep}<run>{os.sep}*.parquet", err=True)
     if picture is not None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from bnbench.cli.options import size_option
+from bnbench.cli.output import print_tables
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from bnbench.analysis.table import Table, Value
     from bnbench.architecture import Layer, TracedLayer
     from bnbench.problem import Problem, Target
     from bnbench.variant import Variant
@@ -34,8 +34,6 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
       bnbench show cifar10_3c3d
       bnbench show cifar100_allcnnc --placement every --variant bn_beta
     """
-    from rich.console import Console
-
     from bnbench.architecture import ARCHITECTURES, slot_names, trace
     from bnbench.data.dataset import DATASETS
     from bnbench.placement import NOWHERE, canonical_placement, parse_placement
@@ -54,31 +52,32 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
     image = architecture.image_size
     traced = trace(layers, (dataset.channels, image, image))
 
-    console = Console()
-    console.print(f"[bold]{problem.name}[/bold]  {problem.summary}", highlight=False)
-    console.print(_settings(problem, dataset.title, architecture.title))
+    click.echo(f"{_bold(problem.name)}  {problem.summary}")
+    print_tables([_settings(problem, dataset.title, architecture.title)])
     shown = canonical_placement(mask, names)
     where = "no BatchNorm" if shown == NOWHERE else f"placement {shown} (mask {mask})"
-    console.print(f"\n[bold]{architecture.title}[/bold] as {row.symbol}: {where}", highlight=False)
-    console.print(_network(traced, dict(zip(names, mask, strict=True)), row))
-    console.print(_cost(problem, traced), highlight=False)
-    console.print("\n[bold]Targets[/bold]", highlight=False)
+    click.echo(f"\n{_bold(architecture.title)} as {row.symbol}: {where}")
+    print_tables([_network(traced, dict(zip(names, mask, strict=True)), row)])
+    click.echo(_cost(problem, traced))
+    click.echo(f"\n{_bold('Targets')}")
     for target in problem.targets:
-        console.print(f"  {target.split} {target.metric} {_sign(target)} {target.level:g}", highlight=False)
-        console.print(f"    {_source(target)}", highlight=False, style="dim")
+        click.echo(f"  {target.split} {target.metric} {_sign(target)} {target.level:g}")
+        click.echo(click.style(f"    {_source(target)}", dim=True))
     if not problem.targets:
-        console.print("  no target: none has a source yet", highlight=False)
+        click.echo("  no target: none has a source yet")
+
+
+def _bold(text: str) -> str:
+    return click.style(text, bold=True)
 
 
 def _settings(problem: Problem, data: str, network: str) -> Table:
-    from rich.table import Table
-
+    from bnbench.analysis.table import Column, Kind, Table
     from bnbench.identity import hashed
 
     training, augmentation = problem.training, problem.augmentation
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
     changes = {key: value for key, value in augmentation.model_dump().items() if value}
-    rows = {
+    facts = {
         "reproduces": problem.source,
         "data": f"{data}, split seed {problem.split_seed}",
         "network": network if problem.width == 1 else f"{network}, width ×{problem.width:g}",
@@ -91,38 +90,42 @@ def _settings(problem: Problem, data: str, network: str) -> Table:
         "probes": ", ".join(hashed(problem.probes)) or "none",
         "seeds": ", ".join(map(str, problem.seeds)),
     }
-    for key, value in rows.items():
-        table.add_row(key, value)
-    return table
+    columns = (Column("setting", ""), Column("value", "", Kind.PROSE))
+    return Table("settings", columns, tuple((f"  {name}", value) for name, value in facts.items()), headless=True)
 
 
 def _network(traced: list[TracedLayer], digits: dict[str, str], variant: Variant) -> Table:
-    from rich.table import Table
-
+    from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, whole
     from bnbench.architecture import Conv, Dense
 
     forward = 2 * sum(each.multiply_adds for each in traced)
     unit, prefix = (1e6, "M") if forward >= SMALL_NETWORK else (1e3, "k")
-    heads = ("layer", "operation", "output", "γ", "β", "learned", f"{prefix}FLOP")
-    table = Table(*heads, box=None, padding=(0, 2, 0, 0))
-    for column in table.columns:
-        column.no_wrap = True
-    for column in table.columns[5:]:
-        column.justify = "right"
+    columns = (
+        Column("layer", "layer", Kind.IDENTIFIER),
+        Column("operation", "operation"),
+        Column("output", "output", priority=2),
+        Column("gamma", "γ"),
+        Column("beta", "β"),
+        Column("learned", "learned", Kind.NUMBER, show=whole),
+        Column("flop", f"{prefix}FLOP", Kind.NUMBER, show=lambda value: f"{value:,.1f}", priority=1),
+    )
+    nothing = Cell(None, "")
+    rows: list[tuple[Value | Cell, ...]] = []
     total = 0
     for each in traced:
         layer, shape = each.layer, "×".join(map(str, each.output_shape))
         if not isinstance(layer, Conv | Dense):
-            table.add_row("", _operation(layer), shape, style="dim")
+            quiet = (Cell(told, tone=Tone.QUIET) for told in (_operation(layer), shape))
+            rows.append((None, *quiet, None, None, nothing, nothing))
             continue
         normalised = digits[layer.name] == "1"
         learned = _learned(each, variant, normalised=normalised)
         total += learned
         gamma, beta = (str(rule.status) if normalised else "–" for rule in (variant.gamma, variant.beta))
-        flops = f"{2 * each.multiply_adds / unit:,.1f}"
-        table.add_row(layer.name, _operation(layer), shape, gamma, beta, f"{learned:,}", flops)
-    table.add_row("in all", "", "", "", "", f"{total:,}", f"{forward / unit:,.1f}", style="bold")
-    return table
+        rows.append((layer.name, _operation(layer), shape, gamma, beta, learned, 2 * each.multiply_adds / unit))
+    sums = (Cell(total, tone=Tone.BEST), Cell(forward / unit, tone=Tone.BEST))
+    rows.append((Cell("in all", tone=Tone.BEST), None, None, None, None, *sums))
+    return Table("network", columns, tuple(rows))
 
 
 def _operation(layer: Layer) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,10 +12,13 @@ import click
 
 from bnbench.cli.jobs import look_at_jobs, print_jobs
 from bnbench.cli.options import results_option
-from bnbench.cli.sweep_plan import duration, runs_in_words
+from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables
+from bnbench.cli.sweep_plan import duration
+from bnbench.words import counted
 
 if TYPE_CHECKING:
     from bnbench.analysis.frames import Results
+    from bnbench.analysis.table import Table, Value
     from bnbench.execution.cluster_queue import Element
     from bnbench.storage.standing import RunState, Standing
     from bnbench.storage.sweeps import SweepRecord
@@ -69,27 +71,28 @@ class _Folder:
 @click.command("status")
 @results_option
 @click.option("--runs", "each_run", is_flag=True, help="A line for each run instead of a count for each setting.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable, a record for each run.")
-def command(results: Path, each_run: bool, as_json: bool) -> None:
+@format_options
+def command(results: Path, each_run: bool, style: Format | None, as_json: bool) -> None:
     """Say what a results folder holds: finished, diverged, failed, damaged, running, resumable and waiting runs.
 
     It only looks, so it may be asked while a sweep runs, from any machine that sees the folder. A run counts as running
     while its process shows signs of life. Of a sweep it says how much is left, and how long that may take, from what
     its runs took so far (or, before the first has ended, from what `bnbench estimate` measured). Cluster jobs that were
-    submitted for the folder are listed too, where Slurm can be asked.
+    submitted for the folder are listed too, where Slurm can be asked. JSON has a record for each run.
 
     \b
     Example:
       bnbench status --runs --results results/runs
     """
+    wanted = chosen(style, as_json=as_json)
     folder = _look(results)
-    if as_json:
-        click.echo(json.dumps(_records(folder), indent=1))
+    if wanted == "json":
+        print_json(_records(folder))
         return
-    if each_run:
-        _print_runs(folder)
-    elif folder.results.records:
-        _print_counts(folder)
+    if each_run or folder.results.records or wanted != "text":
+        print_tables([_runs_table(folder) if each_run else _counts_table(folder)], wanted)
+    if wanted != "text":
+        return
     for path, sweep in folder.sweeps.items():
         click.echo(_told(path, sweep, folder))
     if not each_run:
@@ -147,39 +150,46 @@ def _open_runs(folder: _Folder) -> dict[str, Standing | str]:
     return {**folder.standings, **folder.to_come}
 
 
-def _print_runs(folder: _Folder) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _runs_table(folder: _Folder) -> Table:
+    from bnbench.analysis.table import Column, Kind, Table
 
-    table = Table("run", "status", box=None, pad_edge=False)
+    rows: list[tuple[str, str]] = []
     open_runs = _open_runs(folder)
     for record in folder.results.records:
         if record.identity.run_id in open_runs:
             continue
         at = "" if record.diverged_at_step is None else f" at step {record.diverged_at_step}"
         why = "" if record.error is None else f": {record.error.strip().splitlines()[-1]}"
-        table.add_row(record.identity.run_id, f"{record.status}{at}{why}")
+        rows.append((record.identity.run_id, f"{record.status}{at}{why}"))
     queued = folder.queued
     for run_id, state in open_runs.items():
         job = f", job {queued[run_id].job_id} {queued[run_id].state}" if run_id in queued else ""
-        table.add_row(run_id, (state if isinstance(state, str) else _in_words(state)) + job)
-    Console().print(table)
+        rows.append((run_id, (state if isinstance(state, str) else _in_words(state)) + job))
+    columns = (Column("run_id", "run", Kind.IDENTIFIER), Column("status", "status", Kind.PROSE))
+    return Table("runs", columns, tuple(rows))
 
 
-def _print_counts(folder: _Folder) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _counts_table(folder: _Folder) -> Table:
+    from bnbench.analysis.table import Cell, Column, Kind, Table
 
     counts: Counter[tuple[tuple[str, str, str], RunState]] = Counter(
-        ((run.identity.problem, run.identity.size, run.identity.setting_id.rpartition("-")[2]), run.status)
+        ((run.identity.problem, run.identity.size, run.identity.setting_id), run.status)
         for run in folder.results.records
         if run.identity.run_id in folder.ended or run.identity.run_id in folder.damaged
     )
     statuses: tuple[RunState, ...] = ("finished", "diverged", "failed", *(("damaged",) if folder.damaged else ()))
-    table = Table("problem", "size", "setting", *statuses, box=None, pad_edge=False)
-    for group in sorted({group for group, _ in counts}):
-        table.add_row(*group, *(str(counts[group, status]) for status in statuses))
-    Console().print(table)
+    rows: list[tuple[Value | Cell, ...]] = [
+        (problem, size, Cell(setting, setting.rpartition("-")[2]), *(counts[group, status] for status in statuses))
+        for group in sorted({group for group, _ in counts})
+        for problem, size, setting in [group]
+    ]
+    columns = (
+        Column("problem", "problem", Kind.IDENTIFIER),
+        Column("size", "size"),
+        Column("setting_id", "setting", Kind.IDENTIFIER, priority=1),
+        *(Column(status, status, Kind.NUMBER) for status in statuses),
+    )
+    return Table("counts", columns, tuple(rows))
 
 
 def _told(path: Path, sweep: SweepRecord, folder: _Folder) -> str:
@@ -193,7 +203,7 @@ def _told(path: Path, sweep: SweepRecord, folder: _Folder) -> str:
     states = [f"{number} {_WORDS.get(state, state)}" for state, number in count(begun.values()).items()]
     if len(left) > len(begun):
         states.append(f"{len(left) - len(begun)} {'not begun' if under_way is False else 'waiting'}")
-    done = f"{len(sweep.runs) - len(left)} of {runs_in_words(len(sweep.runs))} ended"
+    done = f"{len(sweep.runs) - len(left)} of {counted(len(sweep.runs), 'run')} ended"
     told = f"\n$ {sweep.command}\n{', '.join([done, *states])}"
     if under_way is False:
         return f"{told}. It runs no more; typed again where it was typed, it does the rest. To forget it: rm {path}"
@@ -234,7 +244,7 @@ def _print_others(folder: _Folder) -> None:
     damaged = [run_id for run_id in folder.damaged if run_id not in swept]
     if damaged:
         click.echo(
-            f"Damaged: {runs_in_words(len(damaged))}; the command that trained them, typed again, trains them once "
+            f"Damaged: {counted(len(damaged), 'run')}; the command that trained them, typed again, trains them once "
             "more. --runs names them."
         )
     others = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,9 @@ from bnbench.cli.options import (
     results_option,
     setting_options,
 )
+from bnbench.cli.output import print_json, print_tables
 from bnbench.cli.sweep_plan import duration, summary
+from bnbench.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,22 +126,33 @@ def _show(study: Study, wanted: StudyPlan, plan: SweepPlan, seeds: int, results:
             "missing_data": absent,
             "specs": [_spec_json(spec, ended) for spec in wanted.specs],
         }
-        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+        print_json(document)
         return
 
-    from rich.console import Console
-    from rich.table import Table
+    from bnbench.analysis.table import Column, Kind, Table
 
-    table = Table("experiment", "figures", "claims", "runs", "of its own", "finished", box=None, pad_edge=False)
-    for column in table.columns[3:]:
-        column.justify = "right"
-    for planned, row in zip(wanted.experiments, rows, strict=True):
-        each = planned.experiment
-        figures = " ".join(figure.number for figure in each.figures)
-        table.add_row(each.id, figures, " ".join(each.claims), *(str(row[key]) for key in ("runs", "own", "finished")))
+    columns = (
+        Column("experiment", "experiment", Kind.IDENTIFIER),
+        Column("figures", "figures", Kind.PROSE, priority=2),
+        Column("claims", "claims", Kind.PROSE, priority=1),
+        Column("runs", "runs", Kind.NUMBER),
+        Column("own", "of its own", Kind.NUMBER, priority=3),
+        Column("finished", "finished", Kind.NUMBER),
+    )
+    shown = [
+        (
+            planned.experiment.id,
+            " ".join(figure.number for figure in planned.experiment.figures),
+            " ".join(planned.experiment.claims),
+            len(planned.specs),
+            row["own"],
+            row["finished"],
+        )
+        for planned, row in zip(wanted.experiments, rows, strict=True)
+    ]
     click.echo(f"{study.name}: {study.summary} ({study.source})\nreading: {study.reading}\n")
-    Console(width=100).print(table)
-    per_seed = f"{len(wanted.specs) // seeds} a seed, {seeds} seed{'s' if seeds > 1 else ''}"
+    print_tables([Table("experiments", columns, tuple(shown))])
+    per_seed = f"{len(wanted.specs) // seeds} a seed, {counted(seeds, 'seed')}"
     click.echo(f"\n{len(wanted.specs)} runs ({per_seed}); {len(ended)} finished, {len(plan.todo)} to run")
     for name in absent:
         count = sum(spec.data.name == name for spec in wanted.specs)
@@ -160,9 +172,9 @@ def _ended(plan: SweepPlan) -> set[str]:
     }
 
 
-def _counts(plan: StudyPlan, finished: set[str]) -> list[dict[str, object]]:
+def _counts(plan: StudyPlan, finished: set[str]) -> list[dict[str, Any]]:
     seen: set[int] = set()
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for planned in plan.experiments:
         # Shared runs are one object in every experiment, with or without an id.
         own = {id(spec) for spec in planned.specs} - seen

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.sweep_plan import runs_in_words, slots_of
+from bnbench.cli.sweep_plan import slots_of
 from bnbench.cli.typed import typed_command
+from bnbench.words import counted
 
 if TYPE_CHECKING:
     from bnbench.cli.sweep_options import SweepOptions
@@ -51,8 +52,8 @@ def run_sweep(plan: SweepPlan, results: Path, sweep: SweepOptions) -> list[Outco
     skipped = f" ({ended} of {len(plan.runs)} are finished already)" if ended else ""
     where = f"GPUs {','.join(sweep.gpus)}" if sweep.gpus else str(device)
     click.echo(
-        f"{runs_in_words(len(todo))} to train{skipped}, {len(slots)} side by side on {where}, "
-        f"{sweep.threads} CPU thread{'' if sweep.threads == 1 else 's'} each",
+        f"{counted(len(todo), 'run')} to train{skipped}, {len(slots)} side by side on {where}, "
+        f"{counted(sweep.threads, 'CPU thread')} each",
         err=True,
     )
     progress = sweep_progress(todo)

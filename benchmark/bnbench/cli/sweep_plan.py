@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import click
 
+from bnbench.cli.output import print_json, print_tables
+from bnbench.words import counted
+
 if TYPE_CHECKING:
     from bnbench.cli.sweep_options import SweepOptions
     from bnbench.execution.pool import Slot
@@ -96,17 +99,23 @@ def make_plan(specs: Sequence[RunSpec], results: Path, sweep: SweepOptions) -> S
 
 def print_plan(plan: SweepPlan, as_json: bool) -> None:
     """A line for each run on stdout, the sum on stderr; or everything as JSON."""
-    import json
-
-    if as_json:
-        click.echo(json.dumps([_record(run) for run in plan.runs], indent=1))
-        return
+    from bnbench.analysis.table import Cell, Column, Kind, Table
     from bnbench.cli.progress import title
 
-    rows = [(_state(run), title(run.spec), duration(run.seconds), _run_id(run)) for run in plan.runs]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
-    for state, name, time_left, run_id in rows:
-        click.echo(f"{state:<{widths[0]}}  {name:<{widths[1]}}  {time_left:>{widths[2]}}  {run_id}")
+    if as_json:
+        print_json([_record(run) for run in plan.runs])
+        return
+    columns = (
+        Column("state", "state"),
+        Column("run", "run"),
+        Column("seconds", "time left", Kind.NUMBER, show=duration, priority=1),
+        Column("run_id", "id", Kind.IDENTIFIER, priority=2),
+    )
+    rows = [
+        (_state(run), title(run.spec), Cell(run.seconds, duration(run.seconds) if run.to_train else ""), _run_id(run))
+        for run in plan.runs
+    ]
+    print_tables([Table("plan", columns, tuple(rows), headless=True)])
     click.echo(summary(plan), err=True)
 
 
@@ -114,7 +123,7 @@ def summary(plan: SweepPlan) -> str:
     """How many runs are to be trained, how long that may take, and what stands in the way."""
     states: list[RunState] = [run.standing.state for run in plan.runs if run.standing is not None]
     training = [run for run in plan.runs if run.to_train]
-    text = f"{len(training)} of {runs_in_words(len(plan.runs))} to train"
+    text = f"{len(training)} of {counted(len(plan.runs), 'run')} to train"
     others = [f"{states.count(state)} {state}" for state in ("damaged", "resumable", "running") if state in states]
     text += f" ({', '.join(others)})" if others else ""
     seconds = plan.seconds
@@ -131,11 +140,6 @@ def summary(plan: SweepPlan) -> str:
     if missing:
         text += f"\n{missing} have no id yet: their data are not on this machine (`bnbench data list`)."
     return text
-
-
-def runs_in_words(number: int) -> str:
-    """So many runs: 1 run, 5 runs."""
-    return f"{number} run{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float | None) -> str:

@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as hnp
 from bnbench.analysis.activity import activity_summary, average_over_seeds, sparsity_summary
 from bnbench.analysis.frames import Trajectory, open_results
 from bnbench.analysis.ranking import rank
-from bnbench.report.webpage.affine_section import sparsity_table
-from bnbench.report.webpage.comparisons import Commands, comparisons
+from bnbench.report.webpage.affine_section import zeroed_table
+from bnbench.report.webpage.comparisons import comparisons
 from bnbench.report.webpage.trajectories import COLUMNS, MISSING, ROWS, affine_of, extent_of, panel_of, quantised
 from support.synthetic_store import SyntheticRun, build_store
 
@@ -158,12 +158,11 @@ def test_the_table_of_zeroed_activations_has_the_variants_in_the_studys_order(tm
     ]  # fmt: skip
     results = open_results(build_store(tmp_path, [*runs, SyntheticRun("digits_mlp", "bn", 42, [0.1, 0.5])]))
     every = {each.group.problems: each for each in comparisons(rank(results))}
-    summary, commands = sparsity_summary(results), Commands(results.path)
-    table = sparsity_table(every["digits_3c3d",], summary, commands)
-    assert [[cell.value for cell in row] for row in table.rows] == [
-        ["vanilla", "0.625", "0.75"],
-        ["bn", "0.375", "0.75"],
-        ["bn_gamma_beta", "0.25", "0.75"],
+    summary = sparsity_summary(results)
+    table = zeroed_table(every["digits_3c3d",], summary)
+    assert [column.name for column in table.columns] == ["slot", "vanilla", "bn", "bn_gamma_beta"]
+    assert [list(row.values()) for row in table.records()] == [
+        ["conv1", 0.625, 0.375, 0.25],
+        ["dense1", 0.75, 0.75, 0.75],
     ]
-    assert [column.name for column in table.columns] == ["variant", "conv1", "dense1"]
-    assert sparsity_table(every["digits_mlp",], summary, commands) is None
+    assert zeroed_table(every["digits_mlp",], summary) is None

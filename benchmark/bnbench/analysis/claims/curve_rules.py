@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bnbench.analysis.claims.verdict import Decision, Verdict
-from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL, Interval, paired_difference
+from bnbench.analysis.interval import Interval
+from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL, paired_difference
 from bnbench.claim import Measure
 
 Values = Mapping[int, float | None]

@@ -1,19 +1,15 @@
-"""Verdicts as tables for the terminal and as plain JSON."""
+"""Verdicts in words, as tables and as plain JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from bnbench.analysis.claims.curve_rules import DELTA
 from bnbench.analysis.claims.decide import BodyOfRuns, ClaimResult, ClaimsReport, PartResult, Side
 from bnbench.analysis.claims.evidence import FINGERPRINT_DIGITS, DataUsed
 from bnbench.analysis.claims.verdict import Decision, Verdict
 from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
+from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, Value
 from bnbench.claim import (
     Exceeds,
     Fails,
@@ -30,14 +26,15 @@ from bnbench.claim import (
     Trains,
 )
 from bnbench.variant import VARIANTS
+from bnbench.words import counted
 
 JsonObject = dict[str, object]
 
-STYLES = {
-    Verdict.HOLDS: "bold green",
-    Verdict.REFUTED: "bold red",
-    Verdict.UNDECIDED: "yellow",
-    Verdict.NO_DATA: "dim",
+_TONES = {
+    Verdict.HOLDS: Tone.GOOD,
+    Verdict.REFUTED: Tone.BAD,
+    Verdict.UNDECIDED: Tone.OPEN,
+    Verdict.NO_DATA: Tone.QUIET,
 }
 WOULD = {
     Verdict.HOLDS: "would hold",
@@ -161,10 +158,33 @@ def _bounds(part: Ratio) -> str:
     return " and ".join(f"{sign} {level:.3g}" for sign, level in bounds if level is not None)
 
 
-# --- terminal ---------------------------------------------------------------------------------------------------
+# --- tables -----------------------------------------------------------------------------------------------------
+
+_CLAIM = Column("claim", "claim", Kind.IDENTIFIER)
+_VERDICT = Column("verdict", "verdict")
+_SEEDS = Column("seeds", "seeds", Kind.NUMBER, priority=2)
+_CLAIMS = (
+    _CLAIM,
+    Column("text", "what it says", Kind.PROSE),
+    Column(
+        "figure", "figure", priority=4, hint="The figure or section of the study that makes the claim"
+    ),
+    _VERDICT,
+    Column("parts", "parts", priority=3, hint="How many of its parts hold; all have to"),
+    _SEEDS,
+    Column("decided_on", "decided on", Kind.PROSE, priority=1),
+)  # fmt: skip
+_PARTS = (
+    _CLAIM,
+    Column("part", "part", Kind.PROSE),
+    _VERDICT,
+    _SEEDS,
+    Column("effect", "effect [95 %]", Kind.PROSE),
+    Column("obtained", "obtained, mean over seeds", Kind.PROSE, priority=1),
+)
 
 
-def claims_tables(report: ClaimsReport, *, size: str | None = None) -> list[RenderableType]:
+def claims_tables(report: ClaimsReport, *, size: str | None = None) -> list[Table]:
     """The verdicts on the evidence; then, in few words, what the same rules make of other runs.
 
     Args:
@@ -172,127 +192,129 @@ def claims_tables(report: ClaimsReport, *, size: str | None = None) -> list[Rend
         size: a table for every body of runs of that size instead, labelled as no evidence where it is none.
     """
     if size is not None:
-        bodies = [body for body in (report.evidence, *report.apart) if body.size == size]
-        return [_body_table(report, body) for body in bodies] or [Text(f"no run of size {size}", style="dim")]
-    shown: list[RenderableType] = [_body_table(report, report.evidence)]
-    shown += [_in_brief(body) for body in report.apart]
-    return shown
+        return [body_table(report, body) for body in (report.evidence, *report.apart) if body.size == size]
+    return [body_table(report, report.evidence), *(_in_brief(body) for body in report.apart)]
 
 
-def claim_details(report: ClaimsReport) -> list[RenderableType]:
-    """Everything about each claim of a report: a line for each part, with the numbers obtained."""
-    shown: list[RenderableType] = []
-    for body in (report.evidence, *report.apart):
-        shown += [_detail(report, body, result) for result in body.claims]
-    return shown
+def claim_details(report: ClaimsReport) -> list[Table]:
+    """Everything about each claim of a report: a row for each part, with the numbers obtained."""
+    bodies = (report.evidence, *report.apart)
+    return [_detail(report, body, result) for body in bodies for result in body.claims]
 
 
-def _body_table(report: ClaimsReport, body: BodyOfRuns) -> RenderableType:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("", no_wrap=True)
-    table.add_column("claim", ratio=6)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("parts", justify="right", no_wrap=True)
-    table.add_column("seeds", justify="right", no_wrap=True)
-    table.add_column("decided on", ratio=5)
-    for result in body.claims:
-        table.add_row(
-            result.claim.id,
-            Text.assemble(result.claim.text, (f"  [{result.claim.figure}]", "dim")),
-            Text(result.verdict, style=STYLES[result.verdict]),
-            _held(result),
-            str(result.seeds) if result.seeds else "",
-            _decided_on(result),
-        )
+def body_table(report: ClaimsReport, body: BodyOfRuns) -> Table:
+    """The verdict on every claim of a study, from one body of runs."""
     counts = [f"{sum(r.verdict is verdict for r in body.claims)} {verdict}" for verdict in Verdict]
-    heading = f"{report.study}: {len(body.claims)} claims, {', '.join(counts)}"
-    title = Text(heading, style="bold")
-    if body.label:
-        title = Text.assemble((f"NOT EVIDENCE ({body.label}): ", "bold yellow"), (heading, "bold"))
-    return Group(title, Text(""), table, *_notes(report, body), Text(""))
-
-
-def _notes(report: ClaimsReport, body: BodyOfRuns) -> list[Text]:
-    lines = [
+    notes = [
         f"reading: {report.reading}",
-        f"data: {data_in_words(body.data) or 'none'}; {body.runs} run{'' if body.runs == 1 else 's'}",
+        f"data: {data_in_words(body.data) or 'none'}; {counted(body.runs, 'run')}",
         f"differences: paired by seed, 95 % t interval; δ = {DELTA['final accuracy']:g} for final, "
         f"{DELTA['early accuracy']:g} for early accuracy; {SEEDS_FOR_INTERVAL} seeds or undecided",
     ]
     if not body.label:
-        lines.append("evidence: runs at the problems' own full settings on the canonical data, no others")
-    return [Text(line, style="dim") for line in lines]
+        notes.append("evidence: runs at the problems' own full settings on the canonical data, no others")
+    return Table(
+        name="claims",
+        caution=f"NOT EVIDENCE ({body.label})" if body.label else None,
+        title=f"{report.study}: {len(body.claims)} claims, {', '.join(counts)}",
+        columns=_CLAIMS,
+        rows=tuple(_claim_row(result) for result in body.claims),
+        notes=tuple(notes),
+        about=(("study", report.study), ("not_evidence", body.label)),
+    )
 
 
-def _held(result: ClaimResult) -> str:
+def parts_table(report: ClaimsReport, body: BodyOfRuns) -> Table:
+    """Every part of every claim for which there are runs."""
+    return Table(
+        name="parts",
+        caution=f"Not evidence ({body.label})" if body.label else None,
+        title="Every part of every claim",
+        columns=_PARTS,
+        rows=tuple(
+            (result.claim.id, *_part_row(part)) for result in body.claims for part in result.parts if not part.missing
+        ),
+        notes=("Parts for which there are no runs are left out.",),
+        about=(("study", report.study), ("not_evidence", body.label)),
+    )
+
+
+def _claim_row(result: ClaimResult) -> tuple[Value | Cell, ...]:
     held = sum(part.decision.verdict is Verdict.HOLDS for part in result.parts)
-    return f"{held}/{len(result.parts)}" if result.parts else ""
+    return (
+        result.claim.id,
+        result.claim.text,
+        Cell(result.claim.figure, f"[{result.claim.figure}]"),
+        _verdict(result.verdict),
+        f"{held}/{len(result.parts)}" if result.parts else None,
+        result.seeds or Cell(None, ""),
+        _decided_on(result),
+    )
 
 
-def _decided_on(result: ClaimResult) -> Text:
-    text = Text()
+def _part_row(part: PartResult) -> tuple[Value | Cell, ...]:
+    return (
+        part_in_words(part.part),
+        _verdict(part.decision.verdict),
+        len(part.seeds) or Cell(None, ""),
+        effect_in_words(part.part, part.decision),
+        _obtained(part),
+    )
+
+
+def _verdict(verdict: Verdict) -> Cell:
+    return Cell(str(verdict), tone=_TONES[verdict])
+
+
+def _decided_on(result: ClaimResult) -> str | None:
+    said = []
     if result.deciding is not None:
-        text.append(part_in_words(result.deciding.part))
-        effect = effect_in_words(result.deciding.part, result.deciding.decision)
-        if effect:
-            text.append(f"\n{effect}", style=STYLES[result.deciding.decision.verdict])
-    for note in result.notes:
-        text.append(f"{chr(10) if text else ''}{note}", style="dim")
-    return text
+        said = [part_in_words(result.deciding.part), effect_in_words(result.deciding.part, result.deciding.decision)]
+    return ". ".join(each for each in (*said, *result.notes) if each) or None
 
 
-def _in_brief(body: BodyOfRuns) -> RenderableType:
+def _in_brief(body: BodyOfRuns) -> Table:
     """A body of runs that is no evidence: which verdicts the rules would give."""
-    lines = [
-        Text.assemble(
-            (f"not evidence: {body.label}", "bold yellow"), (f"  {body.runs} runs; {data_in_words(body.data)}", "dim")
-        )
-    ]
+    rows = []
     for verdict in (Verdict.HOLDS, Verdict.REFUTED, Verdict.UNDECIDED):
         names = [result.claim.id for result in body.claims if result.verdict is verdict]
         if names:
-            lines.append(Text.assemble("  ", (f"{WOULD[verdict]:<20}", STYLES[verdict]), " ".join(names)))
-    return Group(*lines, Text(""))
+            rows.append((Cell(WOULD[verdict], tone=_TONES[verdict]), " ".join(names)))
+    return Table(
+        name="in-brief",
+        title=f"not evidence: {body.label}",
+        columns=(Column("verdict", "verdict"), Column("claims", "claims", Kind.PROSE)),
+        rows=tuple(rows),
+        notes=(f"{counted(body.runs, 'run')}; {data_in_words(body.data)}",),
+        headless=True,
+    )
 
 
-def _detail(report: ClaimsReport, body: BodyOfRuns, result: ClaimResult) -> RenderableType:
+def _detail(report: ClaimsReport, body: BodyOfRuns, result: ClaimResult) -> Table:
     claim = result.claim
-    mark = Text.assemble((f"not evidence ({body.label}): ", "bold yellow")) if body.label else Text("")
-    title = Text.assemble(
-        (f"{claim.id}  {claim.text}", "bold"), (f"  [{claim.figure}]\n", "dim"),
-        mark, (str(result.verdict), STYLES[result.verdict]),
-        (f"   {report.reading}   {data_in_words(result.data)}".rstrip(), "dim"),
-    )  # fmt: skip
-    remarks = [claim.remark] if claim.remark else []
-    notes = [Text(note, style="dim") for note in dict.fromkeys((*remarks, *result.notes))]
-    if result.verdict is Verdict.NO_DATA:
-        if result.experiments:
-            only = " ".join(f"--only {name}" for name in result.experiments)
-            size = "" if body.size == "full" else f" --size {body.size}"
-            runs = f"runs that decide it: bnbench study {report.study} {only}{size} --seeds {SEEDS_FOR_INTERVAL}"
-            notes.append(Text(runs, style="dim"))
-        return Group(title, *notes, Text(""))
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("part", ratio=5)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("seeds", justify="right", no_wrap=True)
-    table.add_column("effect [95 %]", ratio=3)
-    table.add_column("obtained, mean over seeds", ratio=4)
-    for part in result.parts:
-        table.add_row(
-            part_in_words(part.part),
-            Text(part.decision.verdict, style=STYLES[part.decision.verdict]),
-            str(len(part.seeds)) if part.seeds else "",
-            effect_in_words(part.part, part.decision),
-            _obtained(part),
-        )
-    return Group(title, Text(""), table, *notes, Text(""))
+    mark = f"not evidence ({body.label}): " if body.label else ""
+    verdict = f"{mark}{result.verdict}   {report.reading}   {data_in_words(result.data)}".rstrip()
+    notes = [verdict, *dict.fromkeys((*([claim.remark] if claim.remark else []), *result.notes))]
+    decided = result.verdict is not Verdict.NO_DATA
+    if not decided and result.experiments:
+        only = " ".join(f"--only {name}" for name in result.experiments)
+        size = "" if body.size == "full" else f" --size {body.size}"
+        notes.append(f"runs that decide it: bnbench study {report.study} {only}{size} --seeds {SEEDS_FOR_INTERVAL}")
+    return Table(
+        name="claim",
+        title=f"{claim.id}  {claim.text}  [{claim.figure}]",
+        columns=tuple(column for column in _PARTS if column is not _CLAIM),
+        rows=tuple(_part_row(part) for part in result.parts) if decided else (),
+        notes=tuple(notes),
+        about=(("study", report.study), ("not_evidence", body.label), ("claim", claim.id)),
+        headless=not decided,
+    )
 
 
-def _obtained(part: PartResult) -> Text:
+def _obtained(part: PartResult) -> str:
     if part.missing:
-        return Text(f"no run of {', '.join(run_in_words(run) for run in part.missing)}", style="dim")
-    return Text("\n".join(f"{_side_name(side, part.sides)}: {_side_mean(side)}" for side in part.sides))
+        return f"no run of {', '.join(run_in_words(run) for run in part.missing)}"
+    return "; ".join(f"{_side_name(side, part.sides)}: {_side_mean(side)}" for side in part.sides)
 
 
 def _side_name(side: Side, sides: Sequence[Side]) -> str:

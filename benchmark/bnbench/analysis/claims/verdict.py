@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bnbench.analysis.statistics import Interval
+from bnbench.analysis.interval import Interval
 
 
 class Verdict(StrEnum):

@@ -1,21 +1,17 @@
-"""A reference check told: as text, as Markdown, as JSON and as JUnit XML."""
+"""A reference check told: as text and as JSON."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Literal, get_args
-from xml.etree import ElementTree
 
 from bnbench.analysis.reference.outcome import CheckReport, Difference, FinalCheck, RunCheck, Tier, TierOutcome
 from bnbench.analysis.reference.published import TOLERANCE, Published, PublishedComparison
 from bnbench.analysis.reference.spread import FALSE_ALARM_RATE
 from bnbench.analysis.reference.stored import Reference
 from bnbench.measurement import RunIdentity
-
-Format = Literal["text", "markdown", "json", "junit"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+from bnbench.words import counted
 
 _REASONS = 2
 """How many reasons for leaving a tier out are told in the summary; JSON has each run's."""
@@ -36,30 +32,6 @@ def as_text(report: CheckReport) -> str:
             lines.append(f"{_BAD}  {_final_title(final)}")
             lines += _text_differences(final.differences)
     return "\n".join([*lines, "", *summary(report)])
-
-
-def as_markdown(report: CheckReport) -> str:
-    """A table with a row per run, then one of what failed."""
-    tiers = report.tiers
-    lines = [
-        _row(["", "run", *tiers, ""]),
-        _row(["---"] * (len(tiers) + 3)),
-    ]
-    for run in report.runs:
-        marks = {outcome.tier: _mark(outcome) for outcome in run.outcomes}
-        lines.append(
-            _row(
-                [_verdict(run), _title(run.identity), *(marks.get(tier, _SKIPPED) for tier in tiers), run.why_not or ""]
-            )
-        )
-    failed = [(_title(run.identity), each) for run in report.runs for each in run.differences]
-    failed += [(_final_title(final), each) for final in report.finals for each in final.differences]
-    if failed:
-        lines += ["", _row(["run", "tier", "what", "obtained", "expected", "difference"]), _row(["---"] * 6)]
-        lines += [
-            _row([title, each.tier, each.what, each.obtained, each.expected, each.difference]) for title, each in failed
-        ]
-    return "\n".join([*lines, "", *(f"- {line}" for line in summary(report))])
 
 
 def as_json(report: CheckReport) -> dict[str, object]:
@@ -85,37 +57,15 @@ def as_json(report: CheckReport) -> dict[str, object]:
     }
 
 
-def as_junit(report: CheckReport) -> str:
-    """JUnit XML, as continuous-integration services read it: a test case per run and per group of final values."""
-    suite = ElementTree.Element("testsuite", name="bnbench check")
-    counts = {"tests": 0, "failures": 0, "skipped": 0}
-    for run in report.runs:
-        case = _case(suite, counts, run.identity, _title(run.identity))
-        if run.failed:
-            _fail(case, counts, run.why_not or "differs from the reference", run.differences)
-        elif not run.compared:
-            why = run.why_not or "; ".join(outcome.why_not or "" for outcome in run.outcomes)
-            ElementTree.SubElement(case, "skipped", message=why)
-            counts["skipped"] += 1
-    for final in report.finals:
-        case = _case(suite, counts, final.identity, _final_title(final))
-        if final.failed:
-            _fail(case, counts, "final values differ from the reference", final.differences)
-    if report.nothing:
-        case = ElementTree.SubElement(suite, "testcase", classname="bnbench.check", name="anything compared")
-        counts["tests"] += 1
-        _fail(case, counts, "no run could be compared with a reference", ())
-    suite.attrib.update({name: str(count) for name, count in counts.items()})
-    ElementTree.indent(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode")
-
-
 def summary(report: CheckReport) -> list[str]:
     """What the check amounts to, in a few sentences."""
     failed = sum(run.failed for run in report.runs)
     compared = sum(run.compared for run in report.runs)
     others = len(report.runs) - compared - sum(run.failed and not run.compared for run in report.runs)
-    lines = [f"{_runs(compared)} compared, {failed} failed" + (f"; {_runs(others)} without a reference" * bool(others))]
+    lines = [
+        f"{counted(compared, 'run')} compared, {failed} failed"
+        + (f"; {counted(others, 'run')} without a reference" * bool(others))
+    ]
     if report.nothing:
         lines.append("Nothing was compared with a reference of this suite, and so nothing is confirmed.")
     else:
@@ -144,8 +94,8 @@ def published_lines(published: Published, comparisons: Sequence[PublishedCompari
     for each in comparisons:
         verdict = _BAD if each.failed else _GOOD if each.p is not None else _SKIPPED
         lines.append(
-            f"{verdict:<4}  {each.problem} vanilla lr {each.learning_rate:.3g} ({_seeds(each.seeds)}) beside DeepOBS "
-            f"lr {each.published_rate:.3g} ({_seeds(each.published_seeds)}), epochs 0 to {each.epochs}"
+            f"{verdict:<4}  {each.problem} vanilla lr {each.learning_rate:.3g} ({counted(each.seeds, 'seed')}) beside "
+            f"DeepOBS lr {each.published_rate:.3g} ({counted(each.published_seeds, 'seed')}), epochs 0 to {each.epochs}"
         )
         shape = "too few epochs for one" if math.isnan(each.correlation) else f"{each.correlation:.3f}"
         lines.append(
@@ -185,7 +135,7 @@ def _title(identity: RunIdentity) -> str:
 
 def _final_title(final: FinalCheck) -> str:
     who = _title(final.identity).rpartition(" seed ")[0]
-    return f"{who}, final values of {_seeds(final.seeds)} against {_seeds(final.reference_seeds)}"
+    return f"{who}, final values of {counted(final.seeds, 'seed')} against {counted(final.reference_seeds, 'seed')}"
 
 
 def _text_differences(differences: Sequence[Difference]) -> Iterator[str]:
@@ -199,7 +149,7 @@ def _tier_line(report: CheckReport, tier: Tier) -> str:
     outcomes = [outcome for run in report.runs for outcome in run.outcomes if outcome.tier == tier]
     applied = [outcome for outcome in outcomes if outcome.compared]
     bad = sum(outcome.failed for outcome in applied)
-    line = f"{tier}: {_runs(len(applied))} compared, {bad} failed"
+    line = f"{tier}: {counted(len(applied), 'run')} compared, {bad} failed"
     if tier is Tier.SPREAD and report.bands:
         line += (
             f"; {report.bands} points of curves, each inside its band with probability 1 - {report.band_level:.1e}, so "
@@ -213,24 +163,12 @@ def _tier_line(report: CheckReport, tier: Tier) -> str:
     return line
 
 
-def _runs(count: int) -> str:
-    return f"{count} run{'' if count == 1 else 's'}"
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed{'' if count == 1 else 's'}"
-
-
 def _versions(provenance: object) -> str:
     versions = provenance.get("versions") if isinstance(provenance, dict) else None
     platform = provenance.get("platform") if isinstance(provenance, dict) else None
     torch = f"torch {versions['torch']}" if isinstance(versions, dict) and "torch" in versions else "torch unknown"
     machine = platform.get("processor") if isinstance(platform, dict) else None
     return f"{torch} on {machine or 'an unknown processor'}"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _json_run(run: RunCheck) -> dict[str, object]:
@@ -268,19 +206,3 @@ def _json_identity(identity: RunIdentity) -> dict[str, object]:
 def _json_difference(each: Difference) -> dict[str, object]:
     names = ("tier", "what", "obtained", "expected", "difference")
     return {name: str(getattr(each, name)) for name in names}
-
-
-def _case(suite: ElementTree.Element, counts: dict[str, int], identity: RunIdentity, name: str) -> ElementTree.Element:
-    counts["tests"] += 1
-    classname = f"bnbench.check.{identity.problem}.{identity.size}"
-    return ElementTree.SubElement(suite, "testcase", classname=classname, name=name)
-
-
-def _fail(case: ElementTree.Element, counts: dict[str, int], message: str, differences: Sequence[Difference]) -> None:
-    counts["failures"] += 1
-    failure = ElementTree.SubElement(case, "failure", message=message)
-    failure.text = "\n".join(line.strip() for line in _text_differences(differences))
-
-
-TEXTUAL: dict[str, Callable[[CheckReport], str]] = {"text": as_text, "markdown": as_markdown, "junit": as_junit}
-"""The formats that are text as they stand; JSON is values."""

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 
 from bnbench.analysis.activity import average_over_seeds
-from bnbench.analysis.ranked_group import catalogue_order
+from bnbench.analysis.activity_tables import activity_table, sparsity_table
+from bnbench.analysis.table import Table
 from bnbench.report.style import GREEK, symbol_of
 from bnbench.report.webpage import markup
 from bnbench.report.webpage.comparisons import Commands, Comparison
-from bnbench.report.webpage.markup import Cell, Column, Html, Table, join, number, symbol, tag, text, words
+from bnbench.report.webpage.markup import Html, join, symbol, tag, text
+from bnbench.report.webpage.tables import boxed
 from bnbench.report.webpage.trajectories import COLUMNS, ROWS, Affine, AffineFigure
-
-_ACTIVITY_COLUMNS = (
-    Column(text("variant"), "variant"),
-    Column(text("parameter"), "parameter"),
-    Column(text("layer"), "slot"),
-    Column(text("activity"), "magnitude", number=True, hint="Mean |γ − 1| or mean |β| over the channels, at the end"),
-    Column(text("±"), "magnitude_deviation", number=True, hint="Standard deviation over the seeds"),
-    Column(text("after a tenth"), "early_magnitude", number=True, hint="Activity after a tenth of the steps"),
-    Column(text("lowest"), "minimum", number=True, hint="Smallest channel at the end"),
-    Column(text("median"), "median", number=True),
-    Column(text("highest"), "maximum", number=True, hint="Largest channel at the end"),
-    Column(text("above neutral"), "share_above", number=True, hint="Share of channels with γ > 1 or β > 0"),
-    Column(text("crossings"), "crossings", number=True, hint="How often a channel crosses 1 (γ) or 0 (β), mean"),
-    Column(text("monotonic"), "monotonic_share", number=True, hint="Share of channels whose trajectory is monotonic"),
-)
 
 
 def affine_section(each: Comparison, affine: Affine, commands: Commands) -> Html:
@@ -36,76 +24,26 @@ def affine_section(each: Comparison, affine: Affine, commands: Commands) -> Html
         return Html("")
     heading = tag("h4", text("γ and β over training"), id=f"{each.name}-affine")
     maps = [_map_figure(each, affine, place, figure, commands) for place, figure in enumerate(affine.figures, start=1)]
-    return join([heading, _seed_choice(affine), *maps, _activity_figure(each, affine, commands),
-                 markup.table(activity_table(each, affine.summary, commands))])  # fmt: skip
-
-
-def activity_table(each: Comparison, summary: pd.DataFrame, commands: Commands) -> Table:
-    """What γ and β of every layer did, means over the seeds.
-
-    Args:
-        each: the comparison.
-        summary: as `average_over_seeds` gives it.
-        commands: for the line below the table.
-    """
-    names = [column.name for column in _ACTIVITY_COLUMNS[3:]]
-    rows = []
-    for row in summary.to_dict("records"):
-        variant, parameter = str(row["variant"]), str(row["parameter"])
-        who = (
-            Cell(symbol(symbol_of(variant)), variant),
-            Cell(text(GREEK[parameter]), parameter),
-            words(row["slot"]),
-        )
-        rows.append((*who, *(_measure(row[name]) for name in names)))
-    return Table(
-        name=f"activity-{each.file_name}",
-        caption=text("Activity of γ and β, by layer"),
-        columns=_ACTIVITY_COLUMNS,
-        rows=tuple(rows),
-        notes=(
-            text(
-                "Activity: mean over the channels of the distance from doing nothing, |γ − 1| or |β|, at the last "
-                "snapshot. Means over the seeds; no number where a seed diverged."
-            ),
-        ),
-        command=commands.activity(each.group),
+    table = replace(
+        activity_table(affine.summary), name=f"activity-{each.file_name}", title="Activity of γ and β, by layer"
     )
+    drawn = [_seed_choice(affine), *maps, _activity_figure(each, affine, commands)]
+    return join([heading, *drawn, boxed(table, commands.activity(each.group))])
 
 
-def sparsity_table(each: Comparison, summary: pd.DataFrame, commands: Commands) -> Table | None:
-    """The share of activations that each ReLU zeroes at the end; None where the probe was not on.
+def zeroed_table(each: Comparison, summary: pd.DataFrame) -> Table | None:
+    """The share of activations that each ReLU zeroes; None where the probe was not on.
 
     Args:
         each: the comparison.
         summary: as `sparsity_summary` gives it.
-        commands: for the line below the table.
     """
     own = summary[summary["run_id"].isin([run.run.run_id for row in each.group.rows for run in row.runs])]
     if own.empty:
         return None
-    means = average_over_seeds(own, ["initial", "final"])
-    slots = list(dict.fromkeys(means.sort_values("position")["slot"]))
-    values = {(row["variant"], row["slot"]): row["final"] for row in means.to_dict("records")}
-    variants = sorted(dict.fromkeys(means["variant"]), key=catalogue_order)
-    return Table(
-        name=f"sparsity-{each.file_name}",
-        caption=text("Share of activations that each ReLU zeroes"),
-        columns=(Column(text("variant"), "variant"), *(Column(text(slot), str(slot), number=True) for slot in slots)),
-        rows=tuple(
-            (
-                Cell(symbol(symbol_of(str(variant))), str(variant)),
-                *(_measure(values.get((variant, slot), math.nan)) for slot in slots),
-            )
-            for variant in variants
-        ),
-        notes=(text("On train_eval, mean over the last tenth of the epochs and over the seeds."),),
-        command=commands.activity(each.group),
-    )
-
-
-def _measure(value: float) -> Cell:
-    return number(None if math.isnan(value) else float(value))
+    table = sparsity_table(average_over_seeds(own, ["initial", "final"]))
+    title = "Share of activations that each ReLU zeroes: before training → over the last tenth of the epochs"
+    return replace(table, name=f"sparsity-{each.file_name}", title=title)
 
 
 def _seed_choice(affine: Affine) -> Html:

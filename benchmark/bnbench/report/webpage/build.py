@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import Template
 
 from matplotlib.colors import Colormap, to_hex
 
 from bnbench import __version__
 from bnbench.analysis.frames import Results
+from bnbench.analysis.ranking_tables import overall_table
 from bnbench.analysis.trajectory import NEUTRAL
 from bnbench.report.style import BETA, GAMMA, GREEK, NO_VALUE, diverging_map, sequential_map
 from bnbench.report.webpage import markup, origins, overview, standings
@@ -22,6 +23,8 @@ from bnbench.report.webpage.coverage import coverage_table
 from bnbench.report.webpage.curves import MEASURED_ON
 from bnbench.report.webpage.embedding import data_block, page_file, plotly_script, script_hash
 from bnbench.report.webpage.markup import Html, join, notes, tag, text
+from bnbench.report.webpage.tables import boxed
+from bnbench.words import counted
 
 _ACTIVITY_TITLES = {GAMMA: "mean |γ − 1|", BETA: "mean |β|"}
 _SHADES = 20
@@ -74,15 +77,16 @@ def report_page(results: Results, on_run: Callable[[], None] = lambda: None) -> 
 
 def _runs(contents: Contents) -> Part:
     seen = overview.look_over(contents.results, contents.store.unfinished)
+    line = contents.commands.line
     pieces = [overview.tiles(seen, verdict_counts(contents.findings))]
     if contents.compared:
-        table = overview.runs_table(contents.compared, contents.results.records, contents.symbols, contents.commands)
-        pieces.append(markup.table(table))
-    missing = overview.missing_table(seen, contents.compared, contents.commands)
+        table = overview.runs_table(contents.compared, contents.results.records, contents.symbols)
+        pieces.append(boxed(table, line("status")))
+    missing = overview.missing_table(seen, contents.compared)
     if missing is not None:
-        pieces.append(markup.table(missing))
+        pieces.append(boxed(missing, line("status", "--runs")))
     pieces += [
-        markup.table(coverage_table(each.study, each.coverage, contents.commands))
+        boxed(coverage_table(each.study, each.coverage), line("study", each.study.name, "--dry-run"))
         for each in contents.findings
         if each.claims.evidence.runs
     ]
@@ -90,13 +94,15 @@ def _runs(contents: Contents) -> Part:
 
 
 def _ranking(contents: Contents) -> Part:
-    commands = contents.commands
-    pieces = [markup.table(standings.overall_table(each, commands)) for each in contents.ranking.overall]
+    line = contents.commands.line("rank")
+    pieces = [
+        boxed(replace(overall_table(each), name=f"ranking-over-problems-{each.size}"), line)
+        for each in contents.ranking.overall
+    ]
     if not pieces:
         pieces.append(notes([text("An overall ranking needs two problems with the same variants and seeds.")]))
     if contents.compared:
-        table = standings.every_comparison_table(contents.compared, contents.symbols, commands)
-        pieces.append(markup.table(table))
+        pieces.append(boxed(standings.every_comparison_table(contents.compared, contents.symbols), line))
     return Part("ranking", "Ranking", join(pieces))
 
 
@@ -109,14 +115,15 @@ def _comparisons(contents: Contents) -> Part:
 
 
 def _provenance(contents: Contents) -> Part:
-    every_run = origins.every_run_table(contents.results, contents.ranking, contents.symbols, contents.commands)
+    every_run = origins.every_run_table(contents.results, contents.ranking, contents.symbols)
     tables = (
         origins.data_table(contents.results.records),
         origins.settings_table(contents.store.documents),
         origins.environments_table(contents.store.documents),
     )
-    folded = tag("details", tag("summary", text("Every run")), markup.table(every_run))
-    return Part("provenance", "Provenance", join([*map(markup.table, tables), folded]))
+    shown = boxed(every_run, contents.commands.line("status", "--runs"))
+    folded = tag("details", tag("summary", text("Every run")), shown)
+    return Part("provenance", "Provenance", join([*map(boxed, tables), folded]))
 
 
 def _section(part: Part) -> Html:
@@ -139,16 +146,12 @@ def _subtitle(contents: Contents) -> str:
     up_to = "up to " if len(seeds) > 1 else ""
     return " · ".join(
         [
-            _counted(len({each.problem for each in compared}), "problem"),
-            _counted(len(compared), "comparison"),
-            _counted(len(contents.symbols), "variant"),
-            f"{up_to}{_counted(max(seeds, default=0), 'seed')}",
+            counted(len({each.problem for each in compared}), "problem"),
+            counted(len(compared), "comparison"),
+            counted(len(contents.symbols), "variant"),
+            f"{up_to}{counted(max(seeds, default=0), 'seed')}",
         ]
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _data(contents: Contents) -> list[Html]:

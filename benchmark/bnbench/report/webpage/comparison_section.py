@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from bnbench.analysis.ranking_tables import group_table
 from bnbench.report.webpage import markup, standings
-from bnbench.report.webpage.affine_section import affine_section, sparsity_table
+from bnbench.report.webpage.affine_section import affine_section, zeroed_table
 from bnbench.report.webpage.colours import Stroke
 from bnbench.report.webpage.comparisons import Commands, Comparison
 from bnbench.report.webpage.contents import Contents
 from bnbench.report.webpage.curves import MEASURED_ON, Curves
 from bnbench.report.webpage.markup import Html, join, symbol, tag, text
+from bnbench.report.webpage.tables import boxed
+from bnbench.words import counted
 
 SPANS = (("1", "all epochs"), ("0.5", "first half"), ("0.25", "first quarter"), ("0.1", "first tenth"))
 """How much of training the curves show: a share of the epochs, and what it is called."""
@@ -23,21 +28,23 @@ def comparisons_content(contents: Contents) -> Html:
 
 def _section(contents: Contents, each: Comparison, *, unfolded: bool) -> Html:
     commands, drawn = contents.commands, contents.drawn[each.name]
-    zeroed = sparsity_table(each, contents.sparsity, commands)
+    zeroed = zeroed_table(each, contents.sparsity)
+    ranking = replace(
+        group_table(each.group), name=f"ranking-{each.file_name}", title="Ranking by final training accuracy"
+    )
     pieces = [
-        markup.table(standings.group_table(each, commands)),
+        boxed(ranking, commands.rank(each.group, "--details")),
         _curves_figure(each, drawn.curves, commands),
         affine_section(each, drawn.affine, commands),
     ]
     if zeroed is not None:
-        pieces.append(markup.table(zeroed))
+        pieces.append(boxed(zeroed, commands.activity(each.group)))
     return tag("details", _summary(each), *pieces, id=each.name, class_="comparison", open="" if unfolded else None)
 
 
 def _summary(each: Comparison) -> Html:
     size = [] if each.size is None else [tag("span", text(each.size), class_="badge")]
-    seeds = f"{len(each.seeds)} seed{'' if len(each.seeds) == 1 else 's'}"
-    epochs = f"{each.epochs} epoch{'' if each.epochs == 1 else 's'}"
+    seeds, epochs = counted(len(each.seeds), "seed"), counted(each.epochs, "epoch")
     pieces = [
         tag("h3", text(each.problem), *size),
         tag("span", text(f"{each.where} · learning rate {each.rate} · {epochs} · {seeds}"), class_="facts"),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bnbench.analysis.claims.evidence import Body
+from bnbench.analysis.table import NOTHING, Cell, Column, Kind, Table, Tone, whole
 from bnbench.claim import Run
 from bnbench.report.groups import USUAL_PLACEMENT
-from bnbench.report.webpage.comparisons import Commands
-from bnbench.report.webpage.markup import NOTHING, Cell, Column, Table, count, tag, text, words
 from bnbench.study import Experiment, Study
 from bnbench.variant import VARIANTS
 
@@ -44,33 +43,38 @@ def coverage(study: Study, evidence: Body) -> tuple[ExperimentCoverage, ...]:
     return tuple(found)
 
 
-def coverage_table(study: Study, found: tuple[ExperimentCoverage, ...], commands: Commands) -> Table:
+def coverage_table(study: Study, found: tuple[ExperimentCoverage, ...]) -> Table:
     """One row for each experiment of a study."""
     return Table(
         name=f"study-{study.name}",
-        caption=text(f"Study {study.name}: what has been run of its {len(study.experiments)} experiments"),
+        title=f"Study {study.name}: what has been run of its {len(study.experiments)} experiments",
         columns=(
-            Column(text("experiment"), "experiment"),
-            Column(text("what"), "what"),
-            Column(text("figures"), "figures"),
-            Column(text("runs a seed"), "runs_a_seed", number=True),
-            Column(text("recorded"), "recorded", number=True, hint="Of these, in at least one seed"),
-            Column(text("complete seeds"), "complete_seeds", number=True, hint="Seeds in which all of them are there"),
+            Column("experiment", "experiment"),
+            Column("what", "what", Kind.PROSE),
+            Column("figures", "figures"),
+            Column("runs_a_seed", "runs a seed", Kind.NUMBER, show=whole),
+            Column("recorded", "recorded", Kind.NUMBER, show=whole, hint="Of these, in at least one seed"),
+            Column(
+                "complete_seeds", "complete seeds", Kind.NUMBER, show=whole, hint="Seeds in which all of them are there"
+            ),
         ),
         rows=tuple(
             (
-                words(each.experiment.id),
-                Cell(tag("div", text(each.experiment.summary), class_="prose"), each.experiment.summary),
-                words(", ".join(figure.number for figure in each.experiment.figures)),
-                count(each.runs),
-                count(each.recorded) if each.recorded else Cell(NOTHING, "0", number=True),
-                count(len(each.complete_seeds)) if each.complete_seeds else Cell(NOTHING, "0", number=True),
+                each.experiment.id,
+                each.experiment.summary,
+                ", ".join(figure.number for figure in each.experiment.figures),
+                each.runs,
+                _or_none(each.recorded),
+                _or_none(len(each.complete_seeds)),
             )
             for each in found
         ),
-        notes=(text("Only runs at the problems' own full settings on the canonical data are counted."),),
-        command=commands.line("study", study.name, "--dry-run"),
+        notes=("Only runs at the problems' own full settings on the canonical data are counted.",),
     )
+
+
+def _or_none(number: int) -> Cell:
+    return Cell(number, None if number else NOTHING, tone=None if number else Tone.QUIET)
 
 
 def _as_it_is_run(run: Run) -> Run:

@@ -8,9 +8,8 @@ from pydantic import JsonValue
 
 from bnbench.analysis.frames import Results, RunRecord
 from bnbench.analysis.ranking import Ranking
+from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, Value, fixed, rate, short, whole
 from bnbench.identity import canonical_json, setting_of
-from bnbench.report.webpage.comparisons import Commands
-from bnbench.report.webpage.markup import Cell, Column, Table, code, count, empty, number, symbol, tag, text, words
 from bnbench.storage.document import RunDocument
 
 _SETTING_FIELDS = ("architecture", "width", "precision", "split_seed", "numerics")
@@ -25,30 +24,26 @@ def data_table(records: Sequence[RunRecord]) -> Table:
         runs[key] = runs.get(key, 0) + 1
     rows = [
         (
-            words(name),
-            code(fingerprint) if fingerprint else empty("not recorded"),
-            words(_CANONICAL[canonical])
-            if canonical
-            else Cell(tag("span", text(_CANONICAL[canonical]), class_="warning"), _CANONICAL[canonical]),
-            count(number_of_runs),
+            name,
+            fingerprint or Cell(None, "not recorded"),
+            Cell(_CANONICAL[canonical], tone=None if canonical else Tone.WARNING),
+            number_of_runs,
         )
         for (name, fingerprint, canonical), number_of_runs in sorted(runs.items(), key=lambda item: str(item[0]))
     ]
     return Table(
         name="data",
-        caption=text("Data"),
+        title="Data",
         columns=(
-            Column(text("data set"), "data_set"),
-            Column(text("fingerprint"), "fingerprint", hint="SHA-256 of pixels and labels"),
-            Column(text("canonical"), "canonical", hint="Whether these are the bits of the official release"),
-            Column(text("runs"), "runs", number=True),
+            Column("data_set", "data set"),
+            Column("fingerprint", "fingerprint", Kind.IDENTIFIER, hint="SHA-256 of pixels and labels"),
+            Column("canonical", "canonical", hint="Whether these are the bits of the official release"),
+            Column("runs", "runs", Kind.NUMBER, show=whole),
         ),
         rows=tuple(rows),
         notes=(
-            text(
-                "The fingerprint is the SHA-256 of pixels and labels. Canonical: the bits of the official release. "
-                "Runs on data of different fingerprints are never compared without saying so."
-            ),
+            "The fingerprint is the SHA-256 of pixels and labels. Canonical: the bits of the official release. "
+            "Runs on data of different fingerprints are never compared without saying so.",
         ),
     )
 
@@ -61,12 +56,9 @@ def settings_table(documents: Sequence[RunDocument]) -> Table:
     fields = list(dict.fromkeys(name for own in settings.values() for name in own))
     return Table(
         name="settings",
-        caption=text("Settings: only runs that share one are averaged, paired and ranked together"),
-        columns=(Column(text("field"), "field"), *(Column(code(each).shown, each) for each in settings)),
-        rows=tuple(
-            (words(name), *(words(own[name]) if name in own else empty() for own in settings.values()))
-            for name in fields
-        ),
+        title="Settings: only runs that share one are averaged, paired and ranked together",
+        columns=(Column("field", "field"), *(Column(each, each, Kind.IDENTIFIER) for each in settings)),
+        rows=tuple((name, *(own.get(name) for own in settings.values())) for name in fields),
     )
 
 
@@ -81,89 +73,81 @@ def environments_table(documents: Sequence[RunDocument]) -> Table:
         runs[key] = runs.get(key, 0) + 1
     fields = list(dict.fromkeys(name for facts in found.values() for name in facts))
     order = sorted(found, key=lambda key: -runs[key])
+    headings = [f"environment {place}" if len(order) > 1 else "value" for place in range(1, len(order) + 1)]
     return Table(
         name="environments",
-        caption=text("Software and machine"),
+        title="Software and machine",
         columns=(
-            Column(text("fact"), "fact"),
+            Column("fact", "fact"),
             *(
-                Column(text(f"environment {place}" if len(order) > 1 else "value"), f"environment_{place}")
-                for place in range(1, len(order) + 1)
+                Column(f"environment_{place}", heading, Kind.IDENTIFIER)
+                for place, heading in enumerate(headings, start=1)
             ),
         ),
         rows=(
-            (words("runs"), *(Cell(text(runs[key]), str(runs[key])) for key in order)),
-            *(
-                (words(name), *(code(found[key][name]) if name in found[key] else empty() for key in order))
-                for name in fields
-            ),
+            ("runs", *(str(runs[key]) for key in order)),
+            *((name, *(found[key].get(name) for key in order)) for name in fields),
         ),
     )
 
 
-def every_run_table(results: Results, ranking: Ranking, symbols: Mapping[str, str], commands: Commands) -> Table:
+_RUN_COLUMNS = (
+    Column("run", "run", Kind.IDENTIFIER),
+    Column("status", "status"),
+    Column("problem", "problem"),
+    Column("size", "size"),
+    Column("variant", "variant", Kind.SYMBOL),
+    Column("placement", "placement"),
+    Column("mask", "mask", Kind.IDENTIFIER),
+    Column("learning_rate", "learning rate", Kind.NUMBER, show=rate),
+    Column("seed", "seed", Kind.NUMBER, show=str),
+    Column("epochs", "epochs", Kind.NUMBER, show=whole),
+    Column("train_loss", "train loss", Kind.NUMBER, show=short),
+    Column("train_accuracy", "train accuracy", Kind.NUMBER, show=fixed(3)),
+    Column("test_accuracy", "test accuracy", Kind.NUMBER, show=fixed(3)),
+    Column("seconds", "seconds", Kind.NUMBER, show=whole),
+    Column("device", "device"),
+    Column("changed", "changed"),
+)
+
+
+def every_run_table(results: Results, ranking: Ranking, symbols: Mapping[str, str]) -> Table:
     """One row for each run that ended."""
     timing = results.timing(columns=["run_id", "train_s", "eval_s"])
     seconds = timing.groupby("run_id", observed=True)[["train_s", "eval_s"]].sum().sum(axis=1).to_dict()
     measured = {run.run.run_id: run.measures for group in ranking.groups for row in group.rows for run in row.runs}
-    rows = []
+    rows: list[tuple[Value | Cell, ...]] = []
     for record in results.records:
         own = record.identity
         values = measured.get(own.run_id)
         status = record.status
         at = "" if record.diverged_at_step is None else f" at step {record.diverged_at_step}"
-        changed = ", ".join(record.overrides or ())
         rows.append(
             (
-                code(own.run_id),
-                Cell(
-                    text(f"{status}{at}")
-                    if status == "finished"
-                    else tag("span", text(f"{status}{at}"), class_="warning"),
-                    f"{status}{at}",
-                ),
-                words(own.problem),
-                words(own.size),
-                Cell(symbol(symbols.get(own.variant, own.variant)), own.variant),
-                words(own.placement),
-                code(own.mask),
-                Cell(text(f"{own.learning_rate:.4g}"), repr(own.learning_rate), number=True),
-                Cell(text(own.seed), str(own.seed), number=True),
-                count(record.epochs),
-                number(None if values is None else values.final_train_loss),
-                number(None if values is None else values.final_train_accuracy),
-                number(None if values is None else values.final_test_accuracy),
-                number(seconds.get(own.run_id), 0),
-                words(record.device),
-                words(changed) if changed else Cell(text("–"), ""),
+                own.run_id,
+                Cell(f"{status}{at}", tone=None if status == "finished" else Tone.WARNING),
+                own.problem,
+                own.size,
+                Cell(own.variant, symbols.get(own.variant, own.variant)),
+                own.placement,
+                own.mask,
+                own.learning_rate,
+                own.seed,
+                record.epochs,
+                None if values is None else values.final_train_loss,
+                None if values is None else values.final_train_accuracy,
+                None if values is None else values.final_test_accuracy,
+                seconds.get(own.run_id),
+                record.device,
+                ", ".join(record.overrides or ()) or None,
             )
         )
-    names = (
-        "run",
-        "status",
-        "problem",
-        "size",
-        "variant",
-        "placement",
-        "mask",
-        "learning rate",
-        "seed",
-        "epochs",
-        "train loss",
-        "train accuracy",
-        "test accuracy",
-        "seconds",
-        "device",
-        "changed",
-    )
-    numbers = {"learning rate", "seed", "epochs", "train loss", "train accuracy", "test accuracy", "seconds"}
     return Table(
         name="runs",
-        caption=text("Every run that ended"),
-        columns=tuple(Column(text(name), name.replace(" ", "_"), number=name in numbers) for name in names),
+        title="Every run that ended",
+        columns=_RUN_COLUMNS,
         rows=tuple(rows),
-        notes=(text("Loss and accuracy: mean over the last tenth of the epochs. Seconds: training and evaluation."),),
-        command=commands.line("status", "--runs"),
+        notes=("Loss and accuracy: mean over the last tenth of the epochs. Seconds: training and evaluation.",),
     )
 
 

@@ -7,22 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bnbench.analysis.frames import Results, RunRecord
+from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, Value, rate, whole
 from bnbench.placement import NOWHERE
-from bnbench.report.webpage.comparisons import Commands, Comparison
-from bnbench.report.webpage.markup import (
-    NOTHING,
-    Cell,
-    Column,
-    Html,
-    Table,
-    code,
-    count,
-    join,
-    symbol,
-    tag,
-    text,
-    words,
-)
+from bnbench.report.webpage.comparisons import Comparison
+from bnbench.report.webpage.markup import Html, tag, text
 
 Key = tuple[str, float, str]
 """Setting, learning rate, placement: what a comparison is about."""
@@ -100,106 +88,82 @@ def tiles(overview: Overview, verdicts: Mapping[str, int]) -> Html:
     )
 
 
-def runs_table(
-    compared: Sequence[Comparison], records: Sequence[RunRecord], variants: Mapping[str, str], commands: Commands
-) -> Table:
+def runs_table(compared: Sequence[Comparison], records: Sequence[RunRecord], variants: Mapping[str, str]) -> Table:
     """One row for each comparison, one column for each variant: how many seeds, and how they ended.
 
     Args:
         compared: the comparisons.
         records: every run that ended.
         variants: name to symbol, in the order of the columns.
-        commands: for the line below the table.
     """
     failed = [record for record in records if record.status == "failed"]
-    rows = [_comparison_row(each, failed, list(variants)) for each in compared]
     return Table(
         name="runs-by-comparison",
-        caption=text("Seeds per variant; “–” was not run"),
+        title="Seeds per variant; “–” was not run",
         columns=(
-            Column(text("problem"), "problem"),
-            Column(text("BatchNorm"), "placement"),
-            Column(text("learning rate"), "learning_rate", number=True),
-            Column(text("epochs"), "epochs", number=True),
-            Column(text("changed"), "overrides", hint="What differs from the problem's file"),
-            *(Column(symbol(shown), name) for name, shown in variants.items()),
+            Column("problem", "problem"),
+            Column("placement", "BatchNorm"),
+            Column("learning_rate", "learning rate", Kind.NUMBER, show=rate),
+            Column("epochs", "epochs", Kind.NUMBER, show=whole),
+            Column("overrides", "changed", Kind.PROSE, hint="What differs from the problem's file"),
+            *(Column(name, shown, Kind.NUMBER, show=whole, of_variant=True) for name, shown in variants.items()),
         ),
-        rows=tuple(rows),
-        command=commands.line("status"),
+        rows=tuple(_comparison_row(each, failed, list(variants)) for each in compared),
     )
 
 
-def missing_table(overview: Overview, compared: Sequence[Comparison], commands: Commands) -> Table | None:
+def missing_table(overview: Overview, compared: Sequence[Comparison]) -> Table | None:
     """Everything that is in no average, and seeds that one variant has and another has not; None if all is there."""
-    rows = [(words(each.what), code(each.run), _reason(each)) for each in overview.missing]
+    rows: list[tuple[Value | Cell, ...]] = [
+        (each.what, each.run, Cell(each.reason, details=each.details)) for each in overview.missing
+    ]
     for each in compared:
         for row in each.group.rows:
             absent = [seed for seed in each.seeds if seed not in row.seeds]
             if absent:
                 seeds = ", ".join(map(str, absent))
-                where = Cell(join([symbol(row.symbol), text(" in "), link(each)]), f"{row.variant} in {each.title}")
-                rows.append((words("not run"), where, words(f"seed{'s' if len(absent) > 1 else ''} {seeds}")))
+                where = Cell(f"{row.variant} in {each.title}", links=((each.name, f"{row.symbol} in {each.title}"),))
+                rows.append(("not run", where, f"seed{'s' if len(absent) > 1 else ''} {seeds}"))
     if not rows:
         return None
     return Table(
         name="not-run",
-        caption=text("Not finished, and so in no number of this page"),
-        columns=(Column(text("what"), "what"), Column(text("run"), "run"), Column(text("why"), "why")),
+        title="Not finished, and so in no number of this page",
+        columns=(Column("what", "what"), Column("run", "run", Kind.IDENTIFIER), Column("why", "why")),
         rows=tuple(rows),
-        notes=(
-            text(
-                "A diverged run is a result and not listed here: it ranks last, its curve is drawn as far as it goes."
-            ),
-        ),
-        command=commands.line("status", "--runs"),
+        notes=("A diverged run is a result and not listed here: it ranks last, its curve is drawn as far as it goes.",),
     )
 
 
-def _comparison_row(each: Comparison, failed: Sequence[RunRecord], variants: Sequence[str]) -> tuple[Cell, ...]:
+def _comparison_row(each: Comparison, failed: Sequence[RunRecord], variants: Sequence[str]) -> tuple[Value | Cell, ...]:
     group = each.group
     rows = {row.variant: row for row in group.rows}
-    size = "" if each.size is None else f" ({each.size})"
-    changed = ", ".join(group.overrides or ())
-    cells = [
-        Cell(link(each, f"{each.problem}{size}"), f"{each.problem}{size}"),
-        words(group.placement),
-        Cell(text(each.rate), repr(group.learning_rate), number=True),
-        count(each.epochs),
-        words(changed) if changed else Cell(text("–"), ""),
+    problem = each.problem if each.size is None else f"{each.problem} ({each.size})"
+    cells: list[Value | Cell] = [
+        Cell(problem, links=((each.name, problem),)),
+        group.placement,
+        group.learning_rate,
+        each.epochs,
+        ", ".join(group.overrides or ()) or None,
     ]
     for name in variants:
         crashed = sum(_belongs(record, each, name) for record in failed)
         row = rows.get(name)
-        cells.append(_seeds_cell(0 if row is None else len(row.seeds), 0 if row is None else row.diverged, crashed))
+        cells.append(_seeds(0 if row is None else len(row.seeds), 0 if row is None else row.diverged, crashed))
     return tuple(cells)
 
 
-def _seeds_cell(seeds: int, diverged: int, failed: int) -> Cell:
+def _seeds(seeds: int, diverged: int, failed: int) -> Cell:
     if not seeds and not failed:
-        return Cell(NOTHING, "")
+        return Cell(None)
     wrong = [f"{number} {how}" for number, how in ((diverged, "diverged"), (failed, "failed")) if number]
-    if not wrong:
-        return Cell(text(seeds), str(seeds))
-    said = f"{seeds} ({', '.join(wrong)})"
-    return Cell(tag("span", text(said), class_="warning"), said)
+    return Cell(seeds, remark=f"({', '.join(wrong)})", tone=Tone.WARNING) if wrong else Cell(seeds)
 
 
 def _belongs(record: RunRecord, each: Comparison, variant: str) -> bool:
     own, group = record.identity, each.group
     same = (own.setting_id, own.learning_rate, own.variant) == (group.setting_id, group.learning_rate, variant)
     return same and own.placement in {group.placement, NOWHERE}
-
-
-def link(each: Comparison, shown: str | None = None) -> Html:
-    """A link to a comparison's section."""
-    return tag("a", text(shown or each.title), href=f"#{each.name}")
-
-
-def _reason(each: Missing) -> Cell:
-    if each.details is None:
-        return words(each.reason)
-    summary = tag("summary", text(each.reason))
-    return Cell(tag("details", summary, tag("pre", text(each.details))), each.reason)
 
 
 def _damaged(warning: str) -> Missing:

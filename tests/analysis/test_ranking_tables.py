@@ -1,22 +1,19 @@
 """A ranking as a reader sees it, and as a script reads it."""
 
-import io
 import json
 import math
 
 import pytest
-from rich.console import Console
 
 from bnbench.analysis.ranking import rank_measures
-from bnbench.analysis.tables import ranking_json, ranking_tables
+from bnbench.analysis.ranking_tables import ranking_json, ranking_tables
+from bnbench.report.render import terminal
 from support.measured_runs import HARDER, MISSED, TARGET, golden, run, several
 
 
 def text(measures, *, details=False, failed=(), width=100):
-    console = Console(file=io.StringIO(), width=width, color_system=None)
-    for table in ranking_tables(rank_measures(measures, failed=failed), details=details, width=width):
-        console.print(table)
-    return console.file.getvalue()
+    tables = ranking_tables(rank_measures(measures, failed=failed), details=details)
+    return "".join(f"{terminal.render(table, width)}\n" for table in tables)
 
 
 def line(output, start):
