@@ -2,11 +2,12 @@
 
 import pytest
 
+from bnbench.measurement import TABLES
 from bnbench.storage.checkpoints import CheckpointHeader, newest_header, resume_points, save_checkpoint
 from bnbench.storage.compaction import compact
 from bnbench.storage.files import StorageError
 from bnbench.storage.parts import part_path, record_path
-from bnbench.storage.schema import TABLES
+from bnbench.storage.schema import SCHEMA_VERSION
 from bnbench.storage.speeds import SPEEDS, read_speeds
 from bnbench.storage.store import ResultStore
 from support.odd_files import ODD_FILES, at_once, make_sparse, put_in_place_of
@@ -24,7 +25,7 @@ def spoil(path, kind):
 
 def checkpoint(folder, identity, step, next_part):
     header = CheckpointHeader.model_validate(
-        {"schema": 1, "run_id": identity.run_id, "step": step, "total_steps": 24, "epoch": 1, "epochs": 4,
+        {"schema": SCHEMA_VERSION, "run_id": identity.run_id, "step": step, "total_steps": 24, "epoch": 1, "epochs": 4,
          "next_part": next_part, "stretches": []}
     )  # fmt: skip
     return save_checkpoint(folder, header, b"state")

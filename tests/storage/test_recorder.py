@@ -298,12 +298,12 @@ def test_rows_of_a_probe_that_the_specification_does_not_ask_for_are_refused(exa
     assert not (recorder.folder / "run.json").exists()
 
 
-def test_a_table_of_a_new_probe_needs_its_declaration_and_nothing_else(example, tmp_path, monkeypatch, uninterrupted):
+def test_a_new_table_of_a_probe_needs_its_declaration_and_nothing_else(example, tmp_path, monkeypatch, uninterrupted):
     hessian = Table(
         "hessian",
         "largest eigenvalues",
         (Column("step", "int64", "updates done", range=COUNT), Column("largest", "list of float32", "eigenvalues")),
-        probe="hessian",
+        probe="sparsity",
     )
     monkeypatch.setitem(TABLES, hessian.name, hessian)
     monkeypatch.setitem(schema.SCHEMAS, hessian.name, schema._schema(hessian))
@@ -312,8 +312,7 @@ def test_a_table_of_a_new_probe_needs_its_declaration_and_nothing_else(example, 
     for step in (0, 10):
         recorder.add("hessian", {"step": np.array([step, step + 5]), "largest": values + step})
         recorder.flush()
-    spec = {"seed": 7, "probes": {"sparsity": True, "hessian": True}}
-    assert list(recorder.finish({**DOCUMENT, "spec": spec}).tables)[-2:] == ["sparsity", "hessian"]
+    assert list(recorder.finish(DOCUMENT).tables)[-2:] == ["sparsity", "hessian"]
     found = ResultStore(tmp_path).read(example.identity.run_id, "hessian", columns=["step", "largest"]).to_pydict()
     assert found["step"] == [0, 5, 10, 15]
     assert found["largest"] == [[0, 1, 2], [3, 4, 5], [10, 11, 12], [13, 14, 15]]
@@ -336,7 +335,7 @@ def test_a_document_without_a_promised_table_is_no_finished_run(example, tmp_pat
     write_document(tmp_path / example.identity.run_id, document.model_copy(update={"tables": tables}))
     store = ResultStore(tmp_path)
     assert store.finished() == {}
-    assert "sparsity.parquet is missing" in store.warnings()[0]
+    assert "sparsity.parquet is missing from run.json" in store.warnings()[0]
     with pytest.raises(StorageError, match=r"sparsity.parquet is missing"):
         store.read(example.identity.run_id, "sparsity")
 

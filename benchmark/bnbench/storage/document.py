@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from bnbench.disk import parse_json, read_regular
+from bnbench.disk import parse_json, read_regular, require_regular
 from bnbench.errors import UserError
 from bnbench.identity import run_id_of, setting_id_of
 from bnbench.measurement import RunIdentity
@@ -202,13 +202,21 @@ def table_path(folder: Path, table: TableName) -> Path:
 
 
 def missing_tables(folder: Path, document: RunDocument) -> list[str]:
-    """What is wrong with the tables that a run's specification promises: missing, or of another size than recorded."""
+    """What is wrong with the tables that a run's specification promises: missing, no files, of another size."""
     wrong: list[str] = []
     for table in promised_tables(document.specification.probes):
         facts = document.tables.get(table)
         path = table_path(folder, table)
-        if facts is None or not path.is_file():
+        try:
+            require_regular(path)
+        except FileNotFoundError:
             wrong.append(f"{path.name} is missing")
+            continue
+        except OSError as error:
+            wrong.append(f"{path.name} cannot be read: {error.strerror or error}")
+            continue
+        if facts is None:
+            wrong.append(f"{path.name} is missing from {RUN_JSON}")
         elif (size := path.stat().st_size) != facts.bytes:
             wrong.append(f"{path.name} has {size} bytes instead of {facts.bytes}")
     return wrong
