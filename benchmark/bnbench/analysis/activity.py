@@ -300,7 +300,7 @@ def _slots(record: RunRecord) -> list[str] | None:
     """The network's slots in order; None where the package that offered the architecture is gone."""
     try:
         # Names and their number do not depend on the number of classes.
-        return slot_names(ARCHITECTURES.get(record.architecture).layers(2, record.width))
+        return slot_names(ARCHITECTURES.get(record.architecture).layer_table(2, record.width))
     except UserError:
         return None
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -18,7 +18,8 @@ from bnbench.cli.sweep_plan import duration, runs_in_words
 if TYPE_CHECKING:
     from bnbench.analysis.frames import Results
     from bnbench.execution.cluster_queue import Element
-    from bnbench.storage.standing import RunState, Standing
+    from bnbench.storage.document import Status
+    from bnbench.storage.standing import Standing
     from bnbench.storage.sweeps import SweepRecord
 
 
@@ -175,7 +176,12 @@ def _print_counts(folder: _Folder) -> None:
         for run in folder.results.records
         if run.identity.run_id in folder.ended or run.identity.run_id in folder.damaged
     )
-    statuses: tuple[RunState, ...] = ("finished", "diverged", "failed", *(("damaged",) if folder.damaged else ()))
+    statuses: tuple[Status | Literal["damaged"], ...] = (
+        "finished",
+        "diverged",
+        "failed",
+        *(("damaged",) if folder.damaged else ()),
+    )
     table = Table("problem", "size", "setting", *statuses, box=None, pad_edge=False)
     for group in sorted({group for group, _ in counts}):
         table.add_row(*group, *(str(counts[group, status]) for status in statuses))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, assert_never
 
 import torch
 from pydantic import JsonValue
@@ -173,10 +173,10 @@ def load_pipeline(spec: RunSpec, device: torch.device) -> ImagePipeline:
         UserError: the data are missing, or are not those that the run was planned with.
     """
     dataset = DATASETS.get(spec.data.name)
-    if dataset.identify().fingerprint != spec.data.fingerprint:
+    if dataset.facts().fingerprint != spec.data.fingerprint:
         raise UserError(f"dataset '{dataset.name}' changed after the run was planned", hint="Start the command again.")
     return ImagePipeline(
-        dataset.load_splits(spec.split_seed),
+        dataset.splits(spec.split_seed),
         dataset=dataset,
         image_size=spec.input_shape[1],
         augmentation=spec.augmentation,
@@ -293,6 +293,8 @@ class _Attempt:
                     return event
                 case StepsRecorded() | SnapshotsTaken():
                     pass
+                case other:
+                    assert_never(other)
             self._listen(event)
             at_rest = isinstance(event, EpochEvaluated) and 0 < trainer.step < trainer.total_steps
             if at_rest and self._checkpoint_wanted():
@@ -343,6 +345,8 @@ def _write_down(event: Event, recorder: RunRecorder) -> None:
                 recorder.add_timing(TimingRow(event.epoch, event.train_s, event.eval_s, speed))
         case StepReached() | Diverged() | Paused() | Finished():
             pass
+        case other:
+            assert_never(other)
 
 
 def describe_device(device: torch.device) -> str:

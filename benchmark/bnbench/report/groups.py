@@ -296,7 +296,7 @@ def normalised_slots(record: RunRecord) -> list[str]:
     Raises:
         UserError: the package that offered its architecture is gone.
     """
-    names = slot_names(ARCHITECTURES.get(record.architecture).layers(2, record.width))
+    names = slot_names(ARCHITECTURES.get(record.architecture).layer_table(2, record.width))
     return masked_slots(record.identity.mask, names)
 
 
@@ -331,7 +331,7 @@ def _matches(record: RunRecord, wanted: Wanted, size: str) -> bool:
 
 def _canonical(wanted: Wanted) -> str:
     problem = known_problem(wanted.problem, "full")
-    names = slot_names(ARCHITECTURES.get(problem.architecture).layers(2, problem.width))
+    names = slot_names(ARCHITECTURES.get(problem.architecture).layer_table(2, problem.width))
     return canonical_placement(parse_placement(wanted.placement, names), names)
 
 
@@ -342,7 +342,7 @@ def _is_setting(setting_id: str, asked: str) -> bool:
 def _mask_of(placement: str, architecture: str, width: float) -> str | None:
     """The mask a placement gives in a network; None where it does not fit."""
     try:
-        return parse_placement(placement, slot_names(ARCHITECTURES.get(architecture).layers(2, width)))
+        return parse_placement(placement, slot_names(ARCHITECTURES.get(architecture).layer_table(2, width)))
     except UserError:
         return None
 

@@ -85,7 +85,7 @@ def draw_sparsity(results: Results, group: RunGroup, page: Page = TEXT) -> Drawi
         return None
     recorded = set(frame["slot"].unique())
     first = group.records[0]
-    slots = [s for s in slot_names(ARCHITECTURES.get(first.architecture).layers(2, first.width)) if s in recorded]
+    slots = [s for s in slot_names(ARCHITECTURES.get(first.architecture).layer_table(2, first.width)) if s in recorded]
     panels = [
         LayerPanel(variant_label(name), frame[frame["variant"] == name])
         for name in group.variants

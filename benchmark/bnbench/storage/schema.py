@@ -81,9 +81,17 @@ def promised_tables(spec: Mapping[str, JsonValue]) -> tuple[TableName, ...]:
 
     Args:
         spec: the specification as `run.json` keeps it.
+
+    Raises:
+        ValueError: it asks for a probe that is not known here, so nobody knows what the run must leave.
     """
-    probes = spec.get("probes")
-    asked = {_PROBE_TABLES[name] for name in probes if name in _PROBE_TABLES} if isinstance(probes, dict) else set()
+    probes = spec.get("probes", {})
+    if not isinstance(probes, dict):
+        raise ValueError("probes is not a table of probes")
+    strangers = [name for name in probes if name not in _PROBE_TABLES]
+    if strangers:
+        raise ValueError(f"its probe '{strangers[0]}' is not known (known: {', '.join(_PROBE_TABLES)})")
+    asked = {_PROBE_TABLES[name] for name in probes}
     return tuple(table for table in TABLES if table in asked or table not in _PROBE_TABLES.values())
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import mean as exact_mean
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,8 @@ def statistic(channels: Channels, parameter: Parameter, slots: Slots, which: Sta
             return high - low
         case "mid-range":
             return (high + low) / 2
+        case other:
+            assert_never(other)
 
 
 def share(channels: Channels, slots: Slots, condition: Condition, band: float) -> float | None:
