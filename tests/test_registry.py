@@ -307,5 +307,7 @@ def test_rows_of_this_package_keep_their_order_and_are_registered_once():
     assert (table.names(), list(table)) == (["red", "blue"], ["red", "blue"])
     assert ("red" in table, "green" in table) == (True, False)
     assert table.get("red") == "#f00"
+    with pytest.raises(TypeError, match="colour 'green' is a int, not a str"):
+        table.register("green", 3)
     with pytest.raises(UserError, match=r"unknown colour 'read'\. Did you mean 'red'\?"):
         table.get("read")

@@ -248,6 +248,8 @@ def test_facts_that_disagree_with_the_row_are_refused(facts, message):
         row.facts()
     with pytest.raises(UserError, match="identify gives a dict, not DataFacts"):
         dataclasses.replace(SEVEN, identify=dict).facts()
+    with pytest.raises(UserError, match=r"dataset 'digits': identify fails: ZeroDivisionError: "):
+        dataclasses.replace(SEVEN, identify=lambda: 1 / 0).facts()
 
 
 def part(images=4, channels=1, label=0):

@@ -37,7 +37,13 @@ class Registry(Generic[Row]):
 
         Raises:
             ValueError: this package has a row of that name.
+            TypeError: it is no row of this table.
+            UserError: a field of the row cannot be.
         """
+        if type(row) is not self._row_type:
+            raise TypeError(f"{self.kind} '{name}' is a {type(row).__name__}, not a {self._row_type.__name__}")
+        if isinstance(row, CheckedRow):
+            row.check()
         if name in self._rows:
             raise ValueError(f"{self.kind} '{name}' is registered twice")
         self._rows[name] = row

@@ -62,9 +62,14 @@ class Dataset(Row):
         """What is at hand on this machine, compared with the row.
 
         Raises:
-            UserError: the stored data are damaged, or what identifies them says something else than the row.
+            UserError: the stored data are damaged, or what identifies them fails or says something else than the row.
         """
-        found = self.identify()
+        try:
+            found = self.identify()
+        except UserError:
+            raise
+        except Exception as error:  # whatever a third-party function raises
+            raise UserError(f"dataset '{self.name}': identify fails: {type(error).__name__}: {error}") from error
         if not isinstance(found, DataFacts):
             raise UserError(f"dataset '{self.name}': identify gives a {type(found).__name__}, not DataFacts")
         for field in ("name", "classes", "channels"):

@@ -32,7 +32,15 @@ from bnbench.storage.files import StorageError, reported, sync_folder, temporary
 from bnbench.storage.parts import PARTS, drop_parts, write_flush
 from bnbench.storage.provenance import without_places
 from bnbench.storage.rows import AffineBlock, CurveRow, SparsityRow, StepBlock, TimingRow
-from bnbench.storage.schema import SCHEMA_VERSION, TABLES, Column, TableName, promised_tables, value_table
+from bnbench.storage.schema import (
+    SCHEMA_VERSION,
+    TABLES,
+    Column,
+    TableName,
+    promised_tables,
+    refuse_unknown_probes,
+    value_table,
+)
 from bnbench.storage.set_aside import set_aside
 
 
@@ -221,13 +229,14 @@ class RunRecorder:
         Raises:
             StorageError: something cannot be written; there is no `run.json` then.
             TypeError: a value of the document has no JSON form.
-            ValueError: the document is not valid, the status is "failed", or rows were recorded for a table that the
-                specification does not promise.
+            ValueError: the document is not valid, the status is "failed", the specification asks for a probe that is
+                not known, or rows were recorded for a table that it does not promise.
         """
         self._require_open()
         checked = self._document(document)
         if not checked.is_result:
             raise ValueError("a failed run is ended with fail(), not with finish()")
+        refuse_unknown_probes(checked.spec)
         self.flush()
         with reported(self.folder):
             tables = compact(self.folder, self.identity, promised_tables(checked.spec))

@@ -80,19 +80,26 @@ def promised_tables(spec: Mapping[str, JsonValue]) -> tuple[TableName, ...]:
     """The tables that a run must leave: four that every run has, and one for each probe that is on.
 
     Args:
-        spec: the specification as `run.json` keeps it.
+        spec: the specification as `run.json` keeps it. A probe that is not known here promises nothing: the other
+            tables of a run that another version recorded are as good as ever. Nor is such a run recorded here.
+    """
+    probes = spec.get("probes")
+    asked = {_PROBE_TABLES[name] for name in probes if name in _PROBE_TABLES} if isinstance(probes, dict) else set()
+    return tuple(table for table in TABLES if table in asked or table not in _PROBE_TABLES.values())
+
+
+def refuse_unknown_probes(spec: Mapping[str, JsonValue]) -> None:
+    """Refuse to record a run of which nobody here knows what it must leave.
 
     Raises:
-        ValueError: it asks for a probe that is not known here, so nobody knows what the run must leave.
+        ValueError: the specification asks for a probe that has no table.
     """
     probes = spec.get("probes", {})
     if not isinstance(probes, dict):
-        raise ValueError("probes is not a table of probes")
+        raise ValueError(f"probes is {probes!r}, not a table")
     strangers = [name for name in probes if name not in _PROBE_TABLES]
     if strangers:
-        raise ValueError(f"its probe '{strangers[0]}' is not known (known: {', '.join(_PROBE_TABLES)})")
-    asked = {_PROBE_TABLES[name] for name in probes}
-    return tuple(table for table in TABLES if table in asked or table not in _PROBE_TABLES.values())
+        raise ValueError(f"the probe '{strangers[0]}' has no table (known: {', '.join(_PROBE_TABLES)})")
 
 
 def value_columns(table: TableName) -> list[str]:
