@@ -80,7 +80,7 @@ def test_the_copy_as_it_is_keeps_every_contract(copy):
     assert lint_imports(copy).returncode == 0
 
 
-TORCH_FREE = ["errors", "natural_order", "registry", "resources", "schedule", "shipped", "variant", "placement",
+TORCH_FREE = ["errors", "natural_order", "registry", "resources", "row", "schedule", "shipped", "variant", "placement",
               "architecture", "problem", "plan", "study", "claim", "storage", "analysis", "report"]  # fmt: skip
 
 

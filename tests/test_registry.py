@@ -189,6 +189,90 @@ def test_an_entry_point_that_is_no_row_is_refused_with_the_package_named(tmp_pat
     assert other.startswith("normalisation alone")
 
 
+ODD_ROWS = """
+    import dataclasses
+    from bnbench.architecture import Architecture, Conv, Flatten, Dense
+    from bnbench.variant import Affine, AffineRule, Normaliser, Variant
+
+    learned = AffineRule(Affine.LEARNED, 1.0)
+    group_norm = Variant("group_norm", "GN", "GroupNorm", normaliser="group", gamma=learned, beta=learned)
+    half = Variant("half", "H", "gamma from a half", Normaliser.BATCH, AffineRule(Affine.LEARNED, 0.5),
+                   AffineRule(Affine.FIXED, 0.0))
+
+    class Fancy(Variant):
+        def row(self):
+            return {}
+
+    fancy = Fancy("fancy", "F", "another row", Normaliser.BATCH, learned, learned)
+    typo = dataclasses.replace(half, name="typo", gamma=AffineRule("learnd", 1.0))
+
+    @dataclasses.dataclass(frozen=True)
+    class Residual:
+        name: str
+
+    resnet = Architecture("resnet", "ResNet", "residual", "a test", 8,
+                          lambda classes, width: (Residual("block1"), Flatten(), Dense("dense1", classes)))
+"""
+ODD_POINTS = """
+    [bnbench.variants]
+    group_norm = odd_rows:group_norm
+    half = odd_rows:half
+    fancy = odd_rows:fancy
+    typo = odd_rows:typo
+    [bnbench.architectures]
+    resnet = odd_rows:resnet
+"""
+
+
+def test_a_row_with_a_mistake_is_refused_when_it_is_asked_for_and_no_other_is(tmp_path):
+    install(tmp_path, "odd-rows", ODD_ROWS, ODD_POINTS)
+    names = ["group_norm", "half", "fancy", "typo", "bn"]
+    answer = ask(tmp_path, COLLECT + f"    print(json.dumps({{name: attempt(VARIANTS, name) for name in {names!r}}}))")
+    assert answer["half"] == "gamma from a half"
+    assert answer["bn"].startswith("normalisation alone")
+    assert answer["group_norm"] == (
+        "variant 'group_norm' of package 'odd-rows' cannot be used: variant 'group_norm': normaliser = 'group': "
+        "should be Normaliser.NONE or Normaliser.BATCH\nThe entry point is odd_rows:group_norm."
+    )
+    assert "'fancy' of package 'odd-rows' is a Fancy, not a Variant" in answer["fancy"]
+    assert "variant 'typo': gamma: rule of γ or β: status = 'learnd': should be Affine.ABSENT" in answer["typo"]
+
+
+def test_nothing_is_trained_or_written_with_a_row_that_is_not_what_it_says(tmp_path):
+    install(tmp_path, "odd-rows", ODD_ROWS, ODD_POINTS)
+    problem = PROBLEM.replace("stripes", "digits").replace('"small"', '"resnet"')
+    (tmp_path / "digits_resnet.toml").write_text(problem, encoding="utf-8")
+    answer = ask(
+        tmp_path,
+        """
+        import json, pathlib
+        from click.testing import CliRunner
+        from bnbench.cli import main
+
+        def told(*arguments):
+            done = CliRunner().invoke(main, arguments)
+            return done.exit_code, done.output
+
+        print(json.dumps([
+            told("run", "digits_mlp", "--size", "tiny", "--variant", "group_norm", "--results", "R"),
+            told("run", "digits_mlp", "--size", "tiny", "--variant", "bn", "--variant", "typo", "--results", "R"),
+            told("run", "digits_resnet.toml", "--variant", "bn", "--results", "R"),
+            told("show", "digits_resnet.toml"),
+            told("list"),
+            told("show", "digits_mlp", "--variant", "half"),
+            pathlib.Path("R").exists(),
+        ]))
+        """,
+    )
+    *refused, listed, shown, written = answer
+    assert [code for code, _ in refused] == [2, 2, 2, 2]
+    assert "normaliser = 'group'" in refused[0][1]
+    for _, text in refused[2:]:
+        assert "architecture 'resnet': there is a layer of an unknown kind, Residual" in text
+        assert "Known kinds of layers: Conv, Dense, MaxPool, Dropout, Flatten, GlobalMean." in text
+    assert (listed[0], shown[0], written) == (0, 0, False)
+
+
 def test_a_name_of_this_package_cannot_be_taken_over(tmp_path):
     install(tmp_path, "greedy-plugin", GOOD_MODULE, "[bnbench.variants]\nvanilla = greedy_plugin:half\n")
     answer = ask(
@@ -223,5 +307,7 @@ def test_rows_of_this_package_keep_their_order_and_are_registered_once():
     assert (table.names(), list(table)) == (["red", "blue"], ["red", "blue"])
     assert ("red" in table, "green" in table) == (True, False)
     assert table.get("red") == "#f00"
+    with pytest.raises(TypeError, match="colour 'green' is a int, not a str"):
+        table.register("green", 3)
     with pytest.raises(UserError, match=r"unknown colour 'read'\. Did you mean 'red'\?"):
         table.get("read")

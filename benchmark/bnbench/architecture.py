@@ -10,11 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, ClassVar, Literal, assert_never, get_args
+
+from pydantic import Field
 
 from bnbench.errors import UserError
 from bnbench.identity import digest, hashed
+from bnbench.placement import refuse_slot_name
 from bnbench.registry import Registry
+from bnbench.row import Count, Name, Row, Text
 
 Padding = Literal["same", "valid"]
 Initialiser = Literal["xavier_normal", "xavier_uniform"]
@@ -23,72 +27,110 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Conv:
+class Conv(Row):
     """A slot: convolution, then (where the placement says so) BatchNorm, then ReLU."""
 
-    name: str
-    channels: int
-    kernel: int
-    stride: int = 1
+    kind: ClassVar[str] = "convolution"
+
+    name: Text
+    channels: Count
+    kernel: Count
+    stride: Count = 1
     padding: Padding = "same"
     activation: bool = True
     initialiser: Initialiser = "xavier_normal"
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Row):
     """A slot: dense layer, then (where the placement says so) BatchNorm, then ReLU."""
 
-    name: str
-    features: int
+    kind: ClassVar[str] = "dense layer"
+
+    name: Text
+    features: Count
     activation: bool = True
     initialiser: Initialiser = "xavier_uniform"
 
 
 @dataclass(frozen=True)
-class MaxPool:
+class MaxPool(Row):
     """Max pooling with 'same' padding; padding never wins against a value."""
 
-    kernel: int
-    stride: int
+    kind: ClassVar[str] = "max pooling"
+
+    kernel: Count
+    stride: Count
 
 
 @dataclass(frozen=True)
-class Dropout:
+class Dropout(Row):
     """Dropout of single activations while training; `name` keys its random stream."""
 
-    name: str
-    rate: float
+    kind: ClassVar[str] = "dropout"
+
+    name: Text
+    rate: Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
-class Flatten:
+class Flatten(Row):
     """(channels, height, width) to (channels · height · width,)."""
 
+    kind: ClassVar[str] = "flattening"
+
 
 @dataclass(frozen=True)
-class GlobalMean:
+class GlobalMean(Row):
     """(channels, height, width) to (channels,): the mean over the map."""
+
+    kind: ClassVar[str] = "global mean"
 
 
 Slot = Conv | Dense
 Layer = Conv | Dense | MaxPool | Dropout | Flatten | GlobalMean
+_LAYER_TYPES: tuple[type, ...] = get_args(Layer)
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """A network that problems can name."""
+class Architecture(Row):
+    """A network that problems can name.
 
-    name: str
-    title: str
+    Raises:
+        UserError: a field has another type, or a value that cannot be.
+    """
+
+    kind: ClassVar[str] = "architecture"
+
+    name: Name
+    title: Text
     summary: str
     source: str
-    image_size: int
+    image_size: Count
     """Height and width of the input, in pixels; data sets of another size are resized to it."""
     layers: Callable[[int, float], tuple[Layer, ...]]
-    """(classes, width) to the layer table; width scales every hidden channel and feature count."""
-    revision: int = 1
+    """(classes, width) to the layer table; width scales every hidden channel and feature count. See `layer_table`."""
+    revision: Count = 1
     """Raised by its author whenever the same name comes to mean other numbers."""
+
+    def layer_table(self, classes: int, width: float) -> tuple[Layer, ...]:
+        """The layers, looked at one by one.
+
+        Raises:
+            UserError: there is none that could carry a normaliser, one is of a kind that no network can be built of or
+                has a field that cannot be, or two have one name.
+        """
+        try:
+            table = self.layers(classes, width)
+            _check_table(table)
+        except UserError as error:
+            raise UserError(f"architecture '{self.name}': {error.problem}", hint=error.hint) from error
+        except Exception as error:  # whatever a third-party function raises
+            raise UserError(
+                f"architecture '{self.name}': its layers cannot be made for {classes} classes and width {width:g}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        return table
 
 
 @dataclass(frozen=True)
@@ -120,11 +162,13 @@ def trace(layers: tuple[Layer, ...], input_shape: Shape) -> list[TracedLayer]:
     """Walk the table from an input shape.
 
     Raises:
-        UserError: a layer does not fit what comes before it (an image too small, a dense layer on a map).
+        UserError: a layer is of an unknown kind, or does not fit what comes before it (an image too small, a dense
+            layer on a map).
     """
     traced = []
     shape = input_shape
     for layer in layers:
+        _check_layer(layer)
         output, weights, multiply_adds = _apply(layer, shape)
         traced.append(TracedLayer(layer, shape, output, weights, multiply_adds))
         shape = output
@@ -145,7 +189,13 @@ def layers_digest(layers: tuple[Layer, ...], input_shape: Shape) -> str:
 
 
 def slots(layers: tuple[Layer, ...]) -> list[Slot]:
-    """The layers that may carry a BatchNorm, in order; the last is the output."""
+    """The layers that may carry a BatchNorm, in order; the last is the output.
+
+    Raises:
+        UserError: a layer is of an unknown kind, so that nobody knows whether it may.
+    """
+    for layer in layers:
+        _check_layer(layer)
     return [layer for layer in layers if isinstance(layer, Conv | Dense)]
 
 
@@ -159,35 +209,81 @@ def scaled(count: int, width: float) -> int:
     return max(1, round(count * width))
 
 
+def _check_table(table: object) -> None:
+    if not isinstance(table, tuple):
+        raise UserError(f"its layers are a {type(table).__name__}, not a tuple")
+    for layer in table:
+        _check_layer(layer)
+        layer.check()
+    named = [layer.name for layer in table if isinstance(layer, Conv | Dense | Dropout)]
+    doubled = next((name for index, name in enumerate(named) if name in named[:index]), None)
+    if doubled is not None:
+        raise UserError(
+            f"two of its layers are called '{doubled}'", hint="A layer's random numbers are keyed by its name."
+        )
+    names = slot_names(table)
+    if not names:
+        raise UserError("it has neither a convolution nor a dense layer")
+    for name in names:
+        refuse_slot_name(name)
+
+
+def _check_layer(layer: object) -> None:
+    # Exactly: a network of a subclass would be built as one of the class itself.
+    if type(layer) not in _LAYER_TYPES:
+        known = ", ".join(each.__name__ for each in _LAYER_TYPES)
+        raise UserError(
+            f"there is a layer of an unknown kind, {type(layer).__name__}", hint=f"Known kinds of layers: {known}."
+        )
+
+
 def _apply(layer: Layer, shape: Shape) -> tuple[Shape, int, int]:
-    if isinstance(layer, Dropout):
-        return shape, 0, 0
-    if isinstance(layer, Dense):
-        if len(shape) != 1:
-            raise UserError(f"dense layer '{layer.name}' needs a flattened input, not the shape {shape}")
-        weights = shape[0] * layer.features
-        return (layer.features,), weights, weights
-    if len(shape) != 3:
-        raise UserError(f"layer {layer} needs an input of shape (channels, height, width), not {shape}")
-    channels, height, width = shape
-    if isinstance(layer, Conv):
-        rows = _positions(height, layer.kernel, layer.stride, layer.padding, layer.name)
-        columns = _positions(width, layer.kernel, layer.stride, layer.padding, layer.name)
-        weights = layer.channels * channels * layer.kernel**2
-        return (layer.channels, rows, columns), weights, weights * rows * columns
-    if isinstance(layer, MaxPool):
-        return (channels, math.ceil(height / layer.stride), math.ceil(width / layer.stride)), 0, 0
-    if isinstance(layer, GlobalMean):
-        return (channels,), 0, 0
-    return (channels * height * width,), 0, 0
+    """(output shape, weights, multiply-adds) of a layer on an input of a shape."""
+    match layer:
+        case Dropout():
+            return shape, 0, 0
+        case Dense():
+            if len(shape) != 1:
+                raise UserError(f"dense layer '{layer.name}' needs a flattened input, not the shape {shape}")
+            weights = shape[0] * layer.features
+            return (layer.features,), weights, weights
+        case Conv() | MaxPool() | GlobalMean() | Flatten():
+            if len(shape) != 3:
+                raise UserError(f"layer {layer} needs an input of shape (channels, height, width), not {shape}")
+            return _apply_to_map(layer, *shape)
+        case other:
+            assert_never(other)
+
+
+def _apply_to_map(
+    layer: Conv | MaxPool | GlobalMean | Flatten, channels: int, height: int, width: int
+) -> tuple[Shape, int, int]:
+    match layer:
+        case Conv():
+            rows = _positions(height, layer.kernel, layer.stride, layer.padding, layer.name)
+            columns = _positions(width, layer.kernel, layer.stride, layer.padding, layer.name)
+            weights = layer.channels * channels * layer.kernel**2
+            return (layer.channels, rows, columns), weights, weights * rows * columns
+        case MaxPool():
+            return (channels, math.ceil(height / layer.stride), math.ceil(width / layer.stride)), 0, 0
+        case GlobalMean():
+            return (channels,), 0, 0
+        case Flatten():
+            return (channels * height * width,), 0, 0
+        case other:
+            assert_never(other)
 
 
 def _positions(size: int, kernel: int, stride: int, padding: Padding, name: str) -> int:
-    if padding == "same":
-        return math.ceil(size / stride)
-    if size < kernel:
-        raise UserError(f"the map that reaches '{name}' is {size} pixels wide, its kernel {kernel}")
-    return (size - kernel) // stride + 1
+    match padding:
+        case "same":
+            return math.ceil(size / stride)
+        case "valid":
+            if size < kernel:
+                raise UserError(f"the map that reaches '{name}' is {size} pixels wide, its kernel {kernel}")
+            return (size - kernel) // stride + 1
+        case other:
+            assert_never(other)
 
 
 def _three_conv_three_dense(classes: int, width: float) -> tuple[Layer, ...]:

@@ -56,6 +56,21 @@ def parse_placement(expression: str, slots: Sequence[str]) -> str:
     return mask
 
 
+def refuse_slot_name(name: str) -> None:
+    """Refuse a slot's name that placements could not name, or would take for something else.
+
+    Raises:
+        UserError: it is no plain word, or is a word of the grammar.
+    """
+    words = {"hidden", "every", "first", "penultimate", "output", NOWHERE}
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in words:
+        raise UserError(
+            f"'{name}' cannot be the name of a slot",
+            hint="A slot's name is letters, digits and underscores, a letter first, and no word of the placements: "
+            f"{', '.join(sorted(words))}.",
+        )
+
+
 def canonical_placement(mask: str, slots: Sequence[str]) -> str:
     """The one name a mask is recorded under, whatever expression it came from: equal masks are one run.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from bnbench.architecture import ARCHITECTURES, Layer, Shape, layers_digest, slot_names
-from bnbench.errors import UserError
+from bnbench.architecture import ARCHITECTURES, Layer, Shape, layers_digest, slot_names, trace
+from bnbench.errors import UserError, unknown
 from bnbench.identity import digest, hashed, run_id_of, setting_id_of
 from bnbench.measurement import RunIdentity
 from bnbench.placement import canonical_placement, parse_placement
@@ -57,7 +57,7 @@ class RunSpec:
 
     def layers(self) -> tuple[Layer, ...]:
         """The network's layer table."""
-        return ARCHITECTURES.get(self.architecture).layers(self.data.classes, self.width)
+        return ARCHITECTURES.get(self.architecture).layer_table(self.data.classes, self.width)
 
     @property
     def input_shape(self) -> Shape:
@@ -178,11 +178,16 @@ def expand_grid(
         precision: the arithmetic.
 
     Raises:
-        UserError: a placement does not fit the network, a factor is not a positive number.
+        UserError: a placement does not fit the network, or the network the data; a factor is not a positive number; a
+            variant or the precision is not one that can be trained.
     """
-    names = slot_names(ARCHITECTURES.get(problem.architecture).layers(data.classes, problem.width))
+    if precision not in get_args(Precision):
+        raise unknown("precision", precision, get_args(Precision))
+    names = slot_names(_network(problem, data))
     masks = [parse_placement(each, names) for each in (tuple(placements) or problem.placements[:1])]
     rows = list(variants)
+    for row in rows:
+        _check_variant(row, names)
     rates = [_scaled_rate(problem.training.learning_rate, factor) for factor in lr_factors]
     specs: dict[str, RunSpec] = {}
     for seed in problem.seeds[:1] if seeds is None else seeds:
@@ -209,6 +214,34 @@ def expand_grid(
                     )
                     specs.setdefault(digest(spec.resolved()), spec)
     return list(specs.values())
+
+
+def _network(problem: Problem, data: DataFacts) -> tuple[Layer, ...]:
+    """The layers of a problem's network, which must make logits for the classes out of the images."""
+    architecture = ARCHITECTURES.get(problem.architecture)
+    layers = architecture.layer_table(data.classes, problem.width)
+    image = (data.channels, architecture.image_size, architecture.image_size)
+    try:
+        output = trace(layers, image)[-1].output_shape
+    except UserError as error:
+        raise UserError(f"architecture '{architecture.name}': {error.problem}", hint=error.hint) from error
+    if output != (data.classes,):
+        raise UserError(
+            f"architecture '{architecture.name}' makes an output of shape {output} of an image, not ({data.classes},)",
+            hint=f"Data set '{data.name}' has {data.classes} classes, and a network gives a number for each.",
+        )
+    return layers
+
+
+def _check_variant(variant: Variant, slots: Sequence[str]) -> None:
+    variant.check()
+    for name, rule in (("gamma", variant.gamma), ("beta", variant.beta)):
+        if rule.learned_in is None:
+            continue
+        try:
+            parse_placement(rule.learned_in, slots)
+        except UserError as error:
+            raise UserError(f"variant '{variant.name}': {name}.learned_in: {error.problem}", hint=error.hint) from error
 
 
 def pending(specs: Iterable[RunSpec], finished: Collection[str]) -> list[RunSpec]:

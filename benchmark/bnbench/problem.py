@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import (
     AfterValidator,
@@ -138,9 +138,20 @@ class Target(_Strict):
     level: float
     source: Source
 
+    @property
+    def sign(self) -> Literal["≥", "≤"]:
+        """On which side of the level a value is at the target: above for accuracy, below for loss."""
+        match self.metric:
+            case "accuracy":
+                return "≥"
+            case "loss":
+                return "≤"
+            case other:
+                assert_never(other)
+
     def reached(self, value: float) -> bool:
         """Whether a value is at the target: at least the level for accuracy, at most for loss; never for NaN."""
-        return value >= self.level if self.metric == "accuracy" else value <= self.level
+        return value >= self.level if self.sign == "≥" else value <= self.level
 
 
 class Problem(_Strict):
@@ -368,7 +379,7 @@ def _check_references(where: str, problem: Problem) -> None:
     """What the types cannot say: names that must exist, placements that must fit, seeds that must differ."""
     try:
         architecture = ARCHITECTURES.get(problem.architecture)
-        names = slot_names(architecture.layers(2, problem.width))
+        names = slot_names(architecture.layer_table(2, problem.width))
         masks = [parse_placement(expression, names) for expression in problem.placements]
     except UserError as error:
         raise UserError(f"{where}: {error.problem}", hint=error.hint) from error

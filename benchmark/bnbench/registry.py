@@ -9,6 +9,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from bnbench.errors import UserError, unknown
+from bnbench.row import Row as CheckedRow
+from bnbench.row import rows_checked_later
 
 Row = TypeVar("Row")
 
@@ -35,7 +37,13 @@ class Registry(Generic[Row]):
 
         Raises:
             ValueError: this package has a row of that name.
+            TypeError: it is no row of this table.
+            UserError: a field of the row cannot be.
         """
+        if type(row) is not self._row_type:
+            raise TypeError(f"{self.kind} '{name}' is a {type(row).__name__}, not a {self._row_type.__name__}")
+        if isinstance(row, CheckedRow):
+            row.check()
         if name in self._rows:
             raise ValueError(f"{self.kind} '{name}' is registered twice")
         self._rows[name] = row
@@ -95,14 +103,16 @@ class Registry(Generic[Row]):
                 hint="Names become folder names: lower-case letters, digits and underscores.",
             )
         try:
-            row = point.load()
+            with rows_checked_later():
+                row = point.load()
         except Exception as error:  # whatever a third-party module raises
             raise UserError(
                 f"{self.kind} '{point.name}' of package '{_package(point)}' cannot be loaded: "
                 f"{type(error).__name__}: {error}",
                 hint=f"The entry point is {point.value}.",
             ) from error
-        if not isinstance(row, self._row_type):
+        # Exactly: what a subclass does otherwise, nobody would look for under this row's name.
+        if type(row) is not self._row_type:
             raise UserError(
                 f"{self.kind} '{point.name}' of package '{_package(point)}' is a {type(row).__name__}, "
                 f"not a {self._row_type.__name__}",
@@ -113,6 +123,14 @@ class Registry(Generic[Row]):
                 f"{self.kind} '{point.name}' of package '{_package(point)}' calls itself '{getattr(row, 'name', '')}'",
                 hint="The entry point's name and the row's own name must agree.",
             )
+        if isinstance(row, CheckedRow):
+            try:
+                row.check()
+            except UserError as error:
+                raise UserError(
+                    f"{self.kind} '{point.name}' of package '{_package(point)}' cannot be used: {error.problem}",
+                    hint=error.hint or f"The entry point is {point.value}.",
+                ) from error
         return row
 
 

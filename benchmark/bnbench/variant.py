@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated, ClassVar, assert_never
+
+from pydantic import Field
 
 from bnbench.errors import UserError
 from bnbench.registry import Registry
+from bnbench.row import Name, Row, Text
 
 
 class Normaliser(StrEnum):
@@ -31,25 +35,48 @@ class Affine(StrEnum):
 
 
 @dataclass(frozen=True)
-class AffineRule:
-    """How one affine parameter, γ or β, is treated."""
+class AffineRule(Row):
+    """How one affine parameter, γ or β, is treated.
+
+    Raises:
+        UserError: a field has another type, or a value that cannot be.
+    """
+
+    kind: ClassVar[str] = "rule of γ or β"
 
     status: Affine
     initial: float
     """The value every channel starts from (and keeps, where the parameter is fixed)."""
-    learning_rate_factor: float = 1.0
+    learning_rate_factor: Annotated[float, Field(gt=0)] = 1.0
     """The parameter's learning rate, as a multiple of the run's."""
-    learned_in: str | None = None
+    learned_in: Text | None = None
     """A placement expression: the parameter is learned in those slots only and fixed in the others.
     None: learned in every slot that carries a normaliser."""
 
+    @property
+    def is_learned(self) -> bool:
+        """Whether the optimiser moves the parameter, in some slots at least."""
+        match self.status:
+            case Affine.LEARNED:
+                return True
+            case Affine.FIXED | Affine.ABSENT:
+                return False
+            case other:
+                assert_never(other)
+
 
 @dataclass(frozen=True)
-class Variant:
-    """One row: what a slot's normaliser does, and which parameters the optimiser moves."""
+class Variant(Row):
+    """One row: what a slot's normaliser does, and which parameters the optimiser moves.
 
-    name: str
-    symbol: str
+    Raises:
+        UserError: a field has another type, or a value that cannot be.
+    """
+
+    kind: ClassVar[str] = "variant"
+
+    name: Name
+    symbol: Text
     """As the study writes it, with Unicode subscripts where they exist."""
     summary: str
     normaliser: Normaliser
@@ -57,16 +84,33 @@ class Variant:
     beta: AffineRule
     train_weights: bool = True
     """Whether the convolution and dense weights and biases are trained (False: Frankle et al. 2020)."""
-    baseline: str | None = None
+    baseline: Text | None = None
     """"lower" or "upper" where the study uses the variant as that baseline."""
     revision: int = 1
     """Raised by its author whenever the same name comes to mean other numbers."""
+
+    def check_together(self) -> None:
+        """An absent γ or β must leave what it is applied to as it is."""
+        for field, rule, neutral in (("gamma", self.gamma, 1.0), ("beta", self.beta, 0.0)):
+            if rule.status is Affine.ABSENT and rule.initial != neutral:
+                raise self.wrong(f"{field}.initial", rule.initial, f"should be {neutral:g} where {field} is absent")
+
+    @property
+    def normalises(self) -> bool:
+        """Whether the mean is subtracted behind a slot, so that a bias in front of it would have no effect."""
+        match self.normaliser:
+            case Normaliser.NONE:
+                return False
+            case Normaliser.BATCH:
+                return True
+            case other:
+                assert_never(other)
 
     @property
     def alters_slots(self) -> bool:
         """Whether the variant puts anything behind a slot; if not, no placement makes a difference."""
         absent = self.gamma.status is Affine.ABSENT and self.beta.status is Affine.ABSENT
-        return self.normaliser is not Normaliser.NONE or not absent
+        return self.normalises or not absent
 
 
 VARIANTS: Registry[Variant] = Registry("variant", Variant, "bnbench.variants")

@@ -329,6 +329,20 @@ def test_a_record_of_a_table_that_is_not_declared_is_refused(example, tmp_path):
         RunRecorder(tmp_path, example.identity).add("hessian", {})
 
 
+@pytest.mark.parametrize(
+    ("probes", "message"),
+    [
+        ({"sparsity": True, "hessian": True}, r"spec\.probes\.hessian"),
+        ("all", r"spec\.probes"),
+    ],
+)
+def test_a_run_with_a_probe_that_nobody_knows_is_not_recorded(example, tmp_path, probes, message):
+    recorder = example.record(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        recorder.finish({**DOCUMENT, "spec": {**DOCUMENT["spec"], "probes": probes}})
+    assert not (recorder.folder / "run.json").exists()
+
+
 def test_a_document_without_a_promised_table_is_no_finished_run(example, tmp_path):
     document = example.finish(tmp_path)
     tables = {name: facts for name, facts in document.tables.items() if name != "sparsity"}

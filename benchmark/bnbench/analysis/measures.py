@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Unpack, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ import pandas as pd
 from bnbench.analysis.frames import IdentityFilters, Results
 from bnbench.analysis.settings import problem_targets
 from bnbench.measurement import RunIdentity
-from bnbench.problem import Target
+from bnbench.problem import Metric, Target
 
 STATISTICS = "running"
 """The statistics that BatchNorm is evaluated with wherever a measure is taken."""
@@ -107,7 +107,7 @@ def measure_curve(
     count = tenth(epochs)
     early = train.accuracy[(train.epoch >= 1) & (train.epoch <= count)]
 
-    def final(split: str, metric: str) -> float | None:
+    def final(split: str, metric: Metric) -> float | None:
         if diverged or split not in splits:
             return None
         values = splits[split].metric(metric)[splits[split].epoch > epochs - count]
@@ -150,8 +150,14 @@ class _Split:
         whole, real = np.zeros(0, np.int64), np.zeros(0, np.float64)
         return cls(whole, whole, real, real)
 
-    def metric(self, name: str) -> Floats:
-        return self.loss if name == "loss" else self.accuracy
+    def metric(self, name: Metric) -> Floats:
+        match name:
+            case "loss":
+                return self.loss
+            case "accuracy":
+                return self.accuracy
+            case other:
+                assert_never(other)
 
 
 def _time_to(target: Target, split: _Split | None, *, diverged: bool) -> TimeToTarget:

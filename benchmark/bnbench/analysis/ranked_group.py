@@ -303,8 +303,7 @@ def group_title(group: RankedGroup) -> str:
 
 def target_level(target: Target) -> str:
     """What a target asks for: "test accuracy ≥ 0.9"."""
-    sign = "≥" if target.metric == "accuracy" else "≤"
-    return f"{target.split} {target.metric} {sign} {target.level:g}"
+    return f"{target.split} {target.metric} {target.sign} {target.level:g}"
 
 
 def described(variant: str) -> tuple[str, str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, assert_never
 
 import click
 
@@ -58,16 +58,20 @@ def job_settings(
     from bnbench.errors import UserError
     from bnbench.execution.cluster_settings import read_settings
 
-    if executor == "local":
-        if slurm or cluster is not None:
-            raise UserError("--slurm and --cluster say what cluster jobs ask for", hint="Add --executor slurm.")
-        return None
-    if sweep.workers is not None or sweep.gpus or sweep.runs_per_gpu != 1:
-        raise UserError(
-            "--workers, --gpus and --runs-per-gpu are for runs that are trained here",
-            hint="What goes side by side in a job: --slurm cpus=4, or --slurm gpus=2 --slurm runs-per-gpu=2.",
-        )
-    return read_settings(cluster, slurm)
+    match executor:
+        case "local":
+            if slurm or cluster is not None:
+                raise UserError("--slurm and --cluster say what cluster jobs ask for", hint="Add --executor slurm.")
+            return None
+        case "slurm":
+            if sweep.workers is not None or sweep.gpus or sweep.runs_per_gpu != 1:
+                raise UserError(
+                    "--workers, --gpus and --runs-per-gpu are for runs that are trained here",
+                    hint="What goes side by side in a job: --slurm cpus=4, or --slurm gpus=2 --slurm runs-per-gpu=2.",
+                )
+            return read_settings(cluster, slurm)
+        case other:
+            assert_never(other)
 
 
 def submit_plan(plan: SweepPlan, results: Path, sweep: SweepOptions, settings: JobSettings) -> None:

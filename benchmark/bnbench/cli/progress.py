@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Self
+from typing import Self, assert_never
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -38,14 +38,20 @@ def standing(event: EpochEvaluated) -> str:
 
 def verdict(outcome: Outcome, last: EpochEvaluated | None) -> str:
     """How a run ended, in words."""
-    if outcome.status == "failed":
-        reason = (outcome.error or "no reason known").strip().splitlines()[-1]
-        return f"FAILED: {reason}"
-    if outcome.status == "paused":
-        return "paused, goes on from its checkpoint another time"
-    if outcome.status == "diverged":
-        return f"diverged at step {outcome.diverged_at_step}"
-    return "finished" if last is None else f"finished, {standing(last)}"
+    match outcome.status:
+        case "failed":
+            reason = (outcome.error or "no reason known").strip().splitlines()[-1]
+            return f"FAILED: {reason}"
+        case "paused":
+            return "paused, goes on from its checkpoint another time"
+        case "busy":
+            return "another process is training it"
+        case "diverged":
+            return f"diverged at step {outcome.diverged_at_step}"
+        case "finished":
+            return "finished" if last is None else f"finished, {standing(last)}"
+        case other:
+            assert_never(other)
 
 
 class SweepProgress(AbstractContextManager["SweepProgress"]):

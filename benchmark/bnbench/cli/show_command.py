@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import click
 
@@ -44,7 +44,7 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
     dataset = DATASETS.get(problem.dataset)
     architecture = ARCHITECTURES.get(problem.architecture)
     row = VARIANTS.get(variant)
-    layers = architecture.layers(dataset.classes, problem.width)
+    layers = architecture.layer_table(dataset.classes, problem.width)
     names = slot_names(layers)
     mask = parse_placement(placement or problem.placements[0], names)
     if not row.alters_slots:
@@ -61,7 +61,7 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
     click.echo(_cost(problem, traced))
     click.echo(f"\n{_bold('Targets')}")
     for target in problem.targets:
-        click.echo(f"  {target.split} {target.metric} {_sign(target)} {target.level:g}")
+        click.echo(f"  {target.split} {target.metric} {target.sign} {target.level:g}")
         click.echo(click.style(f"    {_source(target)}", dim=True))
     if not problem.targets:
         click.echo("  no target: none has a source yet")
@@ -130,7 +130,7 @@ def _network(traced: list[TracedLayer], digits: dict[str, str], variant: Variant
 
 def _operation(layer: Layer) -> str:
     """A layer in a few words."""
-    from bnbench.architecture import Conv, Dense, Dropout, Flatten, MaxPool
+    from bnbench.architecture import Conv, Dense, Dropout, Flatten, GlobalMean, MaxPool
 
     match layer:
         case Conv():
@@ -144,17 +144,17 @@ def _operation(layer: Layer) -> str:
             return f"dropout {layer.rate:g}"
         case Flatten():
             return "flatten"
-        case _:
+        case GlobalMean():
             return "mean over the map"
+        case other:
+            assert_never(other)
 
 
 def _learned(slot: TracedLayer, variant: Variant, *, normalised: bool) -> int:
     """How many numbers the optimiser moves in a slot."""
-    from bnbench.variant import Affine, Normaliser
-
     channels = slot.output_shape[0]
-    bias = not (normalised and variant.normaliser is not Normaliser.NONE)
-    affine = sum(rule.status is Affine.LEARNED for rule in (variant.gamma, variant.beta)) if normalised else 0
+    bias = not (normalised and variant.normalises)
+    affine = sum(rule.is_learned for rule in (variant.gamma, variant.beta)) if normalised else 0
     return (slot.weights + channels * bias) * variant.train_weights + channels * affine
 
 
@@ -165,10 +165,6 @@ def _cost(problem: Problem, traced: list[TracedLayer]) -> str:
         f"  cost: {forward / 1e6:,.3g} MFLOP an image forward, {step / 1e9:,.3g} GFLOP a training step "
         f"(convolutions and dense layers, 2 FLOP a multiply-add, backward = {BACKWARD} × forward)"
     )
-
-
-def _sign(target: Target) -> str:
-    return "≥" if target.metric == "accuracy" else "≤"
 
 
 def _source(target: Target) -> str:

@@ -3,39 +3,100 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from bnbench.data import cifar, digits
 from bnbench.data.images import LabelledImages, Splits
+from bnbench.errors import UserError
 from bnbench.plan import DataFacts
 from bnbench.registry import Registry
+from bnbench.row import Count, Name, Row, Text
 
 __all__ = ["DATASETS", "Dataset", "LabelledImages", "Splits"]
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """A data set: its facts, its identity on this machine, and its splits."""
+class Dataset(Row):
+    """A data set: its facts, its identity on this machine, and its splits.
 
-    name: str
-    title: str
+    Raises:
+        UserError: a field has another type, or a value that cannot be.
+    """
+
+    kind: ClassVar[str] = "dataset"
+
+    name: Name
+    title: Text
     """As people write it, e.g. "CIFAR-10"."""
     summary: str
     """One sentence: images, classes, origin."""
-    images: int
+    images: Count
     """Images of the published data set, all splits together."""
-    classes: int
-    channels: int
-    largest_value: int
+    classes: Annotated[int, Field(ge=2)]
+    channels: Count
+    largest_value: Annotated[int, Field(ge=1, le=255)]
     """The pixel value that stands for 1.0."""
     mean: tuple[float, ...] | None
     """Per channel, on the scale from 0 to 1; None: computed on the training split, after resizing."""
     std: tuple[float, ...] | None
     identify: Callable[[], DataFacts]
-    """What is at hand on this machine; cheap. Raises UserError where the stored data are damaged."""
+    """What is at hand on this machine; cheap. Raises UserError where the stored data are damaged. See `facts`."""
     load_splits: Callable[[int], Splits]
-    """The splits for a `split_seed`. Raises MissingDataError where the data are not on this machine."""
+    """The splits for a `split_seed`. Raises MissingDataError where the data are not on this machine. See `splits`."""
+
+    def check_together(self) -> None:
+        """Mean and standard deviation have a number for each channel, and can be standardised with."""
+        if (self.mean is None) != (self.std is None):
+            raise self.wrong("std", self.std, "should be given where mean is, and only there")
+        for field, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) != self.channels:
+                raise self.wrong(field, values, f"should have {self.channels} numbers, one for each channel")
+        if self.std is not None and min(self.std) <= 0:
+            raise self.wrong("std", self.std, "should be positive")
+
+    def facts(self) -> DataFacts:
+        """What is at hand on this machine, compared with the row.
+
+        Raises:
+            UserError: the stored data are damaged, or what identifies them fails or says something else than the row.
+        """
+        try:
+            found = self.identify()
+        except UserError:
+            raise
+        except Exception as error:  # whatever a third-party function raises
+            raise UserError(f"dataset '{self.name}': identify fails: {type(error).__name__}: {error}") from error
+        if not isinstance(found, DataFacts):
+            raise UserError(f"dataset '{self.name}': identify gives a {type(found).__name__}, not DataFacts")
+        for field in ("name", "classes", "channels"):
+            if getattr(found, field) != getattr(self, field):
+                raise self.wrong(field, getattr(self, field), f"identify gives {getattr(found, field)!r}")
+        return found
+
+    def splits(self, split_seed: int) -> Splits:
+        """The splits for a `split_seed`, compared with the row.
+
+        Raises:
+            MissingDataError: the data are not on this machine.
+            UserError: the images or the labels are not what the row says.
+        """
+        found = self.load_splits(split_seed)
+        if not isinstance(found, Splits):
+            raise UserError(f"dataset '{self.name}': load_splits gives a {type(found).__name__}, not Splits")
+        for field in fields(Splits):
+            part: LabelledImages = getattr(found, field.name)
+            if not len(part):
+                raise UserError(f"dataset '{self.name}': the split {field.name} is empty")
+            if part.pixels.shape[3] != self.channels:
+                raise self.wrong("channels", self.channels, f"images of {field.name} have {part.pixels.shape[3]}")
+            low, high = int(part.labels.min()), int(part.labels.max())
+            if low < 0 or high >= self.classes:
+                raise self.wrong("classes", self.classes, f"labels of {field.name} go from {low} to {high}")
+        return found
 
 
 DATASETS: Registry[Dataset] = Registry("dataset", Dataset, "bnbench.datasets")

@@ -126,7 +126,7 @@ def verify_dataset(name: str) -> VerifyResult:
         UserError: there is no such data set, what is stored cannot even be read, or nothing is on record.
     """
     if name == "digits":
-        found = DATASETS.get(name).identify().fingerprint
+        found = DATASETS.get(name).facts().fingerprint
         return VerifyResult(name, expected=digits.FINGERPRINT, found=found or "")
     if name not in RELEASES:
         title = DATASETS.get(name).title
@@ -154,7 +154,7 @@ def _row(name: str) -> DatasetRow:
     except UserError as error:
         return DatasetRow(name, name, False, 0, None, None, damage=str(error))
     try:
-        facts = dataset.identify()
+        facts = dataset.facts()
         manifest = read_manifest(data_home(), name) if name in RELEASES else None
         if manifest is not None:
             read_stored(data_home(), name)

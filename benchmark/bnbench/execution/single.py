@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, assert_never
 
 import torch
 from pydantic import JsonValue
@@ -163,10 +163,10 @@ def load_pipeline(spec: RunSpec, device: torch.device) -> ImagePipeline:
         UserError: the data are missing, or are not those that the run was planned with.
     """
     dataset = DATASETS.get(spec.data.name)
-    if dataset.identify().fingerprint != spec.data.fingerprint:
+    if dataset.facts().fingerprint != spec.data.fingerprint:
         raise UserError(f"dataset '{dataset.name}' changed after the run was planned", hint="Start the command again.")
     return ImagePipeline(
-        dataset.load_splits(spec.split_seed),
+        dataset.splits(spec.split_seed),
         dataset=dataset,
         image_size=spec.input_shape[1],
         augmentation=spec.augmentation,
@@ -282,6 +282,8 @@ class _Attempt:
                     if not isinstance(event, Paused):
                         self._listen(event)
                     return event
+                case other:
+                    assert_never(other)
             self._listen(event)
             at_rest = isinstance(event, EpochEvaluated) and 0 < trainer.step < trainer.total_steps
             if at_rest and self._checkpoint_wanted():

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import assert_never, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bnbench.architecture import Conv, Dense, Dropout, Flatten, GlobalMean, Layer, MaxPool, Shape, slot_names, trace
+from bnbench.architecture import (
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalMean,
+    Layer,
+    MaxPool,
+    Shape,
+    slot_names,
+    slots,
+    trace,
+)
 from bnbench.errors import UserError
 from bnbench.measurement import Parameter
 from bnbench.network.layers import SamePool, Slot
@@ -47,7 +59,8 @@ class Network(nn.Module):
             variant: the row of the variant table.
 
         Raises:
-            UserError: the mask has another length than the network has slots.
+            UserError: the mask has another length than the network has slots, or a layer is of an unknown kind or does
+                not fit what comes before it.
         """
         super().__init__()
         self._layers = layers
@@ -58,11 +71,15 @@ class Network(nn.Module):
         self.slots = nn.ModuleDict()
         self.pools = nn.ModuleDict()
         for index, traced in enumerate(trace(layers, input_shape)):
-            layer = traced.layer
-            if isinstance(layer, Conv | Dense):
-                self.slots[layer.name] = Slot(layer, traced.input_shape, variant if carries[layer.name] else None)
-            elif isinstance(layer, MaxPool):
-                self.pools[str(index)] = SamePool(layer, traced.input_shape)
+            match traced.layer:
+                case Conv() | Dense() as layer:
+                    self.slots[layer.name] = Slot(layer, traced.input_shape, variant if carries[layer.name] else None)
+                case MaxPool() as layer:
+                    self.pools[str(index)] = SamePool(layer, traced.input_shape)
+                case Dropout() | Flatten() | GlobalMean():
+                    pass
+                case other:
+                    assert_never(other)
         self._restrict_learning(variant)
 
     def forward(self, images: Tensor, dropout: DropoutMask | None = None) -> Tensor:
@@ -74,22 +91,25 @@ class Network(nn.Module):
         """
         x = images
         for index, layer in enumerate(self._layers):
-            if isinstance(layer, Conv | Dense):
-                x = self.slots[layer.name](x)
-                if layer.activation and not self._pool_follows(index):
-                    x = functional.relu(x)
-            elif isinstance(layer, MaxPool):
-                x = self.pools[str(index)](x)
-                if self._activation_precedes(index):
-                    # max and ReLU commute, and after the pool there is a quarter of the work.
-                    x = functional.relu(x)
-            elif isinstance(layer, Dropout):
-                if dropout is not None:
-                    x = x * dropout(layer.name, layer.rate, x)
-            elif isinstance(layer, Flatten):
-                x = x.flatten(1)
-            elif isinstance(layer, GlobalMean):
-                x = x.mean(dim=(2, 3))
+            match layer:
+                case Conv() | Dense():
+                    x = self.slots[layer.name](x)
+                    if layer.activation and not self._pool_follows(index):
+                        x = functional.relu(x)
+                case MaxPool():
+                    x = self.pools[str(index)](x)
+                    if self._activation_precedes(index):
+                        # max and ReLU commute, and after the pool there is a quarter of the work.
+                        x = functional.relu(x)
+                case Dropout():
+                    if dropout is not None:
+                        x = x * dropout(layer.name, layer.rate, x)
+                case Flatten():
+                    x = x.flatten(1)
+                case GlobalMean():
+                    x = x.mean(dim=(2, 3))
+                case other:
+                    assert_never(other)
         return x
 
     def affine_vectors(self) -> list[AffineVector]:
@@ -110,12 +130,15 @@ class Network(nn.Module):
         Args:
             generator: slot name to the CPU generator of that slot's weights; the network must be on the CPU.
         """
-        for layer in self._layers:
-            if not isinstance(layer, Conv | Dense):
-                continue
+        for layer in slots(self._layers):
             linear = cast(Slot, self.slots[layer.name]).linear
-            draw = nn.init.xavier_normal_ if layer.initialiser == "xavier_normal" else nn.init.xavier_uniform_
-            draw(linear.weight, generator=generator(layer.name))
+            match layer.initialiser:
+                case "xavier_normal":
+                    nn.init.xavier_normal_(linear.weight, generator=generator(layer.name))
+                case "xavier_uniform":
+                    nn.init.xavier_uniform_(linear.weight, generator=generator(layer.name))
+                case other:
+                    assert_never(other)
             if linear.bias is not None:
                 nn.init.zeros_(linear.bias)
 

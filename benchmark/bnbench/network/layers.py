@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import assert_never, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bnbench.architecture import Conv, Dense, MaxPool, Shape, same_padding
-from bnbench.variant import Affine, AffineRule, Normaliser, Variant
+from bnbench.variant import AffineRule, Normaliser, Variant
 
 EPSILON = 1e-5
 """ε of PyTorch's BatchNorm, which the founding study uses."""
@@ -48,24 +48,20 @@ class Slot(nn.Module):
         super().__init__()
         self.name = layer.name
         self.activation = layer.activation
-        normalised = variant is not None and variant.normaliser is not Normaliser.NONE
         # The normaliser subtracts the mean, so a bias in front of it would have no effect (thesis, section 3.1).
-        bias = not normalised
+        bias = variant is None or not variant.normalises
         self._padding: tuple[int, int, int, int] | None = None
         self.linear: nn.Conv2d | nn.Linear
-        if isinstance(layer, Conv):
-            channels, height, width = input_shape
-            symmetric = (0, 0)
-            if layer.padding == "same":
-                rows = same_padding(height, layer.kernel, layer.stride)
-                columns = same_padding(width, layer.kernel, layer.stride)
-                if rows[0] == rows[1] and columns[0] == columns[1]:
-                    symmetric = (rows[0], columns[0])
-                else:
-                    self._padding = (*columns, *rows)
-            self.linear = nn.Conv2d(channels, layer.channels, layer.kernel, layer.stride, symmetric, bias=bias)
-        else:
-            self.linear = nn.Linear(input_shape[0], layer.features, bias=bias)
+        match layer:
+            case Conv():
+                symmetric, self._padding = _padding(layer, input_shape)
+                self.linear = nn.Conv2d(
+                    input_shape[0], layer.channels, layer.kernel, layer.stride, symmetric, bias=bias
+                )
+            case Dense():
+                self.linear = nn.Linear(input_shape[0], layer.features, bias=bias)
+            case other:
+                assert_never(other)
         self.normaliser = None if variant is None else _normaliser(layer, variant)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,6 +70,22 @@ class Slot(nn.Module):
             x = functional.pad(x, self._padding)
         x = cast(Tensor, self.linear(x))
         return x if self.normaliser is None else cast(Tensor, self.normaliser(x))
+
+
+def _padding(layer: Conv, input_shape: Shape) -> tuple[tuple[int, int], tuple[int, int, int, int] | None]:
+    """What a convolution pads itself, (rows, columns), and what must be added before it where sides differ."""
+    match layer.padding:
+        case "valid":
+            return (0, 0), None
+        case "same":
+            _, height, width = input_shape
+            rows = same_padding(height, layer.kernel, layer.stride)
+            columns = same_padding(width, layer.kernel, layer.stride)
+            if rows[0] == rows[1] and columns[0] == columns[1]:
+                return (rows[0], columns[0]), None
+            return (0, 0), (*columns, *rows)
+        case other:
+            assert_never(other)
 
 
 class SamePool(nn.Module):
@@ -111,14 +123,16 @@ def _window_hangs_over(before: int, after: int, stride: int) -> bool:
 
 
 def _normaliser(layer: Conv | Dense, variant: Variant) -> nn.Module:
-    channels = layer.channels if isinstance(layer, Conv) else layer.features
     module: nn.BatchNorm1d | nn.BatchNorm2d | ChannelAffine
-    if variant.normaliser is Normaliser.NONE:
-        module = ChannelAffine(channels)
-    elif isinstance(layer, Conv):
-        module = nn.BatchNorm2d(channels, EPSILON, RUNNING_MOMENTUM)
-    else:
-        module = nn.BatchNorm1d(channels, EPSILON, RUNNING_MOMENTUM)
+    match variant.normaliser, layer:
+        case Normaliser.NONE, Conv(channels=channels) | Dense(features=channels):
+            module = ChannelAffine(channels)
+        case Normaliser.BATCH, Conv():
+            module = nn.BatchNorm2d(layer.channels, EPSILON, RUNNING_MOMENTUM)
+        case Normaliser.BATCH, Dense():
+            module = nn.BatchNorm1d(layer.features, EPSILON, RUNNING_MOMENTUM)
+        case other:
+            raise AssertionError(f"no module for {other}")
     _start(module.weight, variant.gamma)
     _start(module.bias, variant.beta)
     return module
@@ -126,4 +140,4 @@ def _normaliser(layer: Conv | Dense, variant: Variant) -> nn.Module:
 
 def _start(parameter: nn.Parameter, rule: AffineRule) -> None:
     nn.init.constant_(parameter, rule.initial)
-    parameter.requires_grad_(rule.status is Affine.LEARNED)
+    parameter.requires_grad_(rule.is_learned)

@@ -326,7 +326,7 @@ def _matches(record: RunRecord, wanted: Wanted, size: str) -> bool:
 
 def _canonical(wanted: Wanted) -> str:
     problem = known_problem(wanted.problem, "full")
-    names = slot_names(ARCHITECTURES.get(problem.architecture).layers(2, problem.width))
+    names = slot_names(ARCHITECTURES.get(problem.architecture).layer_table(2, problem.width))
     return canonical_placement(parse_placement(wanted.placement, names), names)
 
 

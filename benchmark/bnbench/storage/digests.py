@@ -51,8 +51,10 @@ def _bytes(column: pa.ChunkedArray[Any]) -> Iterator[bytes]:
         for text in column.to_pylist():
             encoded = str(text).encode()
             yield struct.pack("<q", len(encoded)) + encoded
-    else:
+    elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         yield _little_endian(column)
+    else:
+        raise TypeError(f"no digest is defined for a column of type {column.type}")
 
 
 def _little_endian(numbers: ArrayLike) -> bytes:

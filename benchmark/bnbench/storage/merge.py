@@ -197,7 +197,9 @@ def _bits(values: pa.Table) -> list[bytes]:
         return [lengths.tobytes(), array.flatten().to_numpy(zero_copy_only=False).tobytes()]
     if array.type == pa.string():
         return [str(each).encode() for each in array.to_pylist()]
-    return [array.to_numpy(zero_copy_only=False).tobytes()]
+    if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
+        return [array.to_numpy(zero_copy_only=False).tobytes()]
+    raise TypeError(f"no comparison is defined for a column of type {array.type}")
 
 
 def _stage(run: Found, target: Path) -> Path:

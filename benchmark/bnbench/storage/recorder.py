@@ -30,7 +30,12 @@ from bnbench.storage.document import (
 from bnbench.storage.files import StorageError, reported, sync_folder, temporary_files
 from bnbench.storage.parts import PARTS, drop_parts, write_flush
 from bnbench.storage.provenance import without_places
-from bnbench.storage.schema import SCHEMA_VERSION, TableName, promised_tables, value_table
+from bnbench.storage.schema import (
+    SCHEMA_VERSION,
+    TableName,
+    promised_tables,
+    value_table,
+)
 from bnbench.storage.set_aside import set_aside
 
 
@@ -178,8 +183,8 @@ class RunRecorder:
         Raises:
             StorageError: something cannot be written; there is no `run.json` then.
             TypeError: a value of the document has no JSON form.
-            ValueError: the document is not valid, the status is "failed", or rows were recorded for a table that the
-                specification does not promise.
+            ValueError: the document is not valid, the status is "failed", the specification asks for a probe that is
+                not known, or rows were recorded for a table that it does not promise.
         """
         self._require_open()
         checked = self._document(document)

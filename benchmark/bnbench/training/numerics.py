@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, assert_never, cast
 
 import torch
 
@@ -90,7 +90,7 @@ def check_precision(precision: Precision, device: torch.device) -> None:
     Raises:
         UserError: tf32 was asked for without a GPU that has it.
     """
-    if precision != "tf32":
+    if not _uses_tf32(precision):
         return
     if device.type != "cuda":
         raise UserError("precision 'tf32' exists on CUDA devices only", hint="On a CPU use fp32 or bf16.")
@@ -116,7 +116,7 @@ def numerics(precision: Precision, device: torch.device, threads: int) -> Iterat
     # Read when CUDA's linear algebra starts; without it deterministic matrix products raise.
     for name, value in USUAL_SWITCHES.items():
         os.environ.setdefault(name, value)
-    on_gpu = "tf32" if precision == "tf32" else "ieee"
+    on_gpu = "tf32" if _uses_tf32(precision) else "ieee"
     before = _current()
     _apply(
         _Flags(
@@ -135,9 +135,23 @@ def numerics(precision: Precision, device: torch.device, threads: int) -> Iterat
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """The context for a forward pass: bfloat16 autocast for bf16, nothing otherwise."""
-    if precision == "bf16":
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
+    match precision:
+        case "bf16":
+            return torch.autocast(device.type, torch.bfloat16)
+        case "fp32" | "tf32":
+            return nullcontext()
+        case other:
+            assert_never(other)
+
+
+def _uses_tf32(precision: Precision) -> bool:
+    match precision:
+        case "tf32":
+            return True
+        case "fp32" | "bf16":
+            return False
+        case other:
+            assert_never(other)
 
 
 def _current() -> _Flags:

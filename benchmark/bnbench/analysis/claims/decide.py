@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 from bnbench.analysis.claims import curve_rules, parameter_rules
 from bnbench.analysis.claims.evidence import Body, DataUsed, bodies_of_runs, data_used
@@ -230,6 +230,8 @@ def _applied(reader: _Reader, part: Part, seeds: tuple[int, ...]) -> tuple[tuple
         case Monotonic():
             values, sides = reader.monotonic(part, seeds)
             decision = parameter_rules.more_than(values, part.more_than)
+        case other:
+            assert_never(other)
     return sides, decision
 
 

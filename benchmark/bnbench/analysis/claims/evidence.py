@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 from bnbench.analysis.frames import Results, RunRecord
 from bnbench.architecture import ARCHITECTURES, slot_names
@@ -64,7 +65,7 @@ class Body:
 
     def slots(self, problem: str) -> list[str]:
         """The slots of a problem's network."""
-        layers = ARCHITECTURES.get(self.problems[problem].architecture).layers(
+        layers = ARCHITECTURES.get(self.problems[problem].architecture).layer_table(
             self.classes(problem), self.problems[problem].width
         )
         return slot_names(layers)
@@ -119,7 +120,7 @@ def bodies_of_runs(results: Results, study: Study, files: Mapping[str, ProblemFi
         if setting in known:
             size, canonical = known[setting]
             label = _label(size, (), canonical)
-        elif record.identity.problem in names:
+        elif record.identity.problem in names and record.identity.size in get_args(Size):
             size = "tiny" if record.identity.size == "tiny" else "full"
             label = _label(size, _changes(record), record.canonical_data is True)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import mean as exact_mean
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +62,8 @@ def statistic(channels: Channels, parameter: NormaliserParameter, slots: Slots, 
             return high - low
         case "mid-range":
             return (high + low) / 2
+        case other:
+            assert_never(other)
 
 
 def share(channels: Channels, slots: Slots, condition: Condition, band: float) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from bnbench.analysis.claims.curve_rules import DELTA
 from bnbench.analysis.claims.decide import BodyOfRuns, ClaimResult, ClaimsReport, PartResult, Side
@@ -92,6 +93,8 @@ def part_in_words(part: Part) -> str:
         case Monotonic():
             what = f"{_PARAMETERS[part.parameter]} trajectories of {len(part.pooled)} kinds of run"
             said = f"monotonic {what}: more than {part.more_than:.0%}"
+        case other:
+            assert_never(other)
     return said
 
 
@@ -108,8 +111,10 @@ def effect_in_words(part: Part, decision: Decision, *, whole: bool = True) -> st
             number = f"{decision.effect:.0%}"
         case Ratio():
             number = f"×{decision.effect:.2f}"
-        case _:
+        case Greater() | NotGreater() | Similar() | MostOfGain() | Exceeds():
             number = f"{decision.effect:+.3f}"
+        case other:
+            assert_never(other)
     if decision.interval is not None:
         number += f" [{decision.interval.low:+.3f}, {decision.interval.high:+.3f}]"
     return f"{number} ({decision.says})" if whole and decision.says else number

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -41,16 +42,24 @@ Floats = npt.NDArray[np.float64]
 def to_scale(metric: Metric, values: npt.ArrayLike) -> Floats:
     """Losses as logarithms, accuracies as arcsine square roots."""
     given = np.asarray(values, dtype=np.float64)
-    if metric == "loss":
-        return np.asarray(np.log(np.maximum(given, _SMALLEST_LOSS)))
-    return np.asarray(np.arcsin(np.sqrt(np.clip(given, 0.0, 1.0))))
+    match metric:
+        case "loss":
+            return np.asarray(np.log(np.maximum(given, _SMALLEST_LOSS)))
+        case "accuracy":
+            return np.asarray(np.arcsin(np.sqrt(np.clip(given, 0.0, 1.0))))
+        case other:
+            assert_never(other)
 
 
 def from_scale(metric: Metric, value: float) -> float:
     """The loss or accuracy at a place on its scale; places beyond accuracy 0 and 1 are these."""
-    if metric == "loss":
-        return math.exp(min(value, 700.0))
-    return math.sin(min(max(value, 0.0), math.pi / 2)) ** 2
+    match metric:
+        case "loss":
+            return math.exp(min(value, 700.0))
+        case "accuracy":
+            return math.sin(min(max(value, 0.0), math.pi / 2)) ** 2
+        case other:
+            assert_never(other)
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def _stands_for_its_problem(record: RunRecord, references: Sequence[Reference]) 
         return False
     stored = [each for each in references if (each.problem, each.size) == (identity.problem, identity.size)]
     variants = {run.variant for each in stored for runs in each.groups.values() for run in runs}
-    layers = ARCHITECTURES.get(problem.architecture).layers(2, problem.width)
+    layers = ARCHITECTURES.get(problem.architecture).layer_table(2, problem.width)
     default = parse_placement(problem.placements[0], slot_names(layers))
     return identity.variant in variants and identity.mask in {default, "0" * len(default)}
 
