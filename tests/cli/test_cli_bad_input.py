@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -193,3 +195,15 @@ def test_an_unknown_command_and_option_name_what_exists():
     result = invoke("run", "digits_mlp", "--variants", "all")
     assert result.exit_code == 2
     assert "--variant" in result.stderr
+
+
+@pytest.mark.parametrize("asked", [("check", "--fresh"), ("reference", "update")])
+def test_no_folder_for_temporary_files_is_said_in_one_message(monkeypatch, asked):
+    def fail(*arguments, **options):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", fail)
+    result = invoke(*asked, "digits_mlp")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Error: the runs have no place: No usable temporary directory")
+    assert "TMPDIR" in result.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,10 +91,10 @@ def command(
     with ExitStack() as stack:
         place = results or given_path(DEFAULT_RESULTS, "--results")
         if fresh:
-            from bnbench.cli.training import train_anew
+            from bnbench.cli.training import passing_folder, train_anew
 
             size = size or "tiny"
-            place = results or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bnbench-check-")))
+            place = results or passing_folder(stack)
             train_anew(problems, size=size, seeds=seeds, results=place, device=device, workers=workers)
         opened = open_results(place)
         report = check_results(

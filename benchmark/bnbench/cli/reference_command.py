@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +80,7 @@ def update(
     """
     from bnbench.analysis.frames import open_results
     from bnbench.analysis.reference.stored import read_references, write_reference
-    from bnbench.cli.training import train_anew
+    from bnbench.cli.training import passing_folder, train_anew
     from bnbench.errors import UserError
     from bnbench.shipped import shipped_folder
     from bnbench.storage.store import ResultStore
@@ -90,7 +89,7 @@ def update(
     before = {(each.problem, each.size): each for each in read_references(folder)}
     with ExitStack() as stack:
         if recorded is None:
-            results = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bnbench-reference-")))
+            results = passing_folder(stack)
             train_anew(problems, size=size, seeds=seeds, results=results, device=device, workers=workers)
         else:
             if problems:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,3 +55,18 @@ def train_anew(
     require_data(specs)
     sweep = SweepOptions(device=device, workers=workers, continues=False)
     run_sweep(make_plan(specs, results, sweep), results, sweep)
+
+
+def passing_folder(stack: ExitStack) -> Path:
+    """A folder for runs that nobody wants to keep; removed when the stack is left.
+
+    Raises:
+        UserError: no folder for temporary files can be written.
+    """
+    try:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bnbench-")))
+    except OSError as error:
+        raise UserError(
+            f"the runs have no place: {error.strerror or error}",
+            hint="Let TMPDIR name a folder that can be written.",
+        ) from error
