@@ -22,6 +22,10 @@ class MissingDataError(UserError):
     """A dataset that is known but has not been fetched or imported on this machine."""
 
 
+class OutdatedDataError(UserError):
+    """A dataset that an older version imported, and that must be imported again."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like a mistyped one, or None when nothing comes close."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

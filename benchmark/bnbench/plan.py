@@ -20,6 +20,9 @@ NUMERICS_VERSION = 1
 Precision = Literal["fp32", "tf32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 
+Origin = Literal["embedded", "official archive", "official pixels", "other copy"]
+"""What kind of copy a data set is (`bnbench.data.origin` says what each kind is worth)."""
+
 
 @dataclass(frozen=True)
 class DataFacts:
@@ -30,8 +33,11 @@ class DataFacts:
     channels: int
     fingerprint: str | None
     """SHA-256 of pixels and labels, hexadecimal."""
-    canonical: bool | None
-    """Whether these are the bits of the official release."""
+    origin: Origin | None
+    """None where the data are not on this machine."""
+    split: str | None = None
+    """Digest of the split, hexadecimal, where the data set brings one of its own; None: the suite's own seeded split,
+    which follows from fingerprint and seed."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,7 @@ class RunSpec:
             "problem": self.problem,
             "size": self.size,
             "placement": self.placement,
-            "canonical_data": self.data.canonical,
+            "data_origin": self.data.origin,
         }
 
     @property

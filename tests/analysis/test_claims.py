@@ -31,7 +31,7 @@ BN, BETA, GAMMA, BOTH, VANILLA = "bn", "bn_beta", "bn_gamma", "bn_gamma_beta", "
 
 
 @cache
-def planned(study="thesis", size="full", seeds=3, canonical=True, overrides=(), fingerprint=None):
+def planned(study="thesis", size="full", seeds=3, origin="official archive", overrides=(), fingerprint=None):
     """Every run of a study once, with the claims' name of it."""
     chosen = {"thesis": THESIS, "thesis_code": CODE}[study]
     problems = study_problems(chosen, FILES, size, dict(overrides))
@@ -39,7 +39,7 @@ def planned(study="thesis", size="full", seeds=3, canonical=True, overrides=(), 
     data = {}
     for name, problem in problems.items():
         classes, channels, usual = facts[problem.dataset]
-        data[name] = DataFacts(problem.dataset, classes, channels, fingerprint or usual, canonical)
+        data[name] = DataFacts(problem.dataset, classes, channels, fingerprint or usual, origin)
     rates = {problem.name: problem.training.learning_rate for problem in problems.values()}
     return [
         (
@@ -367,7 +367,7 @@ def test_an_overridden_run_is_never_evidence():
 
 
 def test_a_run_on_other_images_is_never_evidence():
-    assert bodies(scenario("c1", 0, canonical=False)) == (NO_DATA, {"not the canonical data": HOLDS})
+    assert bodies(scenario("c1", 0, origin="other copy")) == (NO_DATA, {"not the official data": HOLDS})
 
 
 def test_each_reading_has_its_own_evidence():
@@ -379,14 +379,14 @@ def test_each_reading_has_its_own_evidence():
 
 
 def test_results_from_different_images_are_never_mixed():
-    one = scenario("c1", 0, canonical=False, fingerprint="e" * 64)
-    other = scenario("c1", 1, canonical=False, fingerprint="f" * 64)
+    one = scenario("c1", 0, origin="other copy", fingerprint="e" * 64)
+    other = scenario("c1", 1, origin="other copy", fingerprint="f" * 64)
     mixed = MadeUpResults([*one._runs.values(), *other._runs.values()])
     assert bodies(mixed) == (
         NO_DATA,
         {
-            "not the canonical data (cifar10 eeeeeeeeeeee)": HOLDS,
-            "not the canonical data (cifar10 ffffffffffff)": REFUTED,
+            "not the official data (cifar10 eeeeeeeeeeee)": HOLDS,
+            "not the official data (cifar10 ffffffffffff)": REFUTED,
         },
     )
 
@@ -443,7 +443,7 @@ def test_data_and_devices_are_named():
         replace(run, device="NVIDIA H200" if run.spec.variant.name == BN else "cpu") for run in results()._runs.values()
     ]
     result = verdict("c26", MadeUpResults(runs))
-    assert [(each.dataset, each.fingerprint, each.canonical) for each in result.data] == [("cifar100", "b" * 64, True)]
+    assert [(each.dataset, each.fingerprint, each.origin) for each in result.data] == [("cifar100", "b" * 64, "official archive")]
     assert result.devices == ("cpu",)
     assert "mixes kinds of device: NVIDIA H200, cpu" in verdict("c3", MadeUpResults(runs)).notes
 

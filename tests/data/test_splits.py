@@ -45,7 +45,7 @@ def test_cifar_splits_have_the_sizes_of_the_thesis_and_stay_as_they_are() -> Non
 def test_cifar_splits_hold_the_images_that_the_indices_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BNBENCH_DATA", str(tmp_path))
     install_synthetic(tmp_path, "cifar100", train=700, test=100)
-    published = synthetic_images(small_release("cifar100", train=700, test=100))
+    published = synthetic_images(small_release("cifar100", train=700, test=100)).in_order_of_content()
     splits, indices = DATASETS.get("cifar100").load_splits(7), split_indices(700, 7)
     for part, expected in (
         (splits.train, published.train.take(indices.train)),
@@ -83,9 +83,9 @@ def test_digits_are_split_by_class_and_stay_as_they_are() -> None:
     assert _positions(DATASETS.get("digits").load_splits(43).train) != parts[0]
 
 
-def test_digits_are_canonical() -> None:
+def test_digits_are_embedded_in_their_own_order() -> None:
     facts = DATASETS.get("digits").identify()
-    assert facts.canonical
+    assert (facts.origin, facts.split) == ("embedded", None)
     bunch = load_digits()
     expected = hashlib.sha256(bunch.images.astype(np.uint8).tobytes() + bunch.target.astype("<i8").tobytes())
     assert facts.fingerprint == expected.hexdigest()

@@ -65,7 +65,7 @@ class MadeUpRun:
             tables=("curves", "steps", "affine", "timing"),
             dataset=self.spec.data.name,
             fingerprint=self.spec.data.fingerprint,
-            canonical_data=self.spec.data.canonical,
+            data_origin=self.spec.data.origin,
             architecture=self.spec.architecture,
             width=self.spec.width,
             epochs=self.spec.training.epochs,

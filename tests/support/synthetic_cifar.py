@@ -118,7 +118,7 @@ def install_synthetic(
     with tempfile.TemporaryDirectory() as folder:
         release = write_archive(Path(folder), release, synthetic_images(release, seed))
         images = read_archive(Path(folder) / release.archive, release)
-    return write_stored(home, name, images, origin="archive", canonical=True, archive_md5=release.archive_md5)
+    return write_stored(home, name, images, origin="official archive", archive_md5=release.archive_md5)
 
 
 def python2_pickle(content: object) -> bytes:

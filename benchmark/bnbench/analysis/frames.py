@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from bnbench.analysis.settings import overrides
 from bnbench.errors import UserError, unknown
-from bnbench.plan import RunIdentity, canonical_json
+from bnbench.plan import Origin, RunIdentity, canonical_json
 from bnbench.storage.document import RunDocument, Status
 from bnbench.storage.schema import IDENTITY, SCHEMAS, TableName
 from bnbench.storage.store import ResultStore
@@ -103,7 +103,8 @@ class RunRecord:
     dataset: str
     fingerprint: str | None
     """SHA-256 of the pixels and labels it was trained on."""
-    canonical_data: bool | None
+    data_origin: Origin | None
+    """What kind of copy they are (`bnbench.data.origin`)."""
     architecture: str
     width: float
     epochs: int
@@ -320,7 +321,7 @@ class _Spec(_Lenient):
     mask: str
     seed: int
     data: _Data
-    canonical_data: bool | None
+    data_origin: Origin | None
     variant: _Variant
     architecture: str
     width: float
@@ -356,7 +357,7 @@ def _record(document: RunDocument, readable: bool) -> RunRecord:
         tables=tuple(document.tables) if readable else (),
         dataset=spec.data.name,
         fingerprint=spec.data.fingerprint,
-        canonical_data=spec.canonical_data,
+        data_origin=spec.data_origin,
         architecture=spec.architecture,
         width=spec.width,
         epochs=spec.training.epochs,

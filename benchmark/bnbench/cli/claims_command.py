@@ -22,7 +22,7 @@ from bnbench.cli.options import results_option
 def command(claims: tuple[str, ...], study: str, size: str | None, as_json: bool, results: Path) -> None:
     """Decide a study's claims: holds, refuted, undecided or no data, by rules fixed beforehand.
 
-    Only runs at the problems' own full settings on the canonical data are evidence. What the same rules make of tiny,
+    Only runs at the problems' own full settings on the official data are evidence. What the same rules make of tiny,
     shortened or overridden runs is shown apart. With CLAIM, every part of it and the numbers obtained.
 
     \b

@@ -28,12 +28,11 @@ def list_() -> None:
     from bnbench.data.inventory import list_datasets
     from bnbench.data.store import data_home
 
-    table = Table("data set", "title", "images", "here", "canonical", "fingerprint", box=None, pad_edge=False)
+    table = Table("data set", "title", "images", "here", "origin", "fingerprint", box=None, pad_edge=False)
     notes = []
     for row in list_datasets():
-        canonical = {True: "yes", False: "no", None: ""}[row.canonical]
-        here = "yes" if row.at_hand else "damaged" if row.damage else "no"
-        table.add_row(row.name, row.title, f"{row.images:,}", here, canonical, (row.fingerprint or "")[:12])
+        cells = (f"{row.images:,}", row.state, row.origin or "", (row.fingerprint or "")[:12])
+        table.add_row(row.name, row.title, *cells)
         if row.damage:
             notes.append(row.damage)
         elif not row.at_hand:
@@ -92,8 +91,13 @@ def verify(name: str) -> None:
 
 
 def _say(manifest: Manifest) -> None:
-    canonical = "the official release" if manifest.canonical else "not proven to be the official release"
-    click.echo(
-        f"{manifest.name}: {manifest.train_images:,} training and {manifest.test_images:,} test images, {canonical}"
-    )
+    from bnbench.data.origin import is_evidence, origin_in_words
+
+    click.echo(f"{manifest.name}: {manifest.train_images:,} training and {manifest.test_images:,} test images")
     click.echo(f"fingerprint {manifest.fingerprint}")
+    click.echo(origin_in_words(manifest.name, manifest.origin, manifest.fingerprint))
+    if not is_evidence(manifest.origin):
+        click.echo(
+            "The training images do not have the published mean and standard deviation: runs on this copy are no "
+            "evidence of a published claim, and are not compared with runs on the official images."
+        )

@@ -1,4 +1,4 @@
-"""What the official releases of CIFAR are: archive, checksum, members, sizes, labels."""
+"""What the official releases of CIFAR are: archive, checksums, members, sizes, labels, channel statistics."""
 
 from __future__ import annotations
 
@@ -29,8 +29,18 @@ class CifarRelease:
     train_images: int
     test_images: int
     classes: int
+    mean: tuple[str, ...]
+    """Of each channel, over all pixels of the training images, on the scale from 0 to 1: with every digit that is
+    published, which is why it is text."""
+    std: tuple[str, ...]
+    """The same of the standard deviation, divided by the number of pixels."""
+    archive_fingerprint: str | None
+    """The fingerprint of the stored images as an import of the archive itself, its checksum verified, gave it; copies
+    that have it are the release, test images included."""
 
 
+# The statistics are those that DeepOBS standardises with. No fingerprint is on record: no archive was at hand to
+# import, and that of a copy, however good, proves nothing about the archive.
 RELEASES = {
     "cifar10": CifarRelease(
         name="cifar10",
@@ -44,6 +54,9 @@ RELEASES = {
         train_images=50_000,
         test_images=10_000,
         classes=10,
+        mean=("0.49139968", "0.48215841", "0.44653091"),
+        std=("0.24703223", "0.24348513", "0.26158784"),
+        archive_fingerprint=None,
     ),
     "cifar100": CifarRelease(
         name="cifar100",
@@ -57,6 +70,9 @@ RELEASES = {
         train_images=50_000,
         test_images=10_000,
         classes=100,
+        mean=("0.50707516", "0.48654887", "0.44091784"),
+        std=("0.26733429", "0.25643846", "0.27615047"),
+        archive_fingerprint=None,
     ),
 }
 

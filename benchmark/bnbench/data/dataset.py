@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
+
 from bnbench.data import cifar, digits
-from bnbench.data.images import LabelledImages, Splits
+from bnbench.data.cifar_source import RELEASES
+from bnbench.data.images import LabelledImages, Splits, split_digest
 from bnbench.plan import DataFacts
 from bnbench.registry import Registry
 
@@ -36,6 +40,25 @@ class Dataset:
     """What is at hand on this machine; cheap. Raises UserError where the stored data are damaged."""
     load_splits: Callable[[int], Splits]
     """The splits for a `split_seed`. Raises MissingDataError where the data are not on this machine."""
+    own_split: Callable[[int], Mapping[str, npt.NDArray[np.int64]]] | None = None
+    """Which images each split holds, for a `split_seed`: positions in the order in which the fingerprint takes the
+    images, by "train", "train_eval", "valid", "test". For a data set that brings a split of its own, which may change
+    while the images stay. None: the suite's split, which fingerprint and seed decide."""
+
+    def facts(self, split_seed: int) -> DataFacts:
+        """What a plan must know of the data set: what is at hand, and the digest of a split of its own.
+
+        Raises:
+            UserError: the stored data are damaged, or were stored by an older version.
+        """
+        facts = self.identify()
+        if self.own_split is None or facts.fingerprint is None:
+            return facts
+        return replace(facts, split=split_digest(self.own_split(split_seed)))
+
+
+def _published(values: tuple[str, ...]) -> tuple[float, ...]:
+    return tuple(float(each) for each in values)
 
 
 DATASETS: Registry[Dataset] = Registry("dataset", Dataset, "bnbench.datasets")
@@ -50,8 +73,8 @@ DATASETS.register(
         classes=10,
         channels=3,
         largest_value=255,
-        mean=(0.49139968, 0.48215841, 0.44653091),
-        std=(0.24703223, 0.24348513, 0.26158784),
+        mean=_published(RELEASES["cifar10"].mean),
+        std=_published(RELEASES["cifar10"].std),
         identify=partial(cifar.identify, "cifar10", classes=10),
         load_splits=partial(cifar.load_splits, "cifar10"),
     ),
@@ -66,8 +89,8 @@ DATASETS.register(
         classes=100,
         channels=3,
         largest_value=255,
-        mean=(0.50707516, 0.48654887, 0.44091784),
-        std=(0.26733429, 0.25643846, 0.27615047),
+        mean=_published(RELEASES["cifar100"].mean),
+        std=_published(RELEASES["cifar100"].std),
         identify=partial(cifar.identify, "cifar100", classes=100),
         load_splits=partial(cifar.load_splits, "cifar100"),
     ),

@@ -41,7 +41,7 @@ moved, and a little later. Then rounding takes over: a change of one weight by 1
 
 _CURVE_COLUMNS = ["epoch", "split", "statistics", "loss", "accuracy"]
 _STEP_COLUMNS = ["step", "batch_loss"]
-_PER_RUN = ("variant", "mask", "seed", "placement", "problem", "size", "canonical_data")
+_PER_RUN = ("variant", "mask", "seed", "placement", "problem", "size", "data_origin")
 """Fields of a specification that differ inside a setting, or are no part of it."""
 
 

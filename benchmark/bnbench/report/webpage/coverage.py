@@ -31,7 +31,7 @@ def coverage(study: Study, evidence: Body) -> tuple[ExperimentCoverage, ...]:
 
     Args:
         study: the study.
-        evidence: the runs at its own full settings on the canonical data.
+        evidence: the runs at its own full settings on the official data.
     """
     found = []
     for experiment in study.experiments:
@@ -68,7 +68,7 @@ def coverage_table(study: Study, found: tuple[ExperimentCoverage, ...], commands
             )
             for each in found
         ),
-        notes=(text("Only runs at the problems' own full settings on the canonical data are counted."),),
+        notes=(text("Only runs at the problems' own full settings on the official data are counted."),),
         command=commands.line("study", study.name, "--dry-run"),
     )
 

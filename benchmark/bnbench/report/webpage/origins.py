@@ -8,31 +8,29 @@ from pydantic import JsonValue
 
 from bnbench.analysis.frames import Results, RunRecord
 from bnbench.analysis.ranking import Ranking
-from bnbench.plan import canonical_json
+from bnbench.data.origin import is_evidence, origin_in_words
+from bnbench.plan import Origin, canonical_json
 from bnbench.report.webpage.comparisons import Commands
 from bnbench.report.webpage.markup import Cell, Column, Table, code, count, empty, number, symbol, tag, text, words
 from bnbench.storage.document import RunDocument
 
 _SETTING_FIELDS = ("architecture", "width", "precision", "split_seed", "numerics")
-_CANONICAL = {True: "yes", False: "no", None: "not recorded"}
 
 
 def data_table(records: Sequence[RunRecord]) -> Table:
     """Every data set that was trained on, told apart by what its pixels and labels are."""
-    runs: dict[tuple[str, str | None, bool | None], int] = {}
+    runs: dict[tuple[str, str | None, Origin | None], int] = {}
     for record in records:
-        key = (record.dataset, record.fingerprint, record.canonical_data)
+        key = (record.dataset, record.fingerprint, record.data_origin)
         runs[key] = runs.get(key, 0) + 1
     rows = [
         (
             words(name),
             code(fingerprint) if fingerprint else empty("not recorded"),
-            words(_CANONICAL[canonical])
-            if canonical
-            else Cell(tag("span", text(_CANONICAL[canonical]), class_="warning"), _CANONICAL[canonical]),
+            _origin(name, fingerprint, origin),
             count(number_of_runs),
         )
-        for (name, fingerprint, canonical), number_of_runs in sorted(runs.items(), key=lambda item: str(item[0]))
+        for (name, fingerprint, origin), number_of_runs in sorted(runs.items(), key=lambda item: str(item[0]))
     ]
     return Table(
         name="data",
@@ -40,17 +38,22 @@ def data_table(records: Sequence[RunRecord]) -> Table:
         columns=(
             Column(text("data set"), "data_set"),
             Column(text("fingerprint"), "fingerprint", hint="SHA-256 of pixels and labels"),
-            Column(text("canonical"), "canonical", hint="Whether these are the bits of the official release"),
+            Column(text("origin"), "origin", hint="What kind of copy of the published data these are"),
             Column(text("runs"), "runs", number=True),
         ),
         rows=tuple(rows),
         notes=(
             text(
-                "The fingerprint is the SHA-256 of pixels and labels. Canonical: the bits of the official release. "
+                "The fingerprint is the SHA-256 of pixels and labels. Another copy than the official one is no evidence. "
                 "Runs on data of different fingerprints are never compared without saying so."
             ),
         ),
     )
+
+
+def _origin(dataset: str, fingerprint: str | None, origin: Origin | None) -> Cell:
+    said = origin_in_words(dataset, origin, fingerprint)
+    return words(said) if is_evidence(origin) else Cell(tag("span", text(said), class_="warning"), said)
 
 
 def settings_table(documents: Sequence[RunDocument]) -> Table:
