@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from bnbench.analysis.claims import Verdict, decide_claims
+from bnbench.analysis.claims.evidence import DataUsed
+from bnbench.analysis.claims.tables import claims_tables, data_in_words
 from bnbench.analysis.frames import Results, open_results
 from bnbench.analysis.measures import tenth
 from bnbench.claim import Run, runs_of
@@ -370,6 +374,18 @@ def test_a_run_on_other_images_is_never_evidence():
     assert bodies(scenario("c1", 0, origin="other copy")) == (NO_DATA, {"not the official data": HOLDS})
 
 
+def test_official_pixels_are_evidence_and_the_verdict_says_what_was_compared():
+    made_up = scenario("c1", 0, origin="official pixels")
+    assert bodies(made_up) == (HOLDS, {})
+    result = verdict("c1", made_up)
+    words = "cifar10 aaaaaaaaaaaa (official pixels: constants of the training images, test images by count only)"
+    assert data_in_words(result.data) == words
+    report = decide_claims(made_up, THESIS, FILES, only=["c1"])
+    shown = io.StringIO()
+    Console(width=200, file=shown).print(*claims_tables(report))
+    assert f"data: {words}" in shown.getvalue()
+
+
 def test_each_reading_has_its_own_evidence():
     with_l2, without = scenario("c1", 0), scenario("c1", 1, study="thesis_code")
     mixed = MadeUpResults([*with_l2._runs.values(), *without._runs.values()])
@@ -443,7 +459,7 @@ def test_data_and_devices_are_named():
         replace(run, device="NVIDIA H200" if run.spec.variant.name == BN else "cpu") for run in results()._runs.values()
     ]
     result = verdict("c26", MadeUpResults(runs))
-    assert [(each.dataset, each.fingerprint, each.origin) for each in result.data] == [("cifar100", "b" * 64, "official archive")]
+    assert result.data == (DataUsed("cifar100", "b" * 64, "official archive"),)
     assert result.devices == ("cpu",)
     assert "mixes kinds of device: NVIDIA H200, cpu" in verdict("c3", MadeUpResults(runs)).notes
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from bnbench.data.cifar_archive import PickledArray, PickledType, load_restricted, read_archive
 from bnbench.data.cifar_source import RELEASES
-from bnbench.data.torchvision_compat import import_torchvision
 from bnbench.errors import UserError
 from support.synthetic_cifar import (
     member_contents,
@@ -27,6 +26,7 @@ from support.synthetic_cifar import (
     with_checksum_of,
     write_archive,
 )
+from support.torchvision_compat import import_torchvision
 
 
 @pytest.mark.parametrize(("name", "train", "test"), [("cifar10", 50, 20), ("cifar100", 200, 100)])

@@ -15,6 +15,7 @@ import pytest
 
 from bnbench.data.cifar_source import CifarRelease
 from bnbench.data.inventory import fetch_dataset, import_dataset, list_datasets
+from bnbench.data.origin import channel_statistics
 from bnbench.data.store import read_manifest
 from bnbench.errors import UserError
 from support.synthetic_cifar import small_release, synthetic_images, write_archive, write_parquet
@@ -104,6 +105,22 @@ def test_a_copy_is_replaced_by_the_official_images_only_on_request(
         official = fetch_dataset("cifar10", release=_at(server, release), replace=True)
         assert official.origin == "official archive"
     assert read_manifest(home, "cifar10") == official
+
+
+def test_a_copy_with_the_official_pixels_becomes_the_archives_without_being_replaced(
+    tmp_path: Path, home: Path, release: CifarRelease
+) -> None:
+    images = synthetic_images(release)
+    mean, std = channel_statistics(images.train, release)
+    release = replace(release, mean=mean, std=std)
+    (tmp_path / "parquet").mkdir()
+    write_parquet(tmp_path / "parquet", release, images)
+    copy = import_dataset("cifar10", tmp_path / "parquet", release=release)
+    assert copy.origin == "official pixels"
+    with serving((tmp_path / release.archive).read_bytes()) as server:
+        official = fetch_dataset("cifar10", release=_at(server, release))
+    assert (official.origin, official.fingerprint) == ("official archive", copy.fingerprint)
+    assert import_dataset("cifar10", tmp_path / "parquet", release=release) == official, "what is proven stays proven"
 
 
 def test_downloads_that_were_killed_are_removed_a_day_later(tmp_path: Path, home: Path, release: CifarRelease) -> None:

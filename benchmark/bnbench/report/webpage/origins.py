@@ -44,7 +44,7 @@ def data_table(records: Sequence[RunRecord]) -> Table:
         rows=tuple(rows),
         notes=(
             text(
-                "The fingerprint is the SHA-256 of pixels and labels. Another copy than the official one is no evidence. "
+                "The fingerprint is the SHA-256 of pixels and labels. Runs on another copy are no evidence of a claim. "
                 "Runs on data of different fingerprints are never compared without saying so."
             ),
         ),
