@@ -19,6 +19,9 @@ class CifarRelease:
     archive: str
     """The archive's file name."""
     archive_md5: str
+    archive_sha256: str
+    """Which, unlike MD5, nobody can forge; as Keras (`keras/src/datasets/cifar10.py`, `cifar100.py`) and the prototype
+    data sets of torchvision pin it."""
     train_members: tuple[str, ...]
     """Paths in the archive, in order."""
     test_members: tuple[str, ...]
@@ -47,6 +50,7 @@ RELEASES = {
         url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         archive="cifar-10-python.tar.gz",
         archive_md5="c58f30108f718f92721af3b95e74349a",
+        archive_sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
         train_members=tuple(f"cifar-10-batches-py/data_batch_{number}" for number in range(1, 6)),
         test_members=("cifar-10-batches-py/test_batch",),
         archive_labels="labels",
@@ -63,6 +67,7 @@ RELEASES = {
         url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         archive="cifar-100-python.tar.gz",
         archive_md5="eb9058c3a382ffc7106e4002c42a8d85",
+        archive_sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
         train_members=("cifar-100-python/train",),
         test_members=("cifar-100-python/test",),
         archive_labels="fine_labels",
