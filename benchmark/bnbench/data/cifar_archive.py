@@ -7,7 +7,6 @@ import io
 import pickle
 import tarfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,29 +29,23 @@ def read_archive(path: Path, release: CifarRelease) -> StoredImages:
     """
     try:
         with path.open("rb") as file:
-            _verify(path, file, "MD5", _md5, release.archive_md5, release)
-            _verify(path, file, "SHA-256", hashlib.sha256, release.archive_sha256, release)
-            file.seek(0)
+            _verify(path, file, release)
             return _read_members(path, file, release)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _verify(
-    path: Path,
-    file: io.BufferedReader,
-    title: str,
-    algorithm: Callable[[], hashlib._Hash],
-    expected: str,
-    release: CifarRelease,
-) -> None:
+def _verify(path: Path, file: io.BufferedReader, release: CifarRelease) -> None:
+    known = (("MD5", _md5, release.archive_md5), ("SHA-256", hashlib.sha256, release.archive_sha256))
+    for title, algorithm, expected in known:
+        file.seek(0)
+        found = hashlib.file_digest(file, algorithm).hexdigest()
+        if found != expected:
+            raise UserError(
+                f"{path}: its {title} checksum is {found}, that of the official {release.archive} is {expected}",
+                hint="The download is incomplete or damaged, or it is another file. Nothing was read from it.",
+            )
     file.seek(0)
-    found = hashlib.file_digest(file, algorithm).hexdigest()
-    if found != expected:
-        raise UserError(
-            f"{path}: its {title} checksum is {found}, that of the official {release.archive} is {expected}",
-            hint="The download is incomplete or damaged, or it is another file. Nothing was read from it.",
-        )
 
 
 def _md5() -> hashlib._Hash:

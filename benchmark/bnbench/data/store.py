@@ -275,7 +275,7 @@ def _named_arrays(folder: Path) -> str | None:
     """The folder of arrays that the present manifest names, whatever else it says."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return manifest.get("arrays") if isinstance(manifest, dict) else None
 
@@ -322,6 +322,6 @@ def _bring_again(name: str) -> str:
 def _format_of(manifest: bytes) -> object:
     try:
         found = json.loads(manifest)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found.get("format_version") if isinstance(found, dict) else None
