@@ -14,9 +14,9 @@ from bnbench.plan import NUMERICS_VERSION, DataFacts, expand_grid, pending
 from bnbench.problem import Augmentation, Probes, Problem, Snapshots, Target, Training, find_problem
 from bnbench.variant import STUDIED, VARIANTS, Affine, AffineRule, expand_variants
 
-DIGITS = DataFacts("digits", classes=10, channels=1, fingerprint="ab" * 32, canonical=True)
-CIFAR10 = DataFacts("cifar10", classes=10, channels=3, fingerprint="cd" * 32, canonical=False)
-CIFAR100 = DataFacts("cifar100", classes=100, channels=3, fingerprint="ef" * 32, canonical=True)
+DIGITS = DataFacts("digits", classes=10, channels=1, fingerprint="ab" * 32, origin="embedded")
+CIFAR10 = DataFacts("cifar10", classes=10, channels=3, fingerprint="cd" * 32, origin="other copy")
+CIFAR100 = DataFacts("cifar100", classes=100, channels=3, fingerprint="ef" * 32, origin="official archive")
 
 PROBLEM = Problem(
     name="digits_3c3d",
@@ -89,8 +89,8 @@ def test_names_prose_targets_and_the_seed_list_do_not_matter(changes):
     assert (other.run_id, other.setting_id) == (one().run_id, one().setting_id)
 
 
-def test_whether_the_data_are_canonical_follows_from_the_fingerprint():
-    other = one(data=dataclasses.replace(DIGITS, canonical=False))
+def test_what_kind_of_copy_the_data_are_follows_from_the_fingerprint():
+    other = one(data=dataclasses.replace(DIGITS, origin="other copy"))
     assert other.run_id == one().run_id
 
 
@@ -209,14 +209,14 @@ def test_the_document_holds_the_hashed_mapping_verbatim_and_the_names():
     document = spec.document()
     assert canonical_json(document.pop("spec")) == GOLDEN
     assert document == {
-        "problem": "digits_3c3d", "size": "full", "placement": "hidden", "canonical_data": True,
+        "problem": "digits_3c3d", "size": "full", "placement": "hidden", "data_origin": "embedded",
         "slots": ["conv1", "conv2", "conv3", "dense1", "dense2", "dense3"],
     }  # fmt: skip
     assert spec.resolved()["numerics"] == NUMERICS_VERSION
 
 
 def test_without_the_data_a_plan_lists_runs_without_ids():
-    absent = dataclasses.replace(CIFAR100, fingerprint=None, canonical=None)
+    absent = dataclasses.replace(CIFAR100, fingerprint=None, origin=None)
     problem = find_problem("cifar100_allcnnc").problem()
     specs = expand_grid(problem, absent, ALL, placements=["hidden", "every"])
     assert len(specs) == 9

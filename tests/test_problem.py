@@ -465,7 +465,7 @@ def test_what_a_comment_says_of_the_updates_is_so(name):
 
 def test_every_problem_is_a_setting_of_its_own_at_every_size():
     def facts(dataset):
-        return DataFacts(dataset, CLASSES[dataset], CHANNELS[dataset], f"{dataset:0<64}", canonical=True)
+        return DataFacts(dataset, CLASSES[dataset], CHANNELS[dataset], f"{dataset:0<64}", origin="official archive")
 
     problems = [find_problem(name).problem(size) for name in NAMES for size in ("full", "tiny")]
     settings = [expand_grid(each, facts(each.dataset), expand_variants(("bn",)))[0].setting_id for each in problems]

@@ -62,7 +62,7 @@ GOOD_MODULE = """
                    AffineRule(Affine.LEARNED, 0.5), AffineRule(Affine.FIXED, 0.0))
 
     def identify():
-        return DataFacts("stripes", 3, 1, "5" * 64, canonical=True)
+        return DataFacts("stripes", 3, 1, "5" * 64, origin="embedded")
 
     def load_splits(split_seed):
         raise AssertionError("a plan needs no pixels")

@@ -189,7 +189,7 @@ def problem(monkeypatch):
     return of
 
 
-DIGITS = DataFacts("digits", 10, 1, "ab" * 32, canonical=True)
+DIGITS = DataFacts("digits", 10, 1, "ab" * 32, "embedded")
 
 
 @pytest.mark.parametrize(

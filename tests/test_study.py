@@ -33,7 +33,9 @@ RUNS_A_SEED = {
 def planned(study, size="full", **options):
     problems = study_problems(study, study_problem_files(study), size)
     data = {
-        name: DataFacts(problem.dataset, 100 if "100" in problem.dataset else 10, 3, f"{index:064x}", True)
+        name: DataFacts(
+            problem.dataset, 100 if "100" in problem.dataset else 10, 3, f"{index:064x}", "official archive"
+        )
         for index, (name, problem) in enumerate(problems.items())
     }
     return plan_study(study, problems, data, **options)

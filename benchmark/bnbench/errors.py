@@ -23,6 +23,10 @@ class MissingDataError(UserError):
     """A dataset that is known but has not been fetched or imported on this machine."""
 
 
+class OutdatedDataError(UserError):
+    """A dataset that an older version imported, and that must be imported again."""
+
+
 _FEW = 5
 """So many mistakes of one file are told: who has mended these will see the next."""
 _LONGEST = 200

@@ -20,6 +20,9 @@ NUMERICS_VERSION = 1
 Precision = Literal["fp32", "tf32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 
+Origin = Literal["embedded", "official archive", "official pixels", "other copy"]
+"""What kind of copy a data set is (`bnbench.data.origin` says what each kind is worth)."""
+
 
 @dataclass(frozen=True)
 class DataFacts:
@@ -30,8 +33,11 @@ class DataFacts:
     channels: int
     fingerprint: str | None
     """SHA-256 of pixels and labels, hexadecimal."""
-    canonical: bool | None
-    """Whether these are the bits of the official release."""
+    origin: Origin | None
+    """None where the data are not on this machine."""
+    split: str | None = None
+    """Digest of the split, hexadecimal, where the data set brings one of its own; None: the suite's own seeded split,
+    which follows from fingerprint and seed."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ class RunSpec:
         probes = hashed(self.probes)
         return {
             "numerics": NUMERICS_VERSION,
-            "data": {"name": self.data.name, "fingerprint": self.data.fingerprint},
+            "data": {"name": self.data.name, "fingerprint": self.data.fingerprint, **self._split_of_others()},
             "split_seed": self.split_seed,
             "architecture": self.architecture,
             **self._network_of_others(),
@@ -135,9 +141,13 @@ class RunSpec:
             "size": self.size,
             "placement": self.placement,
             "slots": slot_names(self.layers()),
-            "canonical_data": self.data.canonical,
+            "data_origin": self.data.origin,
             "spec": self.resolved(),
         }
+
+    def _split_of_others(self) -> dict[str, str]:
+        """The digest of a split that the data set brings itself: it may change while the images stay."""
+        return {} if self.data.split is None else {"split": self.data.split}
 
     def _network_of_others(self) -> dict[str, Any]:
         """What tells networks of one name apart: the row's revision, from its second on, and a digest of the layers.

@@ -27,6 +27,8 @@ class DataSpecification(_Strict):
 
     name: ComponentName
     fingerprint: Sha256
+    split: Annotated[str, Field(min_length=1)] | None = None
+    """The digest of a split of the data set's own; None for the suite's, which fingerprint and seed decide."""
 
 
 class AffineSpecification(_Strict):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from bnbench.analysis.claims import Verdict, decide_claims
+from bnbench.analysis.claims.evidence import DataUsed
+from bnbench.analysis.claims.tables import claims_tables, data_in_words
 from bnbench.analysis.frames import Results, open_results
 from bnbench.analysis.measures import tenth
 from bnbench.claim import Run, runs_of
@@ -31,7 +35,7 @@ BN, BETA, GAMMA, BOTH, VANILLA = "bn", "bn_beta", "bn_gamma", "bn_gamma_beta", "
 
 
 @cache
-def planned(study="thesis", size="full", seeds=3, canonical=True, overrides=(), fingerprint=None):
+def planned(study="thesis", size="full", seeds=3, origin="official archive", overrides=(), fingerprint=None):
     """Every run of a study once, with the claims' name of it."""
     chosen = {"thesis": THESIS, "thesis_code": CODE}[study]
     problems = study_problems(chosen, FILES, size, dict(overrides))
@@ -39,7 +43,7 @@ def planned(study="thesis", size="full", seeds=3, canonical=True, overrides=(), 
     data = {}
     for name, problem in problems.items():
         classes, channels, usual = facts[problem.dataset]
-        data[name] = DataFacts(problem.dataset, classes, channels, fingerprint or usual, canonical)
+        data[name] = DataFacts(problem.dataset, classes, channels, fingerprint or usual, origin)
     rates = {problem.name: problem.training.learning_rate for problem in problems.values()}
     return [
         (
@@ -367,7 +371,19 @@ def test_an_overridden_run_is_never_evidence():
 
 
 def test_a_run_on_other_images_is_never_evidence():
-    assert bodies(scenario("c1", 0, canonical=False)) == (NO_DATA, {"not the canonical data": HOLDS})
+    assert bodies(scenario("c1", 0, origin="other copy")) == (NO_DATA, {"not the official data": HOLDS})
+
+
+def test_official_pixels_are_evidence_and_the_verdict_says_what_was_compared():
+    made_up = scenario("c1", 0, origin="official pixels")
+    assert bodies(made_up) == (HOLDS, {})
+    result = verdict("c1", made_up)
+    words = "cifar10 aaaaaaaaaaaa (official pixels: constants of the training images, test images by count only)"
+    assert data_in_words(result.data) == words
+    report = decide_claims(made_up, THESIS, FILES, only=["c1"])
+    shown = io.StringIO()
+    Console(width=200, file=shown).print(*claims_tables(report))
+    assert f"data: {words}" in shown.getvalue()
 
 
 def test_each_reading_has_its_own_evidence():
@@ -379,14 +395,14 @@ def test_each_reading_has_its_own_evidence():
 
 
 def test_results_from_different_images_are_never_mixed():
-    one = scenario("c1", 0, canonical=False, fingerprint="e" * 64)
-    other = scenario("c1", 1, canonical=False, fingerprint="f" * 64)
+    one = scenario("c1", 0, origin="other copy", fingerprint="e" * 64)
+    other = scenario("c1", 1, origin="other copy", fingerprint="f" * 64)
     mixed = MadeUpResults([*one._runs.values(), *other._runs.values()])
     assert bodies(mixed) == (
         NO_DATA,
         {
-            "not the canonical data (cifar10 eeeeeeeeeeee)": HOLDS,
-            "not the canonical data (cifar10 ffffffffffff)": REFUTED,
+            "not the official data (cifar10 eeeeeeeeeeee)": HOLDS,
+            "not the official data (cifar10 ffffffffffff)": REFUTED,
         },
     )
 
@@ -443,7 +459,7 @@ def test_data_and_devices_are_named():
         replace(run, device="NVIDIA H200" if run.spec.variant.name == BN else "cpu") for run in results()._runs.values()
     ]
     result = verdict("c26", MadeUpResults(runs))
-    assert [(each.dataset, each.fingerprint, each.canonical) for each in result.data] == [("cifar100", "b" * 64, True)]
+    assert result.data == (DataUsed("cifar100", "b" * 64, "official archive"),)
     assert result.devices == ("cpu",)
     assert "mixes kinds of device: NVIDIA H200, cpu" in verdict("c3", MadeUpResults(runs)).notes
 

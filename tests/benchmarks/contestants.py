@@ -53,7 +53,9 @@ class Bout:
         settings = {"training.batch_size": self.batch_size, "training.epochs": epochs}
         problem = find_problem(self.problem).problem("full", settings)
         dataset = DATASETS.get(problem.dataset)
-        facts = DataFacts(dataset.name, dataset.classes, dataset.channels, f"{images or self.images:064d}", False)
+        facts = DataFacts(
+            dataset.name, dataset.classes, dataset.channels, f"{images or self.images:064d}", "other copy"
+        )
         (spec,) = expand_grid(problem, facts, [VARIANTS.get("bn_gamma_beta")], precision=precision)
         return spec
 

@@ -1,4 +1,4 @@
-"""A training loop as DeepOBS runs one, to measure against. Nothing of bnbench is in it but the import of torchvision.
+"""A training loop as DeepOBS runs one, to measure against. Nothing of bnbench is in it.
 
 Images are decoded and augmented one by one by torchvision's transforms of PIL images, in a DataLoader without
 workers; tensors are contiguous (N, C, H, W); 'same' padding is a layer of its own; a ReLU comes before its pool.
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from bnbench.data.torchvision_compat import import_torchvision
+from support.torchvision_compat import import_torchvision
 
 MEAN = (0.49139968, 0.48215841, 0.44653091)
 STD = (0.24703223, 0.24348513, 0.26158784)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from bnbench.data import augmentation as ours
-from bnbench.data.augmentation import AugmentationParameters, draw_parameters
-from bnbench.data.torchvision_compat import import_torchvision
+from bnbench.data.augmentation import AugmentationParameters, draw_parameters, jitter
 from bnbench.problem import Augmentation
-from support.torchvision_reference import CIFAR, torchvision_augmented, torchvision_jittered
+from support.augmentation import adjust, augment, crop, flip
+from support.torchvision_compat import import_torchvision
+from support.torchvision_reference import CIFAR, torchvision_adjusted, torchvision_augmented, torchvision_jittered
 
 functional = import_torchvision("torchvision.transforms.functional")
 
@@ -42,10 +42,9 @@ def _largest_difference(batch: Tensor, singles: list[Tensor]) -> float:
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
 def test_each_adjustment_is_torchvisions(name: str, settings: Augmentation, channels: int) -> None:
     images = _images(64, channels)
-    factors = getattr(_parameters(settings, 64), name)
-    adjusted = getattr(ours, f"adjust_{name}")(images.clone(), factors)
-    adjust = getattr(functional, f"adjust_{name}")
-    expected = [adjust(image, float(factor)) for image, factor in zip(images, factors, strict=True)]
+    parameters = _parameters(settings, 64)
+    adjusted = adjust(name, images.clone(), parameters)
+    expected = [torchvision_adjusted(image, parameters, index, name) for index, image in enumerate(images)]
     assert _largest_difference(adjusted, expected) <= TOLERANCE
     if channels == 3 or name != "saturation":
         assert not torch.allclose(adjusted, images, atol=0.01)
@@ -56,14 +55,14 @@ def test_each_adjustment_is_torchvisions(name: str, settings: Augmentation, chan
 def test_crop_and_flip_are_torchvisions_exactly(settings: Augmentation, channels: int) -> None:
     images, parameters = _images(64, channels), _parameters(settings, 64)
     padding = settings.crop_padding
-    cropped = ours.crop(images, parameters.row, parameters.column, padding)
+    cropped = crop(images, parameters.row, parameters.column, padding)
     padded = functional.pad(images, [padding] * 4)
     corners = zip(padded, parameters.row.tolist(), parameters.column.tolist(), strict=True)
     expected = [functional.crop(image, row, column, 32, 32) for image, row, column in corners]
     assert torch.equal(cropped, torch.stack(expected))
-    flipped = ours.flip(images, parameters.flip)
-    for image, result, flip in zip(images, flipped, parameters.flip, strict=True):
-        assert torch.equal(result, functional.hflip(image) if flip else image)
+    flipped = flip(images, parameters.flip)
+    for image, result, mirrored in zip(images, flipped, parameters.flip, strict=True):
+        assert torch.equal(result, functional.hflip(image) if mirrored else image)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -72,7 +71,7 @@ def test_jitter_is_torchvisions_in_every_order(settings: Augmentation, channels:
     images, parameters = _images(128, channels), _parameters(settings, 128)
     assert len({tuple(order) for order in parameters.order.tolist()}) == 6
     expected = [torchvision_jittered(image, parameters, index) for index, image in enumerate(images)]
-    assert _largest_difference(ours.jitter(images, parameters), expected) <= TOLERANCE
+    assert _largest_difference(jitter(images, parameters), expected) <= TOLERANCE
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -82,12 +81,12 @@ def test_the_whole_of_it_is_torchvisions(settings: Augmentation, channels: int) 
     expected = [
         torchvision_augmented(image, parameters, index, settings.crop_padding) for index, image in enumerate(images)
     ]
-    assert _largest_difference(ours.augment(images, parameters, settings), expected) <= TOLERANCE
+    assert _largest_difference(augment(images, parameters, settings), expected) <= TOLERANCE
 
 
 def test_no_augmentation_leaves_images_alone() -> None:
     images = _images(8)
-    assert torch.equal(ours.augment(images, _parameters(Augmentation(), 8), Augmentation()), images)
+    assert torch.equal(augment(images, _parameters(Augmentation(), 8), Augmentation()), images)
 
 
 def test_parameters_fill_their_ranges_evenly() -> None:
@@ -157,7 +156,7 @@ def test_parameters_belong_to_images_and_can_be_selected() -> None:
 def test_the_images_given_are_not_changed() -> None:
     images, parameters = _images(16), _parameters(CIFAR, 16)
     before = images.clone()
-    ours.augment(images, parameters, CIFAR)
-    ours.jitter(images, parameters)
-    ours.adjust_saturation(images, parameters.saturation)
+    augment(images, parameters, CIFAR)
+    jitter(images, parameters)
+    adjust("saturation", images, parameters)
     assert torch.equal(images, before)

@@ -22,11 +22,12 @@ from support.synthetic_cifar import install_synthetic, small_release, synthetic_
 
 
 def _images(seed: int = 0) -> StoredImages:
-    return synthetic_images(small_release(), seed)
+    """As they are stored: in the order of their content."""
+    return synthetic_images(small_release(), seed).in_order_of_content()
 
 
 def _write(home: Path, images: StoredImages, **changes: object) -> store.Manifest:
-    settings = {"origin": "parquet", "canonical": False, "archive_md5": None, **changes}
+    settings = {"origin": "other copy", "archive_md5": None, **changes}
     return write_stored(home, "cifar10", images, **settings)
 
 
@@ -96,10 +97,10 @@ def test_storing_the_same_again_changes_nothing(tmp_path: Path) -> None:
     assert read_manifest(tmp_path, "cifar10") == first
 
 
-def test_a_copy_becomes_canonical_when_the_archive_holds_the_same_images_and_stays_so(tmp_path: Path) -> None:
+def test_a_copy_becomes_the_archives_when_the_archive_holds_the_same_images_and_stays_so(tmp_path: Path) -> None:
     _write(tmp_path, _images())
-    official = _write(tmp_path, _images(), origin="archive", canonical=True, archive_md5="0" * 32)
-    assert official.canonical
+    official = _write(tmp_path, _images(), origin="official archive", archive_md5="0" * 32)
+    assert (official.origin, official.archive_md5) == ("official archive", "0" * 32)
     assert _write(tmp_path, _images()) == official
     assert read_manifest(tmp_path, "cifar10") == official
     assert [each.name for each in (tmp_path / "cifar10").glob("arrays-*")] == [official.arrays]
@@ -155,7 +156,8 @@ def test_damaged_arrays_are_noticed_when_read(tmp_path: Path, file: str, damage)
 @pytest.mark.parametrize(
     "change",
     [
-        {"format_version": 2},
+        {"format_version": 3},
+        {"format_version": "1"},
         {"name": "cifar100"},
         {"train_images": "50"},
         {"fingerprint": "abc"},
@@ -237,7 +239,7 @@ def fsync(descriptor):
 os.fsync = fsync
 write_stored(
     Path(sys.argv[1]), "cifar10", StoredImages(images, images),
-    origin="parquet", canonical=False, archive_md5=None, replace=True,
+    origin="other copy", archive_md5=None, replace=True,
 )
 print("done", flush=True)
 """
@@ -331,7 +333,7 @@ def test_the_home_is_the_one_asked_for_or_the_platforms_cache(
 def test_the_small_cifar100_of_other_tests_installs(tmp_path: Path) -> None:
     manifest = install_synthetic(tmp_path)
     stored = read_stored(tmp_path, "cifar100")
-    assert (len(stored.train), len(stored.test), manifest.canonical) == (700, 100, True)
+    assert (len(stored.train), len(stored.test), manifest.origin) == (700, 100, "official archive")
     assert set(stored.train.labels.tolist()) == set(range(100))
 
 

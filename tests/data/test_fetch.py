@@ -15,6 +15,7 @@ import pytest
 
 from bnbench.data.cifar_source import CifarRelease
 from bnbench.data.inventory import fetch_dataset, import_dataset, list_datasets
+from bnbench.data.origin import channel_statistics
 from bnbench.data.store import read_manifest
 from bnbench.errors import UserError
 from support.synthetic_cifar import small_release, synthetic_images, write_archive, write_parquet
@@ -74,7 +75,7 @@ def _at(server: Server, release: CifarRelease, path: str = "cifar.tar.gz") -> Ci
     return replace(release, url=f"http://127.0.0.1:{server.server_port}/{path}")
 
 
-def test_a_download_is_verified_imported_and_canonical(tmp_path: Path, home: Path, release: CifarRelease) -> None:
+def test_a_download_is_verified_imported_and_official(tmp_path: Path, home: Path, release: CifarRelease) -> None:
     seen: list[tuple[int, int | None]] = []
     content = (tmp_path / release.archive).read_bytes()
     with serving(content) as server:
@@ -83,9 +84,8 @@ def test_a_download_is_verified_imported_and_canonical(tmp_path: Path, home: Pat
         )
         assert fetch_dataset("cifar10", release=_at(server, release)) == manifest
         assert server.requests == 1, "what is there is not downloaded again"
-    assert manifest.canonical
-    assert (manifest.origin, manifest.archive_md5) == ("archive", release.archive_md5)
-    assert manifest.fingerprint == synthetic_images(release).fingerprint
+    assert (manifest.origin, manifest.archive_md5) == ("official archive", release.archive_md5)
+    assert manifest.fingerprint == synthetic_images(release).in_order_of_content().fingerprint
     assert seen[-1] == (len(content), len(content))
     assert [each.name for each in home.iterdir()] == ["cifar10"], "the download itself is not kept"
 
@@ -96,16 +96,31 @@ def test_a_copy_is_replaced_by_the_official_images_only_on_request(
     (tmp_path / "parquet").mkdir()
     write_parquet(tmp_path / "parquet", release, synthetic_images(release))
     copy = import_dataset("cifar10", tmp_path / "parquet", release=release)
-    assert not copy.canonical
+    assert copy.origin == "other copy"
     with serving((tmp_path / release.archive).read_bytes()) as server:
         with pytest.raises(UserError, match=r"images of another origin are already in .*\n.*--replace"):
             fetch_dataset("cifar10", release=_at(server, release))
         assert server.requests == 0, "nothing is downloaded in vain"
         assert read_manifest(home, "cifar10") == copy
-        assert fetch_dataset("cifar10", release=_at(server, release), replace=True).canonical
-    manifest = read_manifest(home, "cifar10")
-    assert manifest is not None
-    assert manifest.canonical
+        official = fetch_dataset("cifar10", release=_at(server, release), replace=True)
+        assert official.origin == "official archive"
+    assert read_manifest(home, "cifar10") == official
+
+
+def test_a_copy_with_the_official_pixels_becomes_the_archives_without_being_replaced(
+    tmp_path: Path, home: Path, release: CifarRelease
+) -> None:
+    images = synthetic_images(release)
+    mean, std = channel_statistics(images.train, release)
+    release = replace(release, mean=mean, std=std)
+    (tmp_path / "parquet").mkdir()
+    write_parquet(tmp_path / "parquet", release, images)
+    copy = import_dataset("cifar10", tmp_path / "parquet", release=release)
+    assert copy.origin == "official pixels"
+    with serving((tmp_path / release.archive).read_bytes()) as server:
+        official = fetch_dataset("cifar10", release=_at(server, release))
+    assert (official.origin, official.fingerprint) == ("official archive", copy.fingerprint)
+    assert import_dataset("cifar10", tmp_path / "parquet", release=release) == official, "what is proven stays proven"
 
 
 def test_downloads_that_were_killed_are_removed_a_day_later(tmp_path: Path, home: Path, release: CifarRelease) -> None:

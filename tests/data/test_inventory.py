@@ -31,24 +31,24 @@ def test_an_imported_data_set_is_at_hand(tmp_path: Path, name: str, train: int, 
         release = write_archive(tmp_path, release, images)
     path = tmp_path / release.archive if given == "archive" else tmp_path
     manifest = import_dataset(name, path, release=release)
-    assert manifest.canonical == (given != "folder of parquet")
-    assert manifest.fingerprint == images.fingerprint
+    assert manifest.origin == ("other copy" if given == "folder of parquet" else "official archive")
+    assert manifest.fingerprint == images.in_order_of_content().fingerprint
     facts = DATASETS.get(name).identify()
-    assert (facts.fingerprint, facts.canonical) == (images.fingerprint, manifest.canonical)
+    assert (facts.fingerprint, facts.origin) == (manifest.fingerprint, manifest.origin)
     assert (facts.classes, facts.channels) == (release.classes, 3)
     assert verify_dataset(name).intact
     row = next(row for row in list_datasets() if row.name == name)
-    assert (row.at_hand, row.images, row.canonical) == (True, train + test, manifest.canonical)
+    assert (row.at_hand, row.images, row.origin) == (True, train + test, manifest.origin)
 
 
 def test_nothing_at_hand(home: Path) -> None:
     rows = {row.name: row for row in list_datasets()}
     assert list(rows) == ["cifar10", "cifar100", "digits"]
     assert [row.at_hand for row in rows.values()] == [False, False, True]
-    assert rows["cifar100"].fingerprint is rows["cifar100"].canonical is None
+    assert rows["cifar100"].fingerprint is rows["cifar100"].origin is None
     assert rows["digits"].images == 1797
     facts = DATASETS.get("cifar100").identify()
-    assert (facts.fingerprint, facts.canonical, facts.classes) == (None, None, 100)
+    assert (facts.fingerprint, facts.origin, facts.classes) == (None, None, 100)
     for use in (verify_dataset, lambda name: DATASETS.get(name).load_splits(0)):
         with pytest.raises(MissingDataError, match="bnbench data fetch cifar100"):
             use("cifar100")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.datasets import load_digits
 
 from bnbench.data.cifar import split_indices
 from bnbench.data.dataset import DATASETS
-from bnbench.data.images import LabelledImages
+from bnbench.data.images import LabelledImages, split_digest
 from support.synthetic_cifar import install_synthetic, small_release, synthetic_images
 
 
@@ -45,7 +46,7 @@ def test_cifar_splits_have_the_sizes_of_the_thesis_and_stay_as_they_are() -> Non
 def test_cifar_splits_hold_the_images_that_the_indices_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BNBENCH_DATA", str(tmp_path))
     install_synthetic(tmp_path, "cifar100", train=700, test=100)
-    published = synthetic_images(small_release("cifar100", train=700, test=100))
+    published = synthetic_images(small_release("cifar100", train=700, test=100)).in_order_of_content()
     splits, indices = DATASETS.get("cifar100").load_splits(7), split_indices(700, 7)
     for part, expected in (
         (splits.train, published.train.take(indices.train)),
@@ -83,9 +84,42 @@ def test_digits_are_split_by_class_and_stay_as_they_are() -> None:
     assert _positions(DATASETS.get("digits").load_splits(43).train) != parts[0]
 
 
-def test_digits_are_canonical() -> None:
+def test_digits_are_embedded_in_their_own_order() -> None:
     facts = DATASETS.get("digits").identify()
-    assert facts.canonical
+    assert (facts.origin, facts.split) == ("embedded", None)
     bunch = load_digits()
     expected = hashlib.sha256(bunch.images.astype(np.uint8).tobytes() + bunch.target.astype("<i8").tobytes())
     assert facts.fingerprint == expected.hexdigest()
+
+
+def _split(**changes: list[int]) -> dict[str, np.ndarray]:
+    parts = {"train": [0, 1, 2, 3], "train_eval": [0, 1], "valid": [4, 5], "test": [6]} | changes
+    return {name: np.array(indices, dtype=np.int64) for name, indices in parts.items()}
+
+
+def test_the_digest_of_a_split_is_that_of_its_indices_and_their_names() -> None:
+    digest = split_digest(_split())
+    expected = hashlib.sha256()
+    for name, indices in (("test", [6]), ("train", [0, 1, 2, 3]), ("train_eval", [0, 1]), ("valid", [4, 5])):
+        expected.update(f"{name} {len(indices)}\n".encode() + b"".join(each.to_bytes(8, "little") for each in indices))
+    assert digest == expected.hexdigest()
+    assert split_digest(dict(reversed(_split().items()))) == digest, "the order of the names is no matter"
+    assert split_digest({name: each.astype(">i4") for name, each in _split().items()}) == digest
+    others = [
+        _split(train=[0, 1, 3, 2]),
+        _split(valid=[4], test=[5, 6]),
+        _split(valid=[6], test=[4, 5]),
+        _split(train_eval=[]),
+        {name: each for name, each in _split().items() if name != "valid"},
+    ]
+    assert len({digest, *map(split_digest, others)}) == 1 + len(others)
+
+
+def test_only_a_split_that_a_data_set_brings_itself_is_a_part_of_its_facts() -> None:
+    digits = DATASETS.get("digits")
+    assert digits.facts(42) == digits.facts(43) == digits.identify()
+    own = replace(digits, own_split=lambda seed: _split(valid=[4, seed]))
+    assert own.facts(5).split == split_digest(_split())
+    assert own.facts(6) == replace(digits.identify(), split=split_digest(_split(valid=[4, 6])))
+    absent = replace(own, identify=lambda: replace(digits.identify(), fingerprint=None, origin=None))
+    assert absent.facts(5).split is None, "a split of data that are not here is not asked for"

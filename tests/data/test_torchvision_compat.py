@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 _IMPORTS = """
-from bnbench.data.torchvision_compat import import_torchvision
+from support.torchvision_compat import import_torchvision
 torchvision = import_torchvision()
 assert import_torchvision("torchvision.transforms.functional") is torchvision.transforms.functional
 import torchvision.datasets, torchvision.transforms
@@ -41,5 +43,11 @@ assert torch.ops.torchvision.nms(torch.zeros(1), torch.zeros(1), 0.5).item() == 
     ids=["as it is here", "with operators"],
 )
 def test_torchvision_can_be_imported(program: str) -> None:
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr

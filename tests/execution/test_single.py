@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -67,6 +68,13 @@ def test_a_mistake_of_the_users_is_raised_and_not_recorded(spec, tmp_path):
     with pytest.raises(UserError, match="tpu"):
         execute(spec, tmp_path / "results", Resources("tpu"), nobody)
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("change", [{"fingerprint": "0" * 64}, {"split": "0" * 64}])
+def test_data_or_a_split_of_their_own_that_changed_since_the_plan_are_refused(spec, tmp_path, change):
+    other = replace(spec, data=replace(spec.data, **change))
+    with pytest.raises(UserError, match="'digits' changed after the run was planned"):
+        execute(other, tmp_path / "results", Resources("cpu"), nobody)
 
 
 def test_a_failure_recorded_on_behalf_of_a_dead_process_is_no_result(spec, tmp_path):

@@ -38,8 +38,8 @@ SPARSE = 100
 """Of the runs without all snapshots, every hundredth is kept."""
 
 DATA = {
-    "cifar10": DataFacts("cifar10", 10, 3, "10" * 32, canonical=True),
-    "cifar100": DataFacts("cifar100", 100, 3, "64" * 32, canonical=True),
+    "cifar10": DataFacts("cifar10", 10, 3, "10" * 32, origin="official archive"),
+    "cifar100": DataFacts("cifar100", 100, 3, "64" * 32, origin="official archive"),
 }
 PLACEMENTS = {
     "cifar10_3c3d": ("first", "penultimate", "first:3", "last:3"),

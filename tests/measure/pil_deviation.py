@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bnbench.data import augmentation as ours
-from bnbench.data.augmentation import draw_parameters
+from bnbench.data.augmentation import draw_parameters, jitter
 from bnbench.data.dataset import DATASETS
+from support.augmentation import adjust, augment, crop, flip
 from support.torchvision_reference import (
     ADJUSTMENTS,
     CIFAR,
@@ -48,18 +48,18 @@ def differences(pixels: Tensor, seed: int) -> dict[str, Tensor]:
     def stacked(augmented: list[Image.Image]) -> Tensor:
         return torch.stack([functional.to_tensor(image) for image in augmented])
 
-    cropped = ours.flip(ours.crop(unit, drawn.row, drawn.column, pad), drawn.flip)
+    cropped = flip(crop(unit, drawn.row, drawn.column, pad), drawn.flip)
     by_pil = [torchvision_cropped(image, drawn, index, pad) for index, image in enumerate(images)]
     found = {"crop and flip": cropped - stacked(by_pil)}
     for name in ADJUSTMENTS:
-        adjusted = getattr(ours, f"adjust_{name}")(unit, getattr(drawn, name))
+        adjusted = adjust(name, unit, drawn)
         by_pil = [torchvision_adjusted(image, drawn, index, name) for index, image in enumerate(images)]
         found[name] = adjusted - stacked(by_pil)
     for title, parameters in (("jitter, fixed order", fixed), ("jitter, random order", drawn)):
         by_pil = [torchvision_jittered(image, parameters, index) for index, image in enumerate(images)]
-        found[title] = ours.jitter(unit, parameters) - stacked(by_pil)
+        found[title] = jitter(unit, parameters) - stacked(by_pil)
     by_pil = [torchvision_augmented(image, drawn, index, pad) for index, image in enumerate(images)]
-    found["the whole"] = ours.augment(unit, drawn, CIFAR) - stacked(by_pil)
+    found["the whole"] = augment(unit, drawn, CIFAR) - stacked(by_pil)
     return found
 
 

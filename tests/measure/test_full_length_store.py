@@ -26,7 +26,7 @@ def test_the_study_has_a_hundred_and_five_runs_a_seed():
 def test_what_is_written_can_be_read_ranked_and_measured(tmp_path):
     short = {"training.epochs": 3, "probes.sparsity": True}
     problem = find_problem("cifar100_3c3d").problem("full", short)
-    data = DataFacts("cifar100", 100, 3, "64" * 32, canonical=True)
+    data = DataFacts("cifar100", 100, 3, "64" * 32, origin="official archive")
     variants = expand_variants(("vanilla", "bn_beta"))
     for spec in expand_grid(problem, data, variants, placements=["penultimate"], lr_factors=[1.0, 10.0]):
         write_run(tmp_path, MadeUpRun(spec, every_snapshot=spec.variant.name == "bn_beta"))

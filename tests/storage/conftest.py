@@ -55,7 +55,7 @@ def specification(variant: str = "bn_gamma_beta", mask: str = "1110", seed: int 
 def described(spec: dict[str, object], placement: str = "hidden") -> dict[str, object]:
     """What `RunSpec.document()` would say."""
     return {
-        "problem": "digits_toy", "size": "full", "placement": placement, "slots": NETWORK, "canonical_data": True,
+        "problem": "digits_toy", "size": "full", "placement": placement, "slots": NETWORK, "data_origin": "embedded",
         "spec": spec,
     }  # fmt: skip
 

@@ -18,7 +18,7 @@ from bnbench.plan import DataFacts
 from bnbench.storage.provenance import collect_provenance, processor_model, source_commit, without_places
 
 TESTS = Path(__file__).parents[1]
-FACTS = DataFacts("digits", 10, 1, "ab" * 32, True)
+FACTS = DataFacts("digits", 10, 1, "ab" * 32, "embedded")
 
 
 def test_everything_worth_knowing_is_there():
@@ -32,7 +32,7 @@ def test_everything_worth_knowing_is_there():
         "pyarrow": version("pyarrow"),
         "torch": "2.13.0+cpu",
     }
-    assert found["data"] == {"name": "digits", "fingerprint": "ab" * 32, "canonical": True}
+    assert found["data"] == {"name": "digits", "fingerprint": "ab" * 32, "origin": "embedded"}
     assert (found["device"], found["threads"], found["flags"]) == ("cpu", 1, {"deterministic": True})
     assert set(found["platform"]) == {"system", "machine", "processor", "instructions", "processors"}
     assert found["platform"]["system"] == platform.system()
@@ -106,7 +106,7 @@ from storage.conftest import DOCUMENT, EXAMPLE
 import dataclasses
 
 provenance = collect_provenance(
-    versions={"torch": "2"}, device="cpu", threads=1, flags={}, data=DataFacts("digits", 10, 1, "ab" * 32, True)
+    versions={"torch": "2"}, device="cpu", threads=1, flags={}, data=DataFacts("digits", 10, 1, "ab" * 32, "embedded")
 )
 store = Path(sys.argv[2])
 EXAMPLE.record(store, [3, 9]).finish({**DOCUMENT, "provenance": provenance})

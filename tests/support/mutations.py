@@ -125,7 +125,7 @@ SURVIVING: Mapping[str, tuple[str, ...]] = {
 }
 """Commands that must come to their end: exit code 0, or 1 where something was found wrong."""
 
-BELIEVED = ("provenance", "canonical_data", "error")
+BELIEVED = ("provenance", "data_origin", "error")
 """Leaves that say something of a run and decide nothing: an odd one may change what is said."""
 
 

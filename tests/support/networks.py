@@ -34,7 +34,7 @@ from bnbench.training.numerics import numerics
 from bnbench.variant import STUDIED, VARIANTS, Variant
 
 CPU = torch.device("cpu")
-FACTS = DataFacts("made_up", classes=4, channels=1, fingerprint="0" * 64, canonical=False)
+FACTS = DataFacts("made_up", classes=4, channels=1, fingerprint="0" * 64, origin="other copy")
 FIVE = tuple(VARIANTS.get(name) for name in STUDIED)
 
 E = TypeVar("E", bound=Event)

@@ -68,8 +68,13 @@ def pack_archive(path: Path, release: CifarRelease, members: dict[str, bytes]) -
 
 
 def with_checksum_of(path: Path, release: CifarRelease) -> CifarRelease:
-    """The release, as if this file were its official archive."""
-    return replace(release, archive_md5=hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest())
+    """The release, as if this file were its official archive: both checksums are its own."""
+    content = path.read_bytes()
+    return replace(
+        release,
+        archive_md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
+        archive_sha256=hashlib.sha256(content).hexdigest(),
+    )
 
 
 def write_archive(folder: Path, release: CifarRelease, images: StoredImages) -> CifarRelease:
@@ -118,7 +123,7 @@ def install_synthetic(
     with tempfile.TemporaryDirectory() as folder:
         release = write_archive(Path(folder), release, synthetic_images(release, seed))
         images = read_archive(Path(folder) / release.archive, release)
-    return write_stored(home, name, images, origin="archive", canonical=True, archive_md5=release.archive_md5)
+    return write_stored(home, name, images, origin="official archive", archive_md5=release.archive_md5)
 
 
 def python2_pickle(content: object) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bnbench.measurement import Parameter, Split, Values
-from bnbench.plan import DataFacts, RunSpec, expand_grid
+from bnbench.plan import DataFacts, Origin, RunSpec, expand_grid
 from bnbench.problem import Problem, find_problem
 from bnbench.storage.recorder import RunRecorder
 from bnbench.variant import VARIANTS, Variant
@@ -58,7 +58,8 @@ class SyntheticRun:
     device: str = "cpu"
     fingerprint: str | None = None
     """Of the data; one per data set if None."""
-    canonical: bool = True
+    origin: Origin = "official archive"
+    """Of the data; those of digits are always embedded."""
     overrides: Mapping[str, object] = field(default_factory=dict)
     """As with --set."""
 
@@ -85,7 +86,7 @@ class SyntheticRun:
     def _data(self, dataset: str) -> DataFacts:
         classes, channels = _CLASSES_AND_CHANNELS[dataset]
         fingerprint = self.fingerprint or f"{sorted(_CLASSES_AND_CHANNELS).index(dataset) + 10:064x}"
-        return DataFacts(dataset, classes, channels, fingerprint, self.canonical)
+        return DataFacts(dataset, classes, channels, fingerprint, "embedded" if dataset == "digits" else self.origin)
 
 
 def build_store(path: Path, runs: Iterable[SyntheticRun]) -> Path:

@@ -31,6 +31,7 @@ from bnbench.identity import canonical_json
 from bnbench.measurement import IDENTITY, TABLES, RunIdentity
 from bnbench.paths import given_path
 from bnbench.placement import NOWHERE
+from bnbench.plan import Origin
 from bnbench.problem import Size, problem_files
 from bnbench.storage.document import RunDocument, Status
 from bnbench.storage.schema import SCHEMAS, TableName
@@ -75,7 +76,10 @@ class RunRecord:
     dataset: str
     fingerprint: str
     """SHA-256 of the pixels and labels it was trained on."""
-    canonical_data: bool
+    data_origin: Origin
+    """What kind of copy they are (`bnbench.data.origin`)."""
+    data_split: str | None
+    """The digest of a split of the data set's own; None for the suite's."""
     architecture: str
     width: float
     slots: tuple[str, ...]
@@ -274,7 +278,8 @@ def _record(document: RunDocument, readable: bool) -> RunRecord:
         tables=tuple(document.tables) if readable else (),
         dataset=spec.data.name,
         fingerprint=spec.data.fingerprint,
-        canonical_data=document.canonical_data,
+        data_origin=document.data_origin,
+        data_split=spec.data.split,
         architecture=spec.architecture,
         width=spec.width,
         slots=document.slots,

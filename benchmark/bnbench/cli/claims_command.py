@@ -23,7 +23,7 @@ def command(
 ) -> None:
     """Decide a study's claims: holds, refuted, undecided or no data, by rules fixed beforehand.
 
-    Only runs at the problems' own full settings on the canonical data are evidence. What the same rules make of tiny,
+    Only runs at the problems' own full settings on the official data are evidence. What the same rules make of tiny,
     shortened or overridden runs is shown apart. With CLAIM, every part of it and the numbers obtained, which
     JSON always has.
 

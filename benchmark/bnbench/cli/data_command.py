@@ -36,15 +36,13 @@ def list_(style: Format | None, as_json: bool) -> None:
         Column("title", "title", priority=2),
         Column("images", "images", Kind.NUMBER, show=whole, priority=1),
         Column("here", "here"),
-        Column("canonical", "canonical", priority=3),
+        Column("origin", "origin", priority=3),
         Column("fingerprint", "fingerprint", Kind.IDENTIFIER, priority=4),
     )
     rows, notes = [], []
     for row in list_datasets():
-        canonical = {True: "yes", False: "no", None: None}[row.canonical]
-        here = "yes" if row.at_hand else "damaged" if row.damage else "no"
         fingerprint = None if row.fingerprint is None else Cell(row.fingerprint, row.fingerprint[:12])
-        rows.append((row.name, row.title, row.images, here, canonical, fingerprint))
+        rows.append((row.name, row.title, row.images, row.state, row.origin, fingerprint))
         if row.damage:
             notes.append(row.damage)
         elif not row.at_hand:
@@ -103,8 +101,13 @@ def verify(name: str) -> None:
 
 
 def _say(manifest: Manifest) -> None:
-    canonical = "the official release" if manifest.canonical else "not proven to be the official release"
-    click.echo(
-        f"{manifest.name}: {manifest.train_images:,} training and {manifest.test_images:,} test images, {canonical}"
-    )
+    from bnbench.data.origin import is_evidence, origin_in_words
+
+    click.echo(f"{manifest.name}: {manifest.train_images:,} training and {manifest.test_images:,} test images")
     click.echo(f"fingerprint {manifest.fingerprint}")
+    click.echo(origin_in_words(manifest.name, manifest.origin, manifest.fingerprint))
+    if not is_evidence(manifest.origin):
+        click.echo(
+            "The training images do not have the published mean and standard deviation: runs on this copy are no "
+            "evidence of a published claim, and are not compared with runs on the official images."
+        )

@@ -178,4 +178,4 @@ def identify(problem: Problem) -> DataFacts:
         dataset = DATASETS.get(problem.dataset)
     except UserError as error:
         raise UserError(f"problem '{problem.name}', key 'dataset': {error.problem}", hint=error.hint) from error
-    return dataset.facts()
+    return dataset.facts(problem.split_seed)

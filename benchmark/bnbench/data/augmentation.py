@@ -82,44 +82,6 @@ def has_jitter(augmentation: Augmentation) -> bool:
     return augmentation.brightness > 0 or augmentation.contrast > 0 or augmentation.saturation > 0
 
 
-def augment(images: Tensor, parameters: AugmentationParameters, augmentation: Augmentation) -> Tensor:
-    """Crop, mirror and jitter, one set of parameters an image.
-
-    Args:
-        images: float (images, channels, height, width) in [0, 1], square.
-        parameters: as many, on the same device.
-        augmentation: the settings that they were drawn for.
-    """
-    images = flip(crop(images, parameters.row, parameters.column, augmentation.crop_padding), parameters.flip)
-    return jitter(images, parameters) if has_jitter(augmentation) else images
-
-
-def crop(images: Tensor, row: Tensor, column: Tensor, padding: int) -> Tensor:
-    """Pad with zeros on all sides, then cut out the original size at (row, column)."""
-    padded = torch.nn.functional.pad(images, (padding,) * 4).permute(0, 2, 3, 1).contiguous()
-    return cut_windows(
-        padded,
-        image=torch.arange(len(images), device=images.device),
-        row=row,
-        column=column,
-        flips=torch.zeros_like(row, dtype=torch.bool),
-        size=images.shape[-1],
-    )
-
-
-def flip(images: Tensor, flips: Tensor) -> Tensor:
-    """The mirror image, left to right, where `flips` is true."""
-    origin = torch.zeros_like(flips, dtype=torch.int64)
-    return cut_windows(
-        images.permute(0, 2, 3, 1).contiguous(),
-        image=torch.arange(len(images), device=images.device),
-        row=origin,
-        column=origin,
-        flips=flips,
-        size=images.shape[-1],
-    )
-
-
 def cut_windows(stored: Tensor, *, image: Tensor, row: Tensor, column: Tensor, flips: Tensor, size: int) -> Tensor:
     """Square windows out of stored images, mirrored where asked, in a single gather.
 
@@ -141,21 +103,6 @@ def cut_windows(stored: Tensor, *, image: Tensor, row: Tensor, column: Tensor, f
     pixel = (image[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
     windows = stored.view(-1, channels).index_select(0, pixel.view(-1))
     return windows.view(len(image), size, size, channels).permute(0, 3, 1, 2)
-
-
-def adjust_brightness(images: Tensor, factors: Tensor) -> Tensor:
-    """Blend with black."""
-    return (_per_image(factors) * images).clamp_(0, 1)
-
-
-def adjust_contrast(images: Tensor, factors: Tensor) -> Tensor:
-    """Blend with the mean grey of the image."""
-    return _blend(images, _grey(images).mean(dim=(1, 2, 3), keepdim=True), _per_image(factors))
-
-
-def adjust_saturation(images: Tensor, factors: Tensor) -> Tensor:
-    """Blend with the grey version of the image; an image without colours stays as it is."""
-    return images.clone() if images.shape[1] == 1 else _blend(images, _grey(images), _per_image(factors))
 
 
 def jitter(images: Tensor, parameters: AugmentationParameters) -> Tensor:
@@ -182,10 +129,6 @@ def jitter(images: Tensor, parameters: AugmentationParameters) -> Tensor:
 def _factors(strength: float, uniform: Tensor) -> Tensor:
     low, high = max(0.0, 1.0 - strength), 1.0 + strength
     return (low + (high - low) * uniform).float()
-
-
-def _blend(images: Tensor, reference: Tensor, factors: Tensor) -> Tensor:
-    return (factors * images + (1 - factors) * reference).clamp_(0, 1)
 
 
 def _grey(images: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ CHANNELS = 3
 
 @dataclass(frozen=True, eq=False)
 class SplitIndices:
-    """Positions in the official training file, ascending."""
+    """Positions among the stored training images, which lie in the order of their content; ascending."""
 
     train: npt.NDArray[np.int64]
     train_eval: npt.NDArray[np.int64]
@@ -27,12 +27,12 @@ def identify(name: str, *, classes: int) -> DataFacts:
     """The data set's identity as its manifest states it; without a fingerprint where it is not on this machine.
 
     Raises:
-        UserError: the stored data are damaged.
+        UserError: the stored data are damaged, or were stored by an older version.
     """
     manifest = read_manifest(data_home(), name)
     if manifest is None:
-        return DataFacts(name, classes, CHANNELS, fingerprint=None, canonical=None)
-    return DataFacts(name, classes, CHANNELS, manifest.fingerprint, manifest.canonical)
+        return DataFacts(name, classes, CHANNELS, fingerprint=None, origin=None)
+    return DataFacts(name, classes, CHANNELS, manifest.fingerprint, manifest.origin)
 
 
 def load_splits(name: str, split_seed: int) -> Splits:
@@ -44,7 +44,7 @@ def load_splits(name: str, split_seed: int) -> Splits:
 
     Raises:
         MissingDataError: the data set is not on this machine.
-        UserError: the stored data are damaged.
+        UserError: the stored data are damaged, or were stored by an older version.
     """
     stored = read_stored(data_home(), name)
     indices = split_indices(len(stored.train), split_seed)

@@ -1,4 +1,4 @@
-"""What the official releases of CIFAR are: archive, checksum, members, sizes, labels."""
+"""What the official releases of CIFAR are: archive, checksums, members, sizes, labels, channel statistics."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ class CifarRelease:
     archive: str
     """The archive's file name."""
     archive_md5: str
+    archive_sha256: str
+    """Which, unlike MD5, nobody can forge; as Keras (`keras/src/datasets/cifar10.py`, `cifar100.py`) and the prototype
+    data sets of torchvision pin it."""
     train_members: tuple[str, ...]
     """Paths in the archive, in order."""
     test_members: tuple[str, ...]
@@ -29,14 +32,25 @@ class CifarRelease:
     train_images: int
     test_images: int
     classes: int
+    mean: tuple[str, ...]
+    """Of each channel, over all pixels of the training images, on the scale from 0 to 1: with every digit that is
+    published, which is why it is text."""
+    std: tuple[str, ...]
+    """The same of the standard deviation, divided by the number of pixels."""
+    archive_fingerprint: str | None
+    """The fingerprint of the stored images as an import of the archive itself, its checksum verified, gave it; copies
+    that have it are the release, test images included."""
 
 
+# The statistics are those that DeepOBS standardises with. No fingerprint is on record: no archive was at hand to
+# import, and that of a copy, however good, proves nothing about the archive.
 RELEASES = {
     "cifar10": CifarRelease(
         name="cifar10",
         url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         archive="cifar-10-python.tar.gz",
         archive_md5="c58f30108f718f92721af3b95e74349a",
+        archive_sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
         train_members=tuple(f"cifar-10-batches-py/data_batch_{number}" for number in range(1, 6)),
         test_members=("cifar-10-batches-py/test_batch",),
         archive_labels="labels",
@@ -44,12 +58,16 @@ RELEASES = {
         train_images=50_000,
         test_images=10_000,
         classes=10,
+        mean=("0.49139968", "0.48215841", "0.44653091"),
+        std=("0.24703223", "0.24348513", "0.26158784"),
+        archive_fingerprint=None,
     ),
     "cifar100": CifarRelease(
         name="cifar100",
         url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         archive="cifar-100-python.tar.gz",
         archive_md5="eb9058c3a382ffc7106e4002c42a8d85",
+        archive_sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
         train_members=("cifar-100-python/train",),
         test_members=("cifar-100-python/test",),
         archive_labels="fine_labels",
@@ -57,6 +75,9 @@ RELEASES = {
         train_images=50_000,
         test_images=10_000,
         classes=100,
+        mean=("0.50707516", "0.48654887", "0.44091784"),
+        std=("0.26733429", "0.25643846", "0.27615047"),
+        archive_fingerprint=None,
     ),
 }
 

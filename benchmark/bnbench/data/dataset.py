@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Annotated, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from bnbench.data import cifar, digits
-from bnbench.data.images import LabelledImages, Splits
+from bnbench.data.cifar_source import RELEASES
+from bnbench.data.images import LabelledImages, Splits, split_digest
 from bnbench.errors import UserError
 from bnbench.plan import DataFacts
 from bnbench.registry import Registry
@@ -48,6 +51,11 @@ class Dataset(Row):
     load_splits: Callable[[int], Splits]
     """The splits for a `split_seed`. Raises MissingDataError where the data are not on this machine. See `splits`."""
 
+    own_split: Callable[[int], Mapping[str, npt.NDArray[np.int64]]] | None = None
+    """Which images each split holds, for a `split_seed`: positions in the order in which the fingerprint takes the
+    images, by "train", "train_eval", "valid", "test". For a data set that brings a split of its own, which may change
+    while the images stay. None: the suite's split, which fingerprint and seed decide."""
+
     def check_together(self) -> None:
         """Mean and standard deviation have a number for each channel, and can be standardised with."""
         if (self.mean is None) != (self.std is None):
@@ -58,11 +66,15 @@ class Dataset(Row):
         if self.std is not None and min(self.std) <= 0:
             raise self.wrong("std", self.std, "should be positive")
 
-    def facts(self) -> DataFacts:
-        """What is at hand on this machine, compared with the row.
+    def facts(self, split_seed: int | None = None) -> DataFacts:
+        """What a plan must know of the data: what is at hand, compared with the row, and the digest of an own split.
+
+        Args:
+            split_seed: None leaves the split out, where only the images matter.
 
         Raises:
-            UserError: the stored data are damaged, or what identifies them fails or says something else than the row.
+            UserError: the stored data are damaged or were stored by an older version, or what identifies them fails or
+                says something else than the row.
         """
         try:
             found = self.identify()
@@ -75,7 +87,9 @@ class Dataset(Row):
         for field in ("name", "classes", "channels"):
             if getattr(found, field) != getattr(self, field):
                 raise self.wrong(field, getattr(self, field), f"identify gives {getattr(found, field)!r}")
-        return found
+        if split_seed is None or self.own_split is None or found.fingerprint is None:
+            return found
+        return replace(found, split=split_digest(self.own_split(split_seed)))
 
     def splits(self, split_seed: int) -> Splits:
         """The splits for a `split_seed`, compared with the row.
@@ -99,6 +113,10 @@ class Dataset(Row):
         return found
 
 
+def _published(values: tuple[str, ...]) -> tuple[float, ...]:
+    return tuple(float(each) for each in values)
+
+
 DATASETS: Registry[Dataset] = Registry("dataset", Dataset, "bnbench.datasets")
 
 DATASETS.register(
@@ -111,8 +129,8 @@ DATASETS.register(
         classes=10,
         channels=3,
         largest_value=255,
-        mean=(0.49139968, 0.48215841, 0.44653091),
-        std=(0.24703223, 0.24348513, 0.26158784),
+        mean=_published(RELEASES["cifar10"].mean),
+        std=_published(RELEASES["cifar10"].std),
         identify=partial(cifar.identify, "cifar10", classes=10),
         load_splits=partial(cifar.load_splits, "cifar10"),
     ),
@@ -127,8 +145,8 @@ DATASETS.register(
         classes=100,
         channels=3,
         largest_value=255,
-        mean=(0.50707516, 0.48654887, 0.44091784),
-        std=(0.26733429, 0.25643846, 0.27615047),
+        mean=_published(RELEASES["cifar100"].mean),
+        std=_published(RELEASES["cifar100"].std),
         identify=partial(cifar.identify, "cifar100", classes=100),
         load_splits=partial(cifar.load_splits, "cifar100"),
     ),

@@ -7,6 +7,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bnbench.data import digits
 from bnbench.data.cifar_archive import read_archive
@@ -14,11 +15,16 @@ from bnbench.data.cifar_parquet import read_parquet
 from bnbench.data.cifar_source import RELEASES, CifarRelease
 from bnbench.data.dataset import DATASETS
 from bnbench.data.fetch import Progress, download
+from bnbench.data.origin import origin_of_copy
 from bnbench.data.store import Manifest, data_home, missing, read_manifest, read_stored, write_stored
-from bnbench.errors import UserError
+from bnbench.errors import OutdatedDataError, UserError
+from bnbench.plan import Origin
 
 _DOWNLOAD_PREFIX = ".download-"
 _ABANDONED_SECONDS = 86_400.0
+
+State = Literal["yes", "no", "older version", "damaged"]
+"""Whether a data set is on this machine."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +49,18 @@ class DatasetRow:
 
     name: str
     title: str
-    at_hand: bool
+    state: State
     images: int
     """Stored on this machine; where it is not at hand, those of the published data set."""
     fingerprint: str | None
-    canonical: bool | None
+    origin: Origin | None
     damage: str | None
     """Why it cannot be used although something is stored."""
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether it can be trained on."""
+        return self.state == "yes"
 
 
 def import_dataset(name: str, path: Path, *, replace: bool = False, release: CifarRelease | None = None) -> Manifest:
@@ -72,9 +83,8 @@ def import_dataset(name: str, path: Path, *, replace: bool = False, release: Cif
         data_home(),
         name,
         images,
-        origin="parquet" if archive is None else "archive",
-        # Only the official bits, by their checksum, are canonical; a copy may have been encoded anew.
-        canonical=archive is not None,
+        # A copy may have been encoded anew: what it is, only its pixels can tell.
+        origin=origin_of_copy(images.train, release) if archive is None else "official archive",
         archive_md5=None if archive is None else release.archive_md5,
         replace=replace,
     )
@@ -87,7 +97,7 @@ def fetch_dataset(
 
     Args:
         name: the data set.
-        replace: whether different data of that name may be replaced, and canonical data downloaded again.
+        replace: whether different data of that name may be replaced, and those of the archive downloaded again.
         progress: told how far the download is.
         release: what to download; the official release unless said otherwise.
 
@@ -98,14 +108,14 @@ def fetch_dataset(
     release = _release(name) if release is None else release
     home = data_home()
     present = None if replace else read_manifest(home, name)
-    if present is not None and present.canonical:
+    if present is not None and present.origin == "official archive":
         read_stored(home, name)
         return present
-    if present is not None:
-        # Before the download rather than after it: a copy seldom has the very same bits.
+    if present is not None and present.origin == "other copy":
+        # Before the download rather than after it: such a copy does not have the archive's pixels.
         raise UserError(
             f"{name} images of another origin are already in {home} (fingerprint {present.fingerprint[:12]}, "
-            "not canonical)",
+            f"{present.origin})",
             hint="Results from different images must not be mixed. To replace the old ones, add --replace.",
         )
     try:
@@ -152,21 +162,22 @@ def _row(name: str) -> DatasetRow:
     try:
         dataset = DATASETS.get(name)
     except UserError as error:
-        return DatasetRow(name, name, False, 0, None, None, damage=str(error))
+        return DatasetRow(name, name, "damaged", 0, None, None, damage=str(error))
     try:
         facts = dataset.facts()
         manifest = read_manifest(data_home(), name) if name in RELEASES else None
         if manifest is not None:
             read_stored(data_home(), name)
     except UserError as error:
-        return DatasetRow(name, dataset.title, False, dataset.images, None, None, damage=str(error))
+        state: State = "older version" if isinstance(error, OutdatedDataError) else "damaged"
+        return DatasetRow(name, dataset.title, state, dataset.images, None, None, damage=str(error))
     return DatasetRow(
         name=name,
         title=dataset.title,
-        at_hand=facts.fingerprint is not None,
+        state="no" if facts.fingerprint is None else "yes",
         images=dataset.images if manifest is None else manifest.images,
         fingerprint=facts.fingerprint,
-        canonical=facts.canonical,
+        origin=facts.origin,
         damage=None,
     )
 

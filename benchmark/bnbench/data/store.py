@@ -5,10 +5,14 @@
 
 A data set exists once its manifest does. An import that is killed leaves a folder that no manifest names;
 a later import removes it.
+
+Each split is stored in the order of its content (`LabelledImages.in_order_of_content`), so that fingerprint and split
+follow from the images: the official archive and a copy of it in any order are one data set.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -18,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,16 +30,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bnbench.data.images import LabelledImages, fingerprint
 from bnbench.disk import read_regular, require_regular, sync_folder
-from bnbench.errors import MissingDataError, UserError
+from bnbench.errors import MissingDataError, OutdatedDataError, UserError
 from bnbench.paths import given_path
+from bnbench.plan import Origin
 
 MANIFEST = "manifest.json"
 _MANIFEST_LIMIT = 1 << 20
 """Bytes of a manifest, which has some five hundred."""
 _ARRAYS_PREFIX = "arrays-"
 _LEFTOVER_SECONDS = 3600.0
-
-Origin = Literal["archive", "parquet"]
+_FORMAT: Final = 2
+"""1 kept the images in the order of their source."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,23 +55,26 @@ class StoredImages:
         """SHA-256 of the training images and labels, then the test images and labels."""
         return fingerprint([self.train, self.test])
 
+    def in_order_of_content(self) -> StoredImages:
+        """The same images, each split in the order of its content."""
+        return StoredImages(self.train.in_order_of_content(), self.test.in_order_of_content())
+
 
 class Manifest(BaseModel):
     """What is stored, and how it came."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = _FORMAT
     name: str
     train_images: Annotated[int, Field(ge=1)]
     test_images: Annotated[int, Field(ge=1)]
     image_shape: tuple[int, int, int]
     """Height, width, channels."""
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    canonical: bool
-    """Whether these are the bits of the official release: true only for its archive, by its checksum."""
     origin: Origin
     archive_md5: str | None
+    """Of the official archive, if the images came from it."""
     arrays: Annotated[str, Field(pattern=r"^arrays-\w+$")]
     """The folder beside the manifest that holds the arrays."""
 
@@ -97,6 +105,7 @@ def read_manifest(home: Path, name: str) -> Manifest | None:
     """The manifest of a stored data set; None where there is none.
 
     Raises:
+        OutdatedDataError: an older version stored it, in another order.
         UserError: it cannot be read, or is not one.
     """
     path = home / name / MANIFEST
@@ -109,6 +118,11 @@ def read_manifest(home: Path, name: str) -> Manifest | None:
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
+        if _format_of(text) in range(1, _FORMAT):
+            raise OutdatedDataError(
+                f"the data set {home / name} was stored by an older version of bnbench, in the order of its source",
+                hint=_bring_again(name),
+            ) from error
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise _damaged(home, name, f"{MANIFEST}: {where + ': ' if where else ''}{first['msg']}") from error
@@ -122,7 +136,7 @@ def read_stored(home: Path, name: str) -> StoredImages:
 
     Raises:
         MissingDataError: it is not on this machine.
-        UserError: it is damaged.
+        UserError: it is damaged, or was stored by an older version.
     """
     manifest = read_manifest(home, name)
     if manifest is None:
@@ -136,34 +150,32 @@ def write_stored(
     images: StoredImages,
     *,
     origin: Origin,
-    canonical: bool,
     archive_md5: str | None,
     replace: bool = False,
 ) -> Manifest:
     """Store a data set: all of it or, if anything goes wrong or the process is killed, nothing.
 
-    Without `replace`, storing what is already there changes nothing, except that a copy of unknown descent
-    becomes canonical when the official archive turns out to hold the same images.
+    The images are stored in the order of their content. Without `replace`, storing what is already there changes
+    nothing, except that a copy becomes the official archive's when the archive turns out to hold the same images.
 
     Args:
         home: the folder of all data sets; made if need be.
         name: the data set.
         images: its images in their official split.
-        origin: the kind of file they came from.
-        canonical: whether that was the official release.
+        origin: what kind of copy they are.
         archive_md5: the archive's checksum, if it was an archive.
         replace: whether different data of that name may be replaced.
 
     Raises:
-        UserError: different or damaged data are there already, or the folder cannot be written.
+        UserError: different, damaged or outdated data are there already, or the folder cannot be written.
     """
+    images = images.in_order_of_content()
     manifest = Manifest(
         name=name,
         train_images=len(images.train),
         test_images=len(images.test),
         image_shape=_image_shape(images),
         fingerprint=images.fingerprint,
-        canonical=canonical,
         origin=origin,
         archive_md5=archive_md5,
         arrays=f"{_ARRAYS_PREFIX}unwritten",
@@ -176,7 +188,7 @@ def write_stored(
                 f"the new ones {manifest.fingerprint[:12]})",
                 hint="Results from different images must not be mixed. To replace the old ones, add --replace.",
             )
-        if present.canonical or not canonical:
+        if present.origin in ("official archive", origin):
             return present
     folder = home / name
     try:
@@ -268,12 +280,12 @@ def _save(file: BinaryIO, array: npt.NDArray[np.generic]) -> None:
 
 
 def _named_arrays(folder: Path) -> str | None:
-    """The folder of arrays that the present manifest names, if there is a readable one."""
+    """The folder of arrays that the present manifest names, whatever else it says."""
     try:
-        manifest = read_manifest(folder.parent, folder.name)
-    except UserError:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
         return None
-    return None if manifest is None else manifest.arrays
+    return manifest.get("arrays") if isinstance(manifest, dict) else None
 
 
 def _remove_leftovers(folder: Path, manifest: Manifest, replaced: str | None) -> None:
@@ -294,6 +306,20 @@ def _image_shape(images: StoredImages) -> tuple[int, int, int]:
 def _damaged(home: Path, name: str, reason: str) -> UserError:
     return UserError(
         f"the stored data set {home / name} is damaged: {reason}",
-        hint="Bring it again with one of:\n"
-        f"  bnbench data fetch {name} --replace\n  bnbench data import {name} PATH --replace",
+        hint=_bring_again(name),
     )
+
+
+def _bring_again(name: str) -> str:
+    return (
+        "Bring it again with one of:\n"
+        f"  bnbench data fetch {name} --replace\n  bnbench data import {name} PATH --replace"
+    )
+
+
+def _format_of(manifest: bytes) -> object:
+    try:
+        found = json.loads(manifest)
+    except (ValueError, RecursionError):
+        return None
+    return found.get("format_version") if isinstance(found, dict) else None

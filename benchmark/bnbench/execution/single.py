@@ -163,7 +163,8 @@ def load_pipeline(spec: RunSpec, device: torch.device) -> ImagePipeline:
         UserError: the data are missing, or are not those that the run was planned with.
     """
     dataset = DATASETS.get(spec.data.name)
-    if dataset.facts().fingerprint != spec.data.fingerprint:
+    found = dataset.facts(spec.split_seed)
+    if (found.fingerprint, found.split) != (spec.data.fingerprint, spec.data.split):
         raise UserError(f"dataset '{dataset.name}' changed after the run was planned", hint="Start the command again.")
     return ImagePipeline(
         dataset.splits(spec.split_seed),

@@ -17,6 +17,9 @@ from bnbench.problem import Problem
 from bnbench.report.style import looks_of, symbol_of
 from bnbench.variant import VARIANTS
 
+_NOT_REMARKED = {"embedded", "official archive"}
+"""Kinds of copy that go without saying."""
+
 USUAL_PLACEMENT = "hidden"
 
 
@@ -260,8 +263,8 @@ def describe_group(group: RunGroup) -> str:
     if group.size != "full":
         facts.append(f"{group.size} size, on {DATASETS.get(first.dataset).title.lower()}")
     fingerprints = {(record.fingerprint or "not recorded")[:8] for record in group.records}
-    bits = "" if all(record.canonical_data for record in group.records) else ", not the canonical bits"
-    facts.append(f"data {' and '.join(sorted(fingerprints))}{bits}")
+    origins = {record.data_origin or "origin not recorded" for record in group.records} - _NOT_REMARKED
+    facts.append(", ".join([f"data {' and '.join(sorted(fingerprints))}", *sorted(origins)]))
     devices = {record.device for record in group.records}
     if len(devices) > 1:
         facts.append(f"mixes kinds of device: {', '.join(sorted(devices))}")

@@ -15,6 +15,7 @@ from bnbench.errors import UserError
 from bnbench.identity import run_id_of, setting_id_of
 from bnbench.measurement import RunIdentity
 from bnbench.placement import NOWHERE, parse_placement
+from bnbench.plan import Origin
 from bnbench.problem import Size
 from bnbench.specification import Specification
 from bnbench.storage.files import atomic_file, reported, sync_folder
@@ -53,7 +54,8 @@ class RunDocument(BaseModel):
     """The canonical expression of the mask; "none" where nothing carries a normaliser."""
     slots: Annotated[tuple[Text, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
     """The network's slots in order, the output last."""
-    canonical_data: bool
+    data_origin: Origin
+    """What kind of copy of the published data it was trained on."""
     status: Status
     diverged_at_step: Annotated[int, Field(ge=0)] | None = None
     """The step at which a non-finite training loss was found; None unless the status is "diverged"."""

@@ -61,7 +61,7 @@ def collect_provenance(
             "processors": os.cpu_count(),
         },
         "source": source_commit(_PACKAGE),
-        "data": {"name": data.name, "fingerprint": data.fingerprint, "canonical": data.canonical},
+        "data": {"name": data.name, "fingerprint": data.fingerprint, "origin": data.origin},
         "device": device,
         "threads": threads,
         "flags": dict(flags),

@@ -105,7 +105,7 @@ class ClaimsReport:
     source: str
     reading: str
     evidence: BodyOfRuns
-    """The runs at the study's own full settings on the canonical data: only their verdicts count."""
+    """The runs at the study's own full settings on the official data: only their verdicts count."""
     apart: tuple[BodyOfRuns, ...]
     """The same rules applied to other runs of the same problems. No evidence."""
     warnings: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Which recorded runs count: those at the study's own full settings, on the canonical data. The others stand apart.
+"""Which recorded runs count: those at the study's own full settings, on the official data. The others stand apart.
 
 A run counts by what it was, not by what it is called: its setting must be the one the study would run, its variant the
 one of the table. Everything else that goes by the name of one of the study's problems (tiny, shortened, overridden,
@@ -17,9 +17,10 @@ from bnbench.analysis.frames import Results, RunRecord
 from bnbench.architecture import ARCHITECTURES, slot_names
 from bnbench.claim import Run
 from bnbench.data.dataset import DATASETS
+from bnbench.data.origin import is_evidence
 from bnbench.identity import canonical_json, hashed
 from bnbench.placement import parse_placement
-from bnbench.plan import DataFacts, expand_grid
+from bnbench.plan import DataFacts, Origin, expand_grid
 from bnbench.problem import Problem, ProblemFile, Size
 from bnbench.study import Study, study_problems
 from bnbench.variant import VARIANTS
@@ -34,7 +35,7 @@ class DataUsed:
 
     dataset: str
     fingerprint: str | None
-    canonical: bool
+    origin: Origin | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class Body:
 
     @property
     def is_evidence(self) -> bool:
-        """Whether these are runs at the study's own full settings on the canonical data."""
+        """Whether these are runs at the study's own full settings on the official data."""
         return not self.label
 
     @property
@@ -103,26 +104,26 @@ def bodies_of_runs(results: Results, study: Study, files: Mapping[str, ProblemFi
     ended = [record for record in results.records if record.readable]
     full = study_problems(study, files, "full")
     tiny = study_problems(study, files, "tiny") if all(file.has_tiny for file in files.values()) else {}
-    # Setting to what it is: (size, canonical data), and which of the study's problems it belongs to.
-    known: dict[str, tuple[Size, bool]] = {}
+    # Setting to its size, and to which of the study's problems it belongs to.
+    known: dict[str, Size] = {}
     owners: dict[str, list[str]] = {}
     sizes: tuple[tuple[Size, Mapping[str, Problem]], ...] = (("full", full), ("tiny", tiny))
     for size, problems in sizes:
         for name, problem in problems.items():
             for data in _data_of(ended, problem.dataset):
                 setting = _setting(problem, data)
-                known[setting] = (size, data.canonical is True)
+                known[setting] = size
                 owners.setdefault(setting, []).append(name)
     groups: dict[tuple[str, Size], dict[str, list[RunRecord]]] = {}
     names = {problem.name: name for name, problem in full.items()}
     for record in ended:
         setting = record.identity.setting_id
         if setting in known:
-            size, canonical = known[setting]
-            label = _label(size, (), canonical)
+            size = known[setting]
+            label = _label(size, (), record.data_origin)
         elif record.identity.problem in names and record.identity.size in get_args(Size):
             size = "tiny" if record.identity.size == "tiny" else "full"
-            label = _label(size, _changes(record), record.canonical_data is True)
+            label = _label(size, _changes(record), record.data_origin)
         else:
             continue
         for name in owners.get(setting, [names.get(record.identity.problem, "")]):
@@ -139,19 +140,19 @@ def bodies_of_runs(results: Results, study: Study, files: Mapping[str, ProblemFi
 
 def data_used(records: Iterable[RunRecord]) -> tuple[DataUsed, ...]:
     """The data behind some runs, each once, sorted."""
-    found = {DataUsed(r.dataset, r.fingerprint, r.canonical_data is True) for r in records}
-    return tuple(sorted(found, key=lambda each: (each.dataset, each.fingerprint or "")))
+    found = {DataUsed(r.dataset, r.fingerprint, r.data_origin) for r in records}
+    return tuple(sorted(found, key=lambda each: (each.dataset, each.fingerprint or "", each.origin or "")))
 
 
 def _data_of(records: Iterable[RunRecord], dataset: str) -> list[DataFacts]:
     """Every version of a data set that a run was trained on."""
-    found = {(r.fingerprint, r.canonical_data) for r in records if r.dataset == dataset and r.fingerprint is not None}
+    found = {(r.fingerprint, r.data_split) for r in records if r.dataset == dataset}
     if not found:
         return []
     row = DATASETS.get(dataset)
     return [
-        DataFacts(dataset, row.classes, row.channels, fingerprint, canonical)
-        for fingerprint, canonical in sorted(found, key=str)
+        DataFacts(dataset, row.classes, row.channels, fingerprint, origin=None, split=split)
+        for fingerprint, split in sorted(found, key=str)
     ]
 
 
@@ -160,11 +161,11 @@ def _setting(problem: Problem, data: DataFacts) -> str:
     return spec.setting_id
 
 
-def _label(size: Size, changes: tuple[str, ...], canonical: bool) -> str:
+def _label(size: Size, changes: tuple[str, ...], origin: Origin | None) -> str:
     said = ["tiny"] if size == "tiny" else []
     said += changes
-    if not canonical:
-        said.append("not the canonical data")
+    if not is_evidence(origin):
+        said.append("not the official data")
     return ", ".join(said)
 
 

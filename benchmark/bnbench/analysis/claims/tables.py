@@ -26,6 +26,7 @@ from bnbench.claim import (
     Similar,
     Trains,
 )
+from bnbench.data.origin import origin_in_words
 from bnbench.variant import VARIANTS
 from bnbench.words import counted
 
@@ -121,10 +122,10 @@ def effect_in_words(part: Part, decision: Decision, *, whole: bool = True) -> st
 
 
 def data_in_words(data: Sequence[DataUsed]) -> str:
-    """Data sets with the beginning of their fingerprints."""
+    """Data sets with the beginning of their fingerprints, and what kind of copy each is."""
     return ", ".join(
-        f"{each.dataset} {(each.fingerprint or 'unknown')[:FINGERPRINT_DIGITS]}"
-        f"{'' if each.canonical else ' (not canonical)'}"
+        f"{each.dataset} {(each.fingerprint or 'unknown')[:FINGERPRINT_DIGITS]} "
+        f"({origin_in_words(each.dataset, each.origin, each.fingerprint)})"
         for each in data
     )
 
@@ -217,7 +218,7 @@ def body_table(report: ClaimsReport, body: BodyOfRuns) -> Table:
         f"{DELTA['early accuracy']:g} for early accuracy; {SEEDS_FOR_INTERVAL} seeds or undecided",
     ]
     if not body.label:
-        notes.append("evidence: runs at the problems' own full settings on the canonical data, no others")
+        notes.append("evidence: runs at the problems' own full settings on the official data, no others")
     return Table(
         name="claims",
         caution=f"NOT EVIDENCE ({body.label})" if body.label else None,
@@ -367,7 +368,7 @@ def _body_json(body: BodyOfRuns) -> JsonObject:
 
 
 def _data_json(data: Sequence[DataUsed]) -> list[JsonObject]:
-    return [{"dataset": d.dataset, "fingerprint": d.fingerprint, "canonical": d.canonical} for d in data]
+    return [{"dataset": d.dataset, "fingerprint": d.fingerprint, "origin": d.origin} for d in data]
 
 
 def _claim_json(result: ClaimResult) -> JsonObject:

@@ -77,7 +77,7 @@ def _study(report: ClaimsReport, compared: Sequence[Comparison], commands: Comma
                 "Rules fixed beforehand. Differences are paired by seed, with a 95 % t interval; δ = "
                 f"{DELTA['final accuracy']:g} for final, {DELTA['early accuracy']:g} for early accuracy; fewer than "
                 f"{SEEDS_FOR_INTERVAL} seeds leave everything undecided. Evidence: runs at the problems' own full "
-                "settings on the canonical data, and no others."
+                "settings on the official data, and no others."
             ),
         ]
     )

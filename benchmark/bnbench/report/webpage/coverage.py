@@ -30,7 +30,7 @@ def coverage(study: Study, evidence: Body) -> tuple[ExperimentCoverage, ...]:
 
     Args:
         study: the study.
-        evidence: the runs at its own full settings on the canonical data.
+        evidence: the runs at its own full settings on the official data.
     """
     found = []
     for experiment in study.experiments:
@@ -69,7 +69,7 @@ def coverage_table(study: Study, found: tuple[ExperimentCoverage, ...]) -> Table
             )
             for each in found
         ),
-        notes=("Only runs at the problems' own full settings on the canonical data are counted.",),
+        notes=("Only runs at the problems' own full settings on the official data are counted.",),
     )
 
 

@@ -9,27 +9,28 @@ from pydantic import JsonValue
 from bnbench.analysis.frames import Results, RunRecord
 from bnbench.analysis.ranking import Ranking
 from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, Value, fixed, rate, short, whole
+from bnbench.data.origin import is_evidence, origin_in_words
 from bnbench.identity import canonical_json, setting_of
+from bnbench.plan import Origin
 from bnbench.storage.document import RunDocument
 
 _SETTING_FIELDS = ("architecture", "width", "precision", "split_seed", "numerics")
-_CANONICAL = {True: "yes", False: "no", None: "not recorded"}
 
 
 def data_table(records: Sequence[RunRecord]) -> Table:
     """Every data set that was trained on, told apart by what its pixels and labels are."""
-    runs: dict[tuple[str, str | None, bool | None], int] = {}
+    runs: dict[tuple[str, str | None, Origin | None], int] = {}
     for record in records:
-        key = (record.dataset, record.fingerprint, record.canonical_data)
+        key = (record.dataset, record.fingerprint, record.data_origin)
         runs[key] = runs.get(key, 0) + 1
     rows = [
         (
             name,
             fingerprint or Cell(None, "not recorded"),
-            Cell(_CANONICAL[canonical], tone=None if canonical else Tone.WARNING),
+            _origin(name, fingerprint, origin),
             number_of_runs,
         )
-        for (name, fingerprint, canonical), number_of_runs in sorted(runs.items(), key=lambda item: str(item[0]))
+        for (name, fingerprint, origin), number_of_runs in sorted(runs.items(), key=lambda item: str(item[0]))
     ]
     return Table(
         name="data",
@@ -37,15 +38,20 @@ def data_table(records: Sequence[RunRecord]) -> Table:
         columns=(
             Column("data_set", "data set"),
             Column("fingerprint", "fingerprint", Kind.IDENTIFIER, hint="SHA-256 of pixels and labels"),
-            Column("canonical", "canonical", hint="Whether these are the bits of the official release"),
+            Column("origin", "origin", hint="What kind of copy of the published data these are"),
             Column("runs", "runs", Kind.NUMBER, show=whole),
         ),
         rows=tuple(rows),
         notes=(
-            "The fingerprint is the SHA-256 of pixels and labels. Canonical: the bits of the official release. "
+            "The fingerprint is the SHA-256 of pixels and labels. Runs on another copy are no evidence of a claim. "
             "Runs on data of different fingerprints are never compared without saying so.",
         ),
     )
+
+
+def _origin(dataset: str, fingerprint: str | None, origin: Origin | None) -> Cell:
+    said = origin_in_words(dataset, origin, fingerprint)
+    return Cell(said, tone=None if is_evidence(origin) else Tone.WARNING)
 
 
 def settings_table(documents: Sequence[RunDocument]) -> Table:
