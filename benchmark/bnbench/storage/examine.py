@@ -19,6 +19,7 @@ from bnbench.identity import canonical_json
 from bnbench.measurement import RunIdentity
 from bnbench.storage.document import (
     RUN_JSON,
+    ForeignVersionError,
     RunDocument,
     UnreadableDocumentError,
     missing_tables,
@@ -44,28 +45,25 @@ class Found:
     """Of a result, a failed run, or one whose tables are damaged; None where `run.json` is missing or not believed."""
     wrong: str = ""
     """What is damaged, as a sentence."""
+    foreign_version: int | None = None
+    """The schema that wrote it, if that is not this one. Here such a run is worth nothing, elsewhere it may be good."""
 
 
 def examine(folder: Path) -> Found:
-    """What a run's folder holds; the folder need not exist.
-
-    Raises:
-        ForeignVersionError: a run of another version of the schema.
-    """
+    """What a run's folder holds; the folder need not exist."""
     try:
         document = read_document(folder)
+    except ForeignVersionError as error:
+        told = f"{folder / RUN_JSON} is of schema version {error.version}, not {SCHEMA_VERSION}"
+        return Found(folder, "damaged", wrong=told, foreign_version=error.version)
     except UnreadableDocumentError as error:
         return Found(folder, "damaged", None, f"{folder / RUN_JSON} {error}")
     if document is None:
         return Found(folder, "unfinished")
     if not document.is_result:
         return Found(folder, "failed", document)
-    if wrong := missing_tables(folder, document):
-        return Found(folder, "damaged", document, f"{folder}: {', '.join(wrong)}")
-    try:
-        _hear_witness(folder, document)
-    except StorageError as error:
-        return Found(folder, "damaged", document, error.problem)
+    if wrong := _what_is_wrong(folder, document):
+        return Found(folder, "damaged", document, wrong)
     return Found(folder, "result", document)
 
 
@@ -90,13 +88,19 @@ def check_table(path: Path, table: TableName, identity: RunIdentity, facts: Tabl
         raise StorageError(f"{path} has {rows} rows instead of {facts.rows}")
 
 
-def _hear_witness(folder: Path, document: RunDocument) -> None:
+def _what_is_wrong(folder: Path, document: RunDocument) -> str:
+    """What is wrong with a result's tables as far as one look tells; empty where nothing is."""
+    if wrong := missing_tables(folder, document):
+        return f"{folder}: {', '.join(wrong)}"
     path = table_path(folder, WITNESS)
     try:
         known = path.stat()
+        _checked(path, known.st_mtime_ns, known.st_ino, document.identity, document.tables[WITNESS])
+    except StorageError as error:
+        return error.problem
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
-    _checked(path, known.st_mtime_ns, known.st_ino, document.identity, document.tables[WITNESS])
+        return f"{path} cannot be read: {error.strerror or error}"
+    return ""
 
 
 @lru_cache(maxsize=65536)

@@ -22,10 +22,7 @@ from bnbench.measurement import TABLES
 from bnbench.storage.circumstances import differing_circumstances
 from bnbench.storage.document import (
     RUN_JSON,
-    ForeignVersionError,
     RunDocument,
-    UnreadableDocumentError,
-    read_document,
     table_path,
 )
 from bnbench.storage.examine import Found, examine
@@ -73,8 +70,8 @@ def merge_stores(store: Path, sources: Sequence[Path]) -> list[MergedRun]:
         What became of each run of each source, in order.
 
     Raises:
-        UserError: a source is missing, empty or the store itself, or was written by another schema version; nothing
-            has been written.
+        UserError: a source is missing, empty or the store itself, or holds only runs of another schema version;
+            nothing has been written.
         StorageError: something cannot be read or written; what was copied so far is whole.
     """
     found = [(source, _survey(source, store)) for source in sources]
@@ -94,13 +91,10 @@ def _survey(source: Path, store: Path) -> list[Path]:
     runs = [folder for folder in folders if (folder / RUN_JSON).exists() or (folder / PARTS).is_dir()]
     if not runs:
         raise UserError(f"no results in {source}", hint="Name results folders, as --results takes them.")
-    for folder in runs:
-        try:
-            read_document(folder)
-        except UnreadableDocumentError:
-            pass  # a damaged run; said when its turn comes
-        except ForeignVersionError as error:
-            raise other_version(source, error.version) from error
+    foreign = [version for folder in runs if (version := examine(folder).foreign_version) is not None]
+    # Among runs of this version a single one of another is that run's trouble alone.
+    if len(foreign) == len(runs):
+        raise other_version(source, foreign[0])
     return runs
 
 
@@ -138,6 +132,8 @@ def _against(ours: Found, theirs: Found) -> tuple[Verdict, str] | None:
     """What becomes of a run that is here too; None where the other one is to take its place."""
     if theirs.kind == "failed":
         return "kept", f"{_status(ours)} here, failed there"
+    if ours.foreign_version is not None:
+        return "kept", f"of schema version {ours.foreign_version} here"
     if ours.kind != "result":
         return None
     different = _differences(ours, theirs)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from bnbench.errors import UserError
 from bnbench.storage.checkpoints import CHECKPOINTS, newest_header
-from bnbench.storage.document import ForeignVersionError, RunDocument
+from bnbench.storage.document import RunDocument
 from bnbench.storage.examine import examine
 from bnbench.storage.files import reported
 from bnbench.storage.lock import (
@@ -96,19 +96,15 @@ def ended_document(folder: Path) -> RunDocument | None:
     Raises:
         UserError: the folder cannot be read, or holds a run of another version of the schema.
     """
-    try:
-        found = examine(folder)
-    except ForeignVersionError as error:
-        raise UserError(f"{folder} holds a run of schema version {error.version}") from error
+    found = examine(folder)
+    if found.foreign_version is not None:
+        raise UserError(f"{folder} holds a run of schema version {found.foreign_version}")
     return found.document if found.kind in {"result", "failed"} else None
 
 
 def _is_damaged(folder: Path) -> bool:
     """Whether a run has ended and cannot be used."""
-    try:
-        return examine(folder).kind == "damaged"
-    except ForeignVersionError:
-        return True
+    return examine(folder).kind == "damaged"
 
 
 def _ended(folder: Path) -> Standing | None:

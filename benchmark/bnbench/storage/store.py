@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from bnbench.disk import require_regular
 from bnbench.errors import UserError
-from bnbench.storage.document import RUN_JSON, ForeignVersionError, RunDocument, table_path
-from bnbench.storage.examine import Found, check_table, examine
+from bnbench.storage.document import RunDocument, table_path
+from bnbench.storage.examine import check_table, examine
 from bnbench.storage.files import StorageError, reported
 from bnbench.storage.parts import PARTS, TableFacts
 from bnbench.storage.schema import SCHEMA_VERSION, TableName
@@ -96,13 +96,11 @@ class ResultStore:
         unfinished: list[str] = []
         damaged: list[str] = []
         warnings: list[str] = []
-        foreign: dict[Path, int] = {}
+        foreign: list[int] = []
         for folder in self._folders():
-            try:
-                found = examine(folder)
-            except ForeignVersionError as error:
-                foreign[folder] = error.version
-                continue
+            found = examine(folder)
+            if found.foreign_version is not None:
+                foreign.append(found.foreign_version)
             if found.kind == "damaged":
                 damaged.append(folder.name)
                 warnings.append(f"{found.wrong}; the run is damaged and counts as not finished")
@@ -112,15 +110,9 @@ class ResultStore:
                 finished.append(found.document)
             if found.document is not None:
                 documents.append(found.document)
-        if foreign and not documents:
-            raise other_version(self.path, next(iter(foreign.values())))
         # Among runs of this version a single one of another is that run's trouble alone.
-        for folder, version in foreign.items():
-            damaged.append(folder.name)
-            warnings.append(
-                f"{folder / RUN_JSON} is of schema version {version}, not {SCHEMA_VERSION}; "
-                "the run is damaged and counts as not finished"
-            )
+        if foreign and not documents:
+            raise other_version(self.path, foreign[0])
         return StoreContents(tuple(documents), tuple(finished), tuple(unfinished), tuple(damaged), tuple(warnings))
 
     def finished(self) -> dict[str, RunDocument]:
@@ -183,18 +175,14 @@ class ResultStore:
             raise StorageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
     def _result(self, run_id: str) -> RunDocument:
-        found = self._examine(self.run_folder(run_id))
+        found = examine(self.run_folder(run_id))
+        if found.foreign_version is not None:
+            raise other_version(self.path, found.foreign_version)
         if found.kind == "damaged":
             raise StorageError(found.wrong)
         if found.kind != "result" or found.document is None:
             raise StorageError(f"{self.path} holds no result of a run {run_id}")
         return found.document
-
-    def _examine(self, folder: Path) -> Found:
-        try:
-            return examine(folder)
-        except ForeignVersionError as error:
-            raise other_version(self.path, error.version) from error
 
     def _folders(self) -> list[Path]:
         try:
