@@ -97,7 +97,6 @@ def group_table(group: RankedGroup) -> Table:
             "final_train_accuracy_deviation", "±", Kind.NUMBER, show=spread(3), priority=6,
             hint="Standard deviation of the training accuracy over the seeds",
         ),
-        Column("final_valid_accuracy", "valid. accuracy", Kind.NUMBER, show=fixed(3), detail=True),
         Column("final_test_accuracy", "test accuracy", Kind.NUMBER, show=fixed(3), priority=3),
         Column(
             "best_train_accuracy", "best", Kind.NUMBER, show=fixed(3), priority=7, hint="Best training accuracy",
@@ -105,10 +104,6 @@ def group_table(group: RankedGroup) -> Table:
         Column(
             "area_under_train_accuracy", "area", Kind.NUMBER, show=fixed(3), priority=8,
             hint="Mean height of the training accuracy",
-        ),
-        Column(
-            "early_train_accuracy", "early", Kind.NUMBER, show=fixed(3), detail=True,
-            hint="Mean training accuracy over the first tenth of the epochs",
         ),
         *(
             Column(
@@ -122,6 +117,11 @@ def group_table(group: RankedGroup) -> Table:
         Column("seeds", "seeds", Kind.NUMBER, priority=2),
         *(_difference_columns("accuracy", lower.symbol, 3) if lower is not None else ()),
         *(_TEST_COLUMNS if lower is not None else ()),
+        Column("final_valid_accuracy", "valid. accuracy", Kind.NUMBER, show=fixed(3), detail=True),
+        Column(
+            "early_train_accuracy", "early", Kind.NUMBER, show=fixed(3), detail=True,
+            hint="Mean training accuracy over the first tenth of the epochs",
+        ),
     ]  # fmt: skip
     return Table(
         name="ranking",
@@ -169,18 +169,16 @@ def _group_row(row: RankedVariant, group: RankedGroup, lower: RankedVariant | No
         if accuracy.mean is not None
         else Cell(None, absence_in_words(accuracy, row), tone=Tone.WARNING),
         accuracy.deviation,
-        row.final_valid_accuracy.mean,
         row.final_test_accuracy.mean,
         row.best_train_accuracy.mean,
         row.area.mean,
-        row.early_train_accuracy.mean,
         *(_time(time, len(row.seeds)) for time in row.targets),
         len(row.seeds),
     ]
     if lower is not None:
         cells += _unpaired(row, lower) or _difference(row.difference)
         cells += [row.holm_t_p, None if row.difference is None else row.difference.hedges_g]
-    return tuple(cells)
+    return (*cells, row.final_valid_accuracy.mean, row.early_train_accuracy.mean)
 
 
 def absence_in_words(summary: Summary, row: RankedVariant) -> str:

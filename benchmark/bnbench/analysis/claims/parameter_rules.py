@@ -18,6 +18,7 @@ from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
 from bnbench.analysis.trajectory import NEUTRAL
 from bnbench.claim import Condition, Ratio, Slots, Statistic
 from bnbench.measurement import NormaliserParameter
+from bnbench.words import counted
 
 Channels = Sequence[npt.NDArray[np.float32]]
 """The values of one parameter of one run at one moment: an array of channels for each slot with a BatchNorm, in
@@ -143,8 +144,7 @@ def _mean(values: Values) -> tuple[float | None, str | None]:
         return None, f"{missing} of {len(values)} seeds without a value: diverged, not finite, or no such slot"
     if len(values) >= SEEDS_FOR_INTERVAL:
         return exact_mean(present), None
-    plural = "" if len(values) == 1 else "s"
-    return exact_mean(present), f"{len(values)} seed{plural}: a decision needs {SEEDS_FOR_INTERVAL}"
+    return exact_mean(present), f"{counted(len(values), 'seed')}: a decision needs {SEEDS_FOR_INTERVAL}"
 
 
 def _decided(good: bool, effect: float, says: str | None) -> Decision:

@@ -23,6 +23,7 @@ from bnbench.analysis.frames import Results, RunRecord
 from bnbench.analysis.measures import tenth
 from bnbench.disk import parse_json, read_regular, require_regular
 from bnbench.errors import UserError
+from bnbench.words import counted
 
 NEAR = 1.25
 """A published learning rate is near ours where neither is more than this many times the other."""
@@ -177,7 +178,7 @@ def _test(
     if ours is None:
         return None, f"no final accuracy to compare: theirs is after {epochs} epochs"
     if len(theirs) < SEEDS_FOR_TEST:
-        return None, f"no test: they published {len(theirs)} seed{'s' if len(theirs) > 1 else ''} at that rate"
+        return None, f"no test: they published {counted(len(theirs), 'seed')} at that rate"
     if len(ours) < 2:
         return None, "no test: one seed of ours"
     result = stats.ttest_ind(ours, theirs, equal_var=False)

@@ -142,5 +142,5 @@ def _line(cells: Sequence[str]) -> str:
 def _small_print(notes: Sequence[str]) -> list[str]:
     if not notes:
         return []
-    lines = "\\\\\n".join(text(note) for note in notes)
+    lines = "\\par\n".join(text(note) for note in notes)
     return ["", r"\smallskip", r"\begin{minipage}{\linewidth}\footnotesize\raggedright", lines, r"\end{minipage}"]

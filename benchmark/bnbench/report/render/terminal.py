@@ -94,7 +94,8 @@ def lines(table: Table, width: int | None = None, encoding: str = "utf-8") -> li
         found += [] if table.headless else [Text("")]
     columns = _laid(table, told)
     kept, left_out = _chosen(columns, width)
-    found += _stacked(columns, width) if kept is None else _grid(table, kept, width)
+    rule = told("─") if table.title is not None else ""
+    found += _stacked(columns, width) if kept is None else _grid(kept, width, rule)
     notes = [(note, "dim") for note in (table.legend(), *table.notes) if note is not None]
     if left_out:
         notes.append((f"left out for width: {', '.join(each.label for each in left_out)}", "dim"))
@@ -176,19 +177,19 @@ def _with_room_for_words(columns: Sequence[_Laid]) -> list[_Laid]:
     for place in range(len(found) - 1, -1, -1):
         for row, each in enumerate(found[place].cells):
             if each.word:
-                missing = each.width - _reach(found, place, row, gap=1)
+                missing = each.width - _reach(found, place, row, [one.width for one in found], _GAPS[-1])
                 if missing > 0:
                     found[place] = replace(found[place], width=found[place].width + missing)
     return found
 
 
-def _reach(columns: Sequence[_Laid], place: int, row: int, gap: int, widths: Sequence[int] | None = None) -> int:
-    """How wide a word may be that begins in this cell."""
-    room = columns[place].width if widths is None else widths[place]
+def _reach(columns: Sequence[_Laid], place: int, row: int, widths: Sequence[int], gap: int) -> int:
+    """How wide a cell is: for a word that is too long, over as many empty cells on its right as it needs."""
+    room = widths[place]
     for index in range(place + 1, len(columns)):
-        if not columns[index].cells[row].empty:
+        if room >= columns[place].cells[row].width or not columns[index].cells[row].empty:
             break
-        room += gap + (columns[index].width if widths is None else widths[index])
+        room += gap + widths[index]
     return room
 
 
@@ -216,7 +217,7 @@ def _fits(columns: Sequence[_Laid], width: int, gap: int = _GAPS[-1]) -> bool:
     return sum(each.least for each in columns) + gap * (len(columns) - 1) <= width
 
 
-def _grid(table: Table, columns: Sequence[_Laid], width: int | None) -> list[Text]:
+def _grid(columns: Sequence[_Laid], width: int | None, rule: str) -> list[Text]:
     gap = next(gap for gap in _GAPS if width is None or _fits(columns, width, gap))
     widths = _widths(columns, width, gap)
     found: list[Text] = []
@@ -225,9 +226,9 @@ def _grid(table: Table, columns: Sequence[_Laid], width: int | None) -> list[Tex
         cells = zip(heads, columns, widths, strict=True)
         found.append(_row([_aligned(Text(head), each, own) for head, each, own in cells], gap))
         found[-1].stylize("bold")
-    if found and table.title is not None:
-        found.append(Text("─" * (sum(widths) + gap * (len(widths) - 1)), "dim"))
-    for row in range(len(table.rows)):
+    if found and rule:
+        found.append(Text(rule * (sum(widths) + gap * (len(widths) - 1)), "dim"))
+    for row in range(max((len(each.cells) for each in columns), default=0)):
         found += _grid_row(columns, widths, row, gap)
     return found
 
@@ -259,7 +260,7 @@ def _grid_row(columns: Sequence[_Laid], widths: Sequence[int], row: int, gap: in
         said = each.cells[row]
         if _said_above(columns, place, row):
             said = _Said("", "", "", word=False, empty=True)
-        reach = _reach(columns, place, row, gap, widths) if said.word and said.width > own else own
+        reach = _reach(columns, place, row, widths, gap) if said.word else own
         folded = _folded(said.text, own) if each.column.foldable else [said.text]
         texts = [Text(line, said.style) for line in folded]
         if said.remark:

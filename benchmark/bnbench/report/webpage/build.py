@@ -95,10 +95,11 @@ def _runs(contents: Contents) -> Part:
 
 def _ranking(contents: Contents) -> Part:
     line = contents.commands.line("rank")
-    pieces = [
-        boxed(replace(overall_table(each), name=f"ranking-over-problems-{each.size}"), line)
-        for each in contents.ranking.overall
-    ]
+    pieces = []
+    for each in contents.ranking.overall:
+        title = f"Over {len(each.problems)} problems" + ("" if each.size == "full" else f" ({each.size})")
+        table = replace(overall_table(each), name=f"ranking-over-problems-{each.size}", title=title)
+        pieces.append(boxed(table, line))
     if not pieces:
         pieces.append(notes([text("An overall ranking needs two problems with the same variants and seeds.")]))
     if contents.compared:

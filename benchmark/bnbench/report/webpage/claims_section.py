@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bnbench.analysis.claims.curve_rules import DELTA
 from bnbench.analysis.claims.decide import BodyOfRuns, ClaimResult, ClaimsReport, decide_claims
 from bnbench.analysis.claims.evidence import bodies_of_runs
 from bnbench.analysis.claims.tables import WOULD, body_table, parts_table
 from bnbench.analysis.claims.verdict import Verdict
 from bnbench.analysis.frames import Results
-from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
 from bnbench.analysis.table import Cell, Column, Kind
 from bnbench.report.webpage.comparisons import Commands, Comparison
 from bnbench.report.webpage.coverage import ExperimentCoverage, coverage
@@ -71,15 +69,7 @@ def claims_content(findings: Sequence[StudyFindings], compared: Sequence[Compari
 def _study(report: ClaimsReport, compared: Sequence[Comparison], commands: Commands) -> Html:
     heading = tag("h3", text(f"Study {report.study}"))
     about = notes(
-        [
-            text(f"{report.source}. Reading: {report.reading}."),
-            text(
-                "Rules fixed beforehand. Differences are paired by seed, with a 95 % t interval; δ = "
-                f"{DELTA['final accuracy']:g} for final, {DELTA['early accuracy']:g} for early accuracy; fewer than "
-                f"{SEEDS_FOR_INTERVAL} seeds leave everything undecided. Evidence: runs at the problems' own full "
-                "settings on the official data, and no others."
-            ),
-        ]
+        [text(f"{report.source}. The rules were fixed beforehand; what they are is said below the verdicts.")]
     )
     if report.evidence.runs:
         pieces = [_body(report, report.evidence, compared, commands)]

@@ -10,6 +10,7 @@ from bnbench.analysis.frames import Results
 from bnbench.report.webpage.comparisons import Comparison
 from bnbench.report.webpage.embedding import rounded
 from bnbench.report.webpage.standings import summary_in_words
+from bnbench.words import counted
 
 MEASURED_ON = {
     "train_eval running": "training data",
@@ -77,5 +78,5 @@ def _description(each: Comparison) -> str:
     seeds, variants = len(each.seeds), len(each.group.rows)
     return (
         f"Line charts of loss and accuracy over {each.epochs} epochs, a line for each of {variants} variants, "
-        f"{seeds} seed{'s' if seeds > 1 else ''}. Final training accuracy: {summary_in_words(each.group)}."
+        f"{counted(seeds, 'seed')}. Final training accuracy: {summary_in_words(each.group)}."
     )
