@@ -64,6 +64,9 @@ class Table:
     all rows are one group, in the order in which they were recorded."""
     probe: str | None = None
     """The probe (a field of `[probes]`) that fills it; None for a table that every run has."""
+    key: tuple[str, ...] = ()
+    """The measured columns that name a row: the same row of the same training has the same values, bit for bit. Empty
+    for a table whose values differ whenever they are measured."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ CURVES = Table(
         Column("loss", "float64", "cross-entropy, mean over the split's images, without the ℓ2 term", "nats"),
         Column("accuracy", "float64", "images classified correctly", "share, 0 to 1", range=SHARE),
     ),
+    key=("epoch", "split", "statistics"),
 )
 
 STEPS = Table(
@@ -152,6 +156,7 @@ STEPS = Table(
         # Both the identity's, and the rate that each update was made with.
         IDENTITY["learning_rate"],
     ),
+    key=("step",),
 )
 
 AFFINE = Table(
@@ -175,6 +180,7 @@ AFFINE = Table(
         Column("values", "list of float32", "one value per channel (or feature), in the network's order"),
     ),
     row_group=("parameter", "slot"),
+    key=("step", "slot", "parameter"),
 )
 
 TIMING = Table(
@@ -208,6 +214,7 @@ SPARSITY = Table(
         ),
     ),
     probe="sparsity",
+    key=("epoch", "slot"),
 )
 
 TABLES: Mapping[str, Table] = {table.name: table for table in (CURVES, STEPS, AFFINE, TIMING, SPARSITY)}

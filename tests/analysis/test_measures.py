@@ -117,7 +117,7 @@ def test_runs_of_a_store_are_measured_on_running_statistics(tmp_path):
     assert (bn.run.variant, vanilla.run.variant) == ("bn", "vanilla")
     assert bn.measures.final_train_accuracy == 0.9
     assert bn.measures.times[0].epochs == 1
-    assert (bn.diverged_at_step, bn.device, bn.epochs) == (None, "cpu", 2)
-    assert (vanilla.diverged_at_step, vanilla.device, vanilla.epochs) == (3, "cuda", 2)
+    assert (bn.record.diverged_at_step, bn.record.device, bn.epochs) == (None, "cpu", 2)
+    assert (vanilla.record.diverged_at_step, vanilla.record.device, vanilla.epochs) == (3, "cuda", 2)
     assert vanilla.measures.final_train_accuracy is None
     assert asked == [("digits_3c3d", "full")]

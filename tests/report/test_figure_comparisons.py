@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from bnbench.analysis.comparison import comparisons
 from bnbench.analysis.frames import open_results
 from bnbench.analysis.ranking import rank
 from bnbench.problem import RunsSource, Target
 from bnbench.report.comparisons import RateGroup, epoch_differences, learning_rate_sensitivity
 from bnbench.report.content import KINDS, draw_kind
 from bnbench.report.gallery import curve_group
-from bnbench.report.groups import recorded_groups
 from bnbench.report.page import TEXT
 from bnbench.report.ranks import RankRow, performance_profile, rank_plot, rank_row
 from bnbench.report.style import LOOKS
@@ -24,11 +24,11 @@ def labelled(axes) -> dict:
 
 
 def draw(results, kind: str, **options):
-    return draw_kind(results, KINDS[kind], recorded_groups(results.records), TEXT, **options)
+    return draw_kind(results, KINDS[kind], comparisons(results.records), TEXT, **options)
 
 
 def test_differences_are_paired_by_seed_with_a_t_interval_at_each_epoch(three_seeds):
-    (group,) = recorded_groups(three_seeds.records)
+    (group,) = comparisons(three_seeds.records)
     found = epoch_differences(curve_group(three_seeds, group), "bn_gamma")
     table = np.array([np.subtract(accuracy("bn_gamma", seed), accuracy("vanilla", seed)) for seed in SEEDS])
     np.testing.assert_allclose(found.mean, table.mean(axis=0), atol=1e-12)

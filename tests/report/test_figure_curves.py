@@ -3,16 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bnbench.analysis.comparison import Wanted, find_wanted
 from bnbench.report.curves import loss_ceiling, training_curves
 from bnbench.report.gallery import curve_group
-from bnbench.report.groups import Wanted, find_groups
 from bnbench.report.page import COLUMN, PAGES, SLIDE, TEXT
 from bnbench.report.style import LOOKS
 from support.figure_runs import SEEDS, VARIANTS, accuracy
 
 
 def group_of(results, lr_factor: float = 1.0):
-    (group,) = find_groups(results, [Wanted("cifar10_3c3d", VARIANTS, lr_factor=lr_factor)], "full")
+    (group,) = find_wanted(results.records, [Wanted("cifar10_3c3d", VARIANTS, lr_factor=lr_factor)], "full")
     return curve_group(results, group)
 
 

@@ -4,15 +4,19 @@ from dataclasses import replace
 
 import pytest
 
+from bnbench.analysis.activity import activity_summary, average_over_seeds
+from bnbench.analysis.comparison import Wanted, comparisons, find_wanted, narrowed
 from bnbench.analysis.frames import open_results
+from bnbench.analysis.ranking import rank
 from bnbench.errors import UserError
 from bnbench.report.catalogue import study_figure, study_figures, thesis_figures
+from bnbench.report.content import KINDS, draw_kind
 from bnbench.report.gallery import NothingToDrawError, draw_study_figure
-from bnbench.report.groups import Wanted, find_groups, recorded_groups, select_groups
+from bnbench.report.page import TEXT
 from bnbench.study import find_study
 from bnbench.variant import VARIANTS as VARIANTS_TABLE
 from bnbench.variant import Affine, AffineRule
-from support.figure_runs import SEEDS, VARIANTS, run
+from support.figure_runs import SEEDS, VARIANTS, accuracy, run
 from support.synthetic_store import build_store
 
 
@@ -99,7 +103,7 @@ def test_the_problems_own_setting_is_drawn_where_there_are_several(tmp_path):
     points = [0.1, *([0.5] * 100)]
     own = [run("vanilla", 42, accuracy=points, loss=points)]
     results = open_results(build_store(tmp_path, [*overridden, *own]))
-    (group,) = find_groups(results, [Wanted("cifar10_3c3d", VARIANTS)], "full")
+    (group,) = find_wanted(results.records, [Wanted("cifar10_3c3d", VARIANTS)], "full")
     assert [record.overrides for record in group.records] == [()]
     assert group.missing == VARIANTS[1:]
 
@@ -127,27 +131,50 @@ def test_vanilla_belongs_to_every_placement_and_equal_masks_are_one(tmp_path):
         *(run("bn", 42, placement=placement, affine={}) for placement in ("hidden", "first", "conv2")),
     ]
     results = open_results(build_store(tmp_path, runs))
-    groups = recorded_groups(results.records)
+    groups = comparisons(results.records)
     assert [(group.placement, group.variants) for group in groups] == [
         (placement, ["vanilla", "bn"]) for placement in ("hidden", "conv2", "first")
     ]
-    (chosen,) = select_groups(results, "full", placements=["first:1"])
+    (chosen,) = narrowed(groups, "full", placements=["first:1"])
     assert chosen.placement == "first"
-    assert select_groups(results, "full", factors=[10.0]) == []
+    assert narrowed(groups, "full", factors=[10.0]) == []
     with pytest.raises(UserError, match="fits no recorded network"):
-        select_groups(results, "full", placements=["first:9"])
+        narrowed(groups, "full", placements=["first:9"])
     setting = chosen.setting_id
-    assert select_groups(results, "full", settings=[setting.rpartition("-")[2]]) == groups
+    assert narrowed(groups, "full", settings=[setting.rpartition("-")[2]]) == groups
     with pytest.raises(UserError, match="unknown recorded setting 'zero'"):
-        select_groups(results, "full", settings=["zero"])
+        narrowed(groups, "full", settings=["zero"])
     with pytest.raises(UserError, match="unknown recorded full problem"):
-        select_groups(results, "full", problems=["digits_mlp"])
+        narrowed(groups, "full", problems=["digits_mlp"])
 
 
-def test_two_definitions_of_a_variant_are_not_averaged(tmp_path):
+def test_two_definitions_of_a_variant_are_drawn_apart_as_they_are_ranked_apart(tmp_path):
     other = replace(VARIANTS_TABLE.get("bn_gamma"), gamma=AffineRule(Affine.LEARNED, 0.5))
-    results = open_results(
-        build_store(tmp_path, [run("bn_gamma", 42, affine={}), replace(run("bn_gamma", 43, affine={}), variant=other)])
-    )
-    with pytest.raises(UserError, match="'bn_gamma' was defined differently"):
-        recorded_groups(results.records)
+    runs = [run("bn_gamma", 42), replace(run("bn_gamma", 43), variant=other), run("vanilla", 42), run("vanilla", 43)]
+    results = open_results(build_store(tmp_path, runs))
+    (ranked,) = rank(results).groups
+    (group,) = comparisons(results.records)
+    labels = {run_id: row.variant for row in ranked.rows for run_id in (each.run.run_id for each in row.runs)}
+    assert group.labels == labels
+    assert group.variants == ["vanilla", "bn_gamma#1", "bn_gamma#2"]
+    assert [row.seeds for row in group.rows[1:]] == [(43,), (42,)], "0.5 before 1.0, in JSON"
+    said = "the variant 'bn_gamma' was defined differently in some of these runs: shown apart"
+    assert said in ranked.notes
+    for kind in ("curves", "gamma", "difference", "rank"):
+        (drawing,) = draw_kind(results, KINDS[kind], [group], TEXT)
+        assert said in drawing.caption
+    (curves,) = draw_kind(results, KINDS["curves"], [group], TEXT)
+    drawn = {line.get_label(): list(line.get_ydata()) for line in curves.figure.axes[1].lines}
+    assert drawn["bn_gamma#1"] == accuracy("bn_gamma", 43)
+    assert drawn["bn_gamma#2"] == accuracy("bn_gamma", 42)
+    legend = [text.get_text() for text in curves.figure.legends[0].get_texts()]
+    assert legend == ["vanilla", "BN$_{γ#1}$", "BN$_{γ#2}$"]
+    # Whatever part of the runs is asked for, the names stay.
+    (alone,) = rank(results, seed=42).groups
+    assert {row.variant for row in alone.rows} == {"vanilla", "bn_gamma#2"}
+    means = average_over_seeds(activity_summary(results, seed=43))
+    assert set(means["variant"]) == {"bn_gamma#1"}
+    # A figure of the study has both definitions of the variant it names.
+    drawing = draw(results, "4.1a")
+    assert said in drawing.caption
+    assert {"bn_gamma#1", "bn_gamma#2"} <= {line.get_label() for line in drawing.figure.axes[0].lines}

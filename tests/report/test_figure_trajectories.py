@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import CenteredNorm
 
+from bnbench.analysis.comparison import Wanted, find_wanted
 from bnbench.analysis.frames import Trajectory
 from bnbench.report.gallery import contour_models
-from bnbench.report.groups import Wanted, find_groups
 from bnbench.report.page import PAGES, TEXT
 from bnbench.report.trajectories import ModelTrajectories, affine_contours, resolution, sort_channels
 from support.figure_runs import SLOTS, STEPS, affine
@@ -16,8 +16,10 @@ PANELS = len(SLOTS)
 
 def models_of(results, parameter: str, page=TEXT):
     learned = ("bn_gamma_beta", f"bn_{parameter}")
-    (group,) = find_groups(results, [Wanted("cifar10_3c3d", learned)], "full")
-    models, _ = contour_models(results, [(group, list(zip("AB", learned, strict=True)))], parameter, page, None)
+    (group,) = find_wanted(results.records, [Wanted("cifar10_3c3d", learned)], "full")
+    models, _ = contour_models(
+        results, [(group, [("A", group.row(learned[0])), ("B", group.row(learned[1]))])], parameter, page, None
+    )
     return models
 
 

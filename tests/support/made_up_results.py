@@ -13,8 +13,9 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from bnbench.analysis.frames import Results, RunRecord, Trajectory
+from bnbench.analysis.frames import Results, Trajectory
 from bnbench.analysis.measures import tenth
+from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import overrides
 from bnbench.architecture import slot_names
 from bnbench.identity import canonical_json, hashed
@@ -117,9 +118,17 @@ class MadeUpResults(Results):
 
     def __init__(self, runs: Sequence[MadeUpRun]) -> None:
         self.records = tuple(sorted((run.record() for run in runs), key=lambda record: record.identity.run_id))
-        self.warnings = ()
         self._runs = {_known(run.spec).run_id: run for run in runs}
         self.read: list[str] = []
+
+    warnings = ()
+    damaged = ()
+
+    def sound(self, records, *tables):
+        return iter(records)
+
+    def disagreement(self, record):
+        return None
 
     def curves(self, *, columns=None, **filters):
         assert (filters.pop("split"), filters.pop("statistics")) == ("train_eval", "running")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from bnbench.analysis.measures import CurveMeasures, RunMeasures, TimeToTarget
+from bnbench.analysis.records import RunRecord
 from bnbench.measurement import RunIdentity
+from bnbench.placement import parse_placement
 from bnbench.problem import RunsSource, Target
 
 TARGET = Target(
@@ -43,14 +45,30 @@ def run(
     given_steps = () if steps is None else steps if isinstance(steps, tuple) else (steps,)
     times = tuple(TimeToTarget(t, s / 10, s) for t, s in zip(targets, given_steps, strict=False))
     number = None if final is None else float(final)
+    slots = ("conv1", "conv2", "conv3", "dense1", "dense2", "dense3")
+    mask = "000000" if place == "none" else parse_placement(placement, slots)
     return RunMeasures(
-        run=RunIdentity(run_id, setting, problem, size, variant, place, "111110", rate, seed),
-        variant_row=row,
-        epochs=epochs,
-        diverged_at_step=3 if final is None else None,
-        device=device,
-        fingerprint=fingerprint,
-        overrides=overrides,
+        RunRecord(
+            identity=RunIdentity(run_id, setting, problem, size, variant, place, mask, rate, seed),
+            status="finished" if final is not None else "diverged",
+            diverged_at_step=3 if final is None else None,
+            error=None,
+            readable=True,
+            tables=("curves", "steps", "affine", "timing"),
+            dataset="digits",
+            fingerprint=fingerprint,
+            data_origin="embedded",
+            data_split=None,
+            architecture="3c3d",
+            width=1.0,
+            slots=slots,
+            epochs=epochs,
+            batch_size=50,
+            precision="fp32",
+            device=device,
+            variant_row=f"{variant} {row}",
+            overrides=overrides,
+        ),
         measures=CurveMeasures(
             final_train_loss=None if final is None else loss,
             final_train_accuracy=number,

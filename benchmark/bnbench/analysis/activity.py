@@ -14,15 +14,26 @@ trajectory (and of the resulting frame) however large the store is.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Unpack, cast
 
 import numpy as np
 import pandas as pd
 
-from bnbench.analysis.frames import IdentityFilters, OneOrMoreTexts, Results, RunRecord
+from bnbench.analysis.comparison import (
+    ComparisonKey,
+    DefinedAs,
+    RowKey,
+    catalogue_order,
+    defined_as,
+    distinct,
+    order_of,
+    variant_labels,
+)
+from bnbench.analysis.frames import IdentityFilters, OneOrMoreTexts, Results
+from bnbench.analysis.measures import tenth
+from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import (
     NEUTRAL,
     SnapshotMeasures,
@@ -35,7 +46,6 @@ from bnbench.analysis.trajectory import (
 from bnbench.errors import unknown
 from bnbench.measurement import IDENTITY
 from bnbench.placement import parse_placement
-from bnbench.variant import VARIANTS, Affine
 
 MEASURES: tuple[str, ...] = tuple(field.name for field in fields(TrajectoryMeasures))
 """The measured columns of `activity_summary`."""
@@ -62,12 +72,14 @@ def activity_summary(
 
     Returns:
         The identity columns; `status` ("finished" or "diverged": the numbers are then those before the divergence);
-        `variant_row` (the variant's row of the table, as JSON); `slot`; `position` (the slot's place in the network,
-        from 0); `parameter`; `learned`; then `MEASURES`, the fields of `TrajectoryMeasures`. Sorted by run, parameter
-        (γ, β, bias) and position. Runs without snapshots have no rows.
+        `variant_row` (the variant's row of the table, as JSON); `label` (what the variant is called: its name, numbered
+        where it was defined in several ways); `overrides` (what differs from the problem's file; empty if nothing or
+        not known); `slot`; `position` (the slot's place in the network, from 0); `parameter`; `learned`; then
+        `MEASURES`, the fields of `TrajectoryMeasures`. Sorted by run, parameter (γ, β, bias) and position. Runs without
+        snapshots have no rows.
 
     Raises:
-        UserError: a filter does not exist, or a table is damaged.
+        UserError: a filter does not exist.
     """
     rows: list[dict[str, object]] = []
     for each in _trajectories(results, learned_only=learned_only, filters=filters):
@@ -94,7 +106,7 @@ def activity_over_training(
         after a value that is not finite are left out.
 
     Raises:
-        UserError: a filter does not exist, or a table is damaged.
+        UserError: a filter does not exist.
     """
     if at_most is not None and at_most < 2:
         raise ValueError(f"at_most is {at_most}: a trajectory has a first and a last snapshot")
@@ -132,7 +144,7 @@ def magnitudes_at(
         The same leading columns as `activity_summary`, then a column `magnitude_at_<share>` for each share.
 
     Raises:
-        UserError: a filter does not exist, or a table is damaged.
+        UserError: a filter does not exist.
     """
     rows: list[dict[str, object]] = []
     for each in _trajectories(results, learned_only=learned_only, filters=filters):
@@ -163,11 +175,12 @@ def sparsity_summary(results: Results, **filters: Unpack[IdentityFilters]) -> pd
         `most` of all epochs. Runs without the sparsity probe have no rows.
 
     Raises:
-        UserError: a filter does not exist, or a table is damaged.
+        UserError: a filter does not exist.
     """
     rows: list[dict[str, object]] = []
     frame = results.sparsity(columns=["run_id", "epoch", "slot", "zeroed"], **filters)
-    records = {record.identity.run_id: record for record in results.records}
+    records = {record.identity.run_id: record for record in results.select(**filters)}
+    labels = variant_labels(results.records)
     for run_id, own in frame.groupby("run_id", observed=True):
         record = records[str(run_id)]
         positions = _positions(record)
@@ -176,20 +189,34 @@ def sparsity_summary(results: Results, **filters: Unpack[IdentityFilters]) -> pd
             last = int(epoch.max())
             rows.append(
                 {
-                    **asdict(record.identity),
-                    "status": record.status,
-                    "variant_row": record.variant_row,
+                    **run_columns(record, labels),
                     "slot": str(slot),
                     "position": positions[str(slot)],
                     "epochs": last,
                     "initial": float(zeroed[epoch == 0][0]),
-                    "final": float(zeroed[epoch > last - max(1, last // 10)].mean()),
+                    "final": float(zeroed[epoch > last - tenth(last)].mean()),
                     "least": float(zeroed.min()),
                     "most": float(zeroed.max()),
                 }
             )
-    names = ["status", "variant_row", "slot", "position", "epochs", "initial", "final", "least", "most"]
-    return _categorical(pd.DataFrame(rows, columns=[*IDENTITY, *names]))
+    names = ["slot", "position", "epochs", "initial", "final", "least", "most"]
+    return _categorical(pd.DataFrame(rows, columns=[*IDENTITY, *_OF_RUN, *names]))
+
+
+def run_columns(record: RunRecord, labels: Mapping[DefinedAs, str]) -> dict[str, object]:
+    """What the rows of a summary say of their run.
+
+    Args:
+        record: the run.
+        labels: of all variants, as `variant_labels` gives them.
+    """
+    return {
+        **asdict(record.identity),
+        "status": record.status,
+        "variant_row": record.variant_row,
+        "label": labels[defined_as(record)],
+        "overrides": ", ".join(record.overrides or ()),
+    }
 
 
 def average_over_seeds(summary: pd.DataFrame, measures: Sequence[str] = _MEANS) -> pd.DataFrame:
@@ -201,40 +228,59 @@ def average_over_seeds(summary: pd.DataFrame, measures: Sequence[str] = _MEANS) 
 
     Returns:
         One row per setting_id, problems, size, placement, mask, learning_rate, variant, slot, position and (where the
-        summary has it) parameter, in the order of the catalogue and the network. `seeds` is a tuple, `diverged` the
-        number of runs among them that diverged; with any, a mean gives way to NaN. Each measure has its mean and, as
-        `<measure>_deviation`, the sample standard deviation over the seeds (NaN for one). A variant whose row of the
-        table differs between runs is several: `bn#1`, `bn#2`.
+        summary has it) parameter, in the one order (`bnbench.analysis.comparison`) and that of the network. `seeds` is
+        a tuple, `diverged` the number of runs among them that diverged; with any, a mean gives way to NaN. Each measure
+        has its mean and, as `<measure>_deviation`, the sample standard deviation over the seeds (NaN for one). A
+        variant whose row of the table differs between runs is several: `bn#1`, `bn#2`.
     """
-    keys = ["setting_id", "size", "placement", "mask", "learning_rate", "variant", "variant_row", "position", "slot"]
+    keys = [each.name for each in fields(RowKey)] + ["position", "slot"]
     keys += [name for name in ("parameter",) if name in summary]
-    rows: list[dict[str, Any]] = []
-    labels = _variant_labels(summary)
-    for values, own in summary.groupby(keys, observed=True, sort=False):
-        key = dict(zip(keys, values, strict=True))
+    found: list[tuple[tuple[object, ...], dict[str, Any]]] = []
+    names = _names_of(summary)
+    for values, own in summary.sort_values("seed", kind="stable").groupby(keys, observed=True, sort=False):
+        key, first = dict(zip(keys, values, strict=True)), own.iloc[0]
+        compared = _compared_with(first)
         diverged = int((own["status"] == "diverged").sum())
         row: dict[str, Any] = {
             "setting_id": key["setting_id"],
-            "problems": tuple(sorted({str(name) for name in own["problem"]})),
-            **{name: key[name] for name in ("size", "placement", "mask", "learning_rate")},
-            "variant": labels[str(key["setting_id"]), str(key["variant"]), str(key["variant_row"])],
-            **{name: key[name] for name in keys[7:]},
-            "seeds": tuple(sorted(int(seed) for seed in own["seed"])),
+            "problems": distinct(map(str, own["problem"])),
+            **{name: first[name] for name in ("size", "placement", "mask", "learning_rate")},
+            "variant": str(first["label"]),
+            **{name: key[name] for name in keys[len(fields(RowKey)) :]},
+            "seeds": tuple(int(seed) for seed in own["seed"]),
             "diverged": diverged,
         }
         for name in measures:
             column = own[name].to_numpy(np.float64)
             row[name] = float("nan") if diverged else float(column.mean())
             row[f"{name}_deviation"] = float(column.std(ddof=1)) if len(column) > 1 and not diverged else float("nan")
-        rows.append(row)
-    rows.sort(key=_order)
-    return pd.DataFrame(rows)
+        place = (
+            *order_of(*names[compared], str(first["overrides"]), compared),
+            catalogue_order(row["variant"]),
+            list(NEUTRAL).index(str(key["parameter"])) if "parameter" in key else 0,
+            key["position"],
+        )
+        found.append((place, row))
+    return pd.DataFrame([row for _, row in sorted(found, key=lambda pair: pair[0])])
 
 
-_OWN = ("status", "variant_row", "slot", "position", "parameter", "learned")
+def _names_of(summary: pd.DataFrame) -> dict[ComparisonKey, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The problems' names and the sizes that the runs of each placement go by."""
+    together = summary.groupby(["setting_id", "learning_rate", "placement"], observed=True)
+    return {
+        _compared_with(own.iloc[0]): (distinct(map(str, own["problem"])), distinct(map(str, own["size"])))
+        for _, own in together
+    }
+
+
+def _compared_with(row: pd.Series[Any]) -> ComparisonKey:
+    return ComparisonKey(str(row["setting_id"]), float(row["learning_rate"]), str(row["placement"]))
+
+
+_OF_RUN = ("status", "variant_row", "label", "overrides")
+_OWN = (*_OF_RUN, "slot", "position", "parameter", "learned")
 _TEXT = frozenset(name for name, column in IDENTITY.items() if column.type == "string") | {
-    "status",
-    "variant_row",
+    *_OF_RUN,
     "slot",
     "parameter",
 }
@@ -245,6 +291,7 @@ class _Trajectory:
     """One trajectory of the store, not read yet."""
 
     record: RunRecord
+    labels: Mapping[DefinedAs, str]
     slot: str
     position: int
     parameter: str
@@ -252,9 +299,7 @@ class _Trajectory:
 
     def columns(self) -> dict[str, object]:
         return {
-            **asdict(self.record.identity),
-            "status": self.record.status,
-            "variant_row": self.record.variant_row,
+            **run_columns(self.record, self.labels),
             "slot": self.slot,
             "position": self.position,
             "parameter": self.parameter,
@@ -269,9 +314,8 @@ def _trajectories(results: Results, *, learned_only: bool, filters: ActivityFilt
         if parameter not in NEUTRAL:
             raise unknown("parameter", parameter, NEUTRAL)
     runs = {name: value for name, value in filters.items() if name not in {"slot", "parameter"}}
-    for record in results.select(**cast(IdentityFilters, runs)):
-        if not record.readable:
-            continue
+    labels = variant_labels(results.records)
+    for record in results.sound(results.select(**cast(IdentityFilters, runs)), "affine"):
         names = results.trajectory_names(record.identity.run_id)
         positions = _positions(record)
         for slot, parameter in sorted(names, key=lambda name: (list(NEUTRAL).index(name[1]), positions[name[0]])):
@@ -279,7 +323,7 @@ def _trajectories(results: Results, *, learned_only: bool, filters: ActivityFilt
                 continue
             learned = _is_learned(record, slot, parameter)
             if learned or not learned_only:
-                yield _Trajectory(record, slot, positions[slot], parameter, learned)
+                yield _Trajectory(record, labels, slot, positions[slot], parameter, learned)
 
 
 def _wanted(values: OneOrMoreTexts | None) -> set[str] | None:
@@ -295,45 +339,17 @@ def _positions(record: RunRecord) -> dict[str, int]:
 
 def _is_learned(record: RunRecord, slot: str, parameter: str) -> bool:
     """Whether the optimiser moves a trajectory, by the variant's row of the table as the run recorded it."""
-    row = json.loads(record.variant_row)
     if parameter == "bias":
-        return bool(row["train_weights"])
-    rule = row[parameter]
-    if rule["status"] != Affine.LEARNED:
+        return bool(record.row["train_weights"])
+    if not record.learns(parameter):
         return False
-    if rule["learned_in"] is None:
+    rule = record.row[parameter]
+    learned_in = rule["learned_in"] if isinstance(rule, dict) else None
+    if not isinstance(learned_in, str):
         return True
-    return parse_placement(rule["learned_in"], record.slots)[record.slots.index(slot)] == "1"
+    return parse_placement(learned_in, record.slots)[record.slots.index(slot)] == "1"
 
 
 def _categorical(frame: pd.DataFrame) -> pd.DataFrame:
     """Text becomes categorical, since it repeats itself endlessly."""
     return frame.astype({name: "category" for name in frame.columns if name in _TEXT})
-
-
-def _variant_labels(summary: pd.DataFrame) -> dict[tuple[str, str, str], str]:
-    """(setting, variant, row) to the name it is shown under: numbered where one name was defined in several ways."""
-    named = summary[["setting_id", "variant", "variant_row"]].astype(str).drop_duplicates()
-    labels: dict[tuple[str, str, str], str] = {}
-    for (setting, variant), own in named.groupby(["setting_id", "variant"]):
-        rows = sorted(own["variant_row"])
-        for number, row in enumerate(rows, start=1):
-            labels[str(setting), str(variant), row] = str(variant) if len(rows) == 1 else f"{variant}#{number}"
-    return labels
-
-
-def _order(row: dict[str, Any]) -> tuple[Any, ...]:
-    familiar, catalogue, parameters = ("hidden", "every"), VARIANTS.names(), list(NEUTRAL)
-    placement, variant = str(row["placement"]), str(row["variant"]).partition("#")[0]
-    return (
-        row["problems"],
-        row["size"],
-        row["setting_id"],
-        row["learning_rate"],
-        familiar.index(placement) if placement in familiar else len(familiar),
-        placement,
-        catalogue.index(variant) if variant in catalogue else len(catalogue),
-        row["variant"],
-        parameters.index(str(row["parameter"])) if "parameter" in row else 0,
-        row["position"],
-    )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from bnbench.analysis.activity import magnitude_column
-from bnbench.analysis.ranked_group import catalogue_order, described
+from bnbench.analysis.comparison import ComparisonKey, catalogue_order, comparison_keys, symbol_of
 from bnbench.analysis.table import (
     Cell,
     Column,
@@ -42,7 +42,6 @@ _READING = (
 _READING_ZEROED = (
     "zeroed by ReLU: share of a slot's activations, before training → mean over the last tenth of epochs",
 )
-_GROUP = ["setting_id", "size", "placement", "learning_rate"]
 _WHO = (
     Column("variant", "variant", Kind.SYMBOL, once=True),
     Column("parameter", "par.", once=True),
@@ -84,13 +83,13 @@ def activity_tables(means: pd.DataFrame, sparsity: pd.DataFrame) -> list[Table]:
         means: `average_over_seeds(activity_summary(…))`.
         sparsity: `average_over_seeds(sparsity_summary(…), ["initial", "final"])`; it may be empty.
     """
-    zeroed = dict(_groups(_beside_every_placement(sparsity)))
+    active, zeroed = _compared(means), _compared(sparsity)
     tables: list[Table] = []
-    for key, own in _groups(means):
-        tables.append(activity_table(own))
+    for key in dict.fromkeys([*active, *zeroed]):
+        if key in active:
+            tables.append(activity_table(active[key]))
         if key in zeroed:
-            tables.append(sparsity_table(zeroed.pop(key)))
-    tables += [sparsity_table(own) for own in zeroed.values()]
+            tables.append(sparsity_table(zeroed[key]))
     if tables:
         # What the numbers mean is said once, below them all.
         reading = (*(_READING if len(means) else ()), *(_READING_ZEROED if len(sparsity) else ()))
@@ -121,7 +120,7 @@ def way_there_tables(means: pd.DataFrame) -> list[Table]:
     )
     note = "magnitude A (mean of |γ − 1| or |β| over the channels) after these shares of the steps"
     tables: list[Table] = []
-    for _, own in _groups(means):
+    for own in _compared(means).values():
         rows = [_row(row, [magnitude_column(at) for at in SHOWN_AT]) for row in own.to_dict("records")]
         tables.append(_table("way-there", own, columns, rows, note))
     return tables
@@ -146,7 +145,7 @@ def sparsity_table(own: pd.DataFrame) -> Table:
     columns = (
         Column("slot", "slot"),
         *(
-            Column(variant, described(variant)[0], Kind.NUMBER, show=fixed(3), of_variant=True)
+            Column(variant, symbol_of(variant), Kind.NUMBER, show=fixed(3), of_variant=True)
             for variant in map(str, variants)
         ),
     )
@@ -179,20 +178,14 @@ def _plain(value: Any) -> object:  # noqa: ANN401 -- whatever a cell of a frame 
     return value.item() if hasattr(value, "item") else value
 
 
-def _groups(means: pd.DataFrame) -> list[tuple[Hashable, pd.DataFrame]]:
-    return list(means.groupby(_GROUP, sort=False, observed=True)) if len(means) else []
-
-
-def _beside_every_placement(means: pd.DataFrame) -> pd.DataFrame:
-    """Runs without any BatchNorm belong to every placement of their setting and learning rate."""
-    pieces: list[pd.DataFrame] = []
-    for _, own in means.groupby([name for name in _GROUP if name != "placement"], sort=False) if len(means) else ():
-        nowhere = own[own["placement"] == NOWHERE]
-        placements = [name for name in dict.fromkeys(own["placement"]) if name != NOWHERE]
-        pieces += [
-            pd.concat([nowhere.assign(placement=name), own[own["placement"] == name]]) for name in placements
-        ] or [nowhere]
-    return pd.concat(pieces) if pieces else means
+def _compared(frame: pd.DataFrame) -> dict[ComparisonKey, pd.DataFrame]:
+    """The rows of each comparison; runs without any BatchNorm belong to every one of theirs."""
+    if frame.empty:
+        return {}
+    who = list(zip(frame["setting_id"], frame["learning_rate"], frame["placement"], strict=True))
+    return {
+        key: frame[[key.holds(each) for each in who]].assign(placement=key.placement) for key in comparison_keys(who)
+    }
 
 
 def _table(
@@ -236,7 +229,7 @@ def _table(
 def _row(row: Mapping[Any, Any], names: Sequence[str]) -> tuple[Value | Cell, ...]:
     """A variant, a parameter, a slot, and these of its numbers."""
     variant, parameter = str(row["variant"]), str(row["parameter"])
-    who = (Cell(variant, described(variant)[0]), Cell(parameter, SYMBOLS[parameter]), str(row["slot"]))
+    who = (Cell(variant, symbol_of(variant)), Cell(parameter, SYMBOLS[parameter]), str(row["slot"]))
     if row["diverged"]:
         return (*who, _diverged(row), *[None] * (len(names) - 1))
     return (*who, *(None if math.isnan(row[name]) else float(row[name]) for name in names))

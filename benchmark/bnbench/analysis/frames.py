@@ -12,29 +12,27 @@ their statistics: one trajectory of `affine` is one row group, and that is all t
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, get_args
+from typing import Any, TypedDict, Unpack, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import JsonValue
 
-from bnbench.analysis.settings import overrides
+from bnbench.analysis.records import RunRecord, record_of
+from bnbench.analysis.trainings import disagreement, training_key, trainings
 from bnbench.errors import UserError, unknown
-from bnbench.identity import canonical_json
-from bnbench.measurement import IDENTITY, TABLES, RunIdentity
+from bnbench.measurement import IDENTITY, TABLES
 from bnbench.paths import given_path
 from bnbench.placement import NOWHERE
-from bnbench.plan import Origin
 from bnbench.problem import Size, problem_files
-from bnbench.storage.document import RunDocument, Status
-from bnbench.storage.schema import SCHEMAS, TableName
+from bnbench.storage.files import StorageError
+from bnbench.storage.schema import SCHEMAS, TableName, identified, value_columns
 from bnbench.storage.store import ResultStore
 from bnbench.variant import VARIANTS
 
@@ -59,44 +57,6 @@ class IdentityFilters(TypedDict, total=False):
     seed: OneOrMoreIntegers
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """What `run.json` says of a run, as far as an analysis needs it."""
-
-    identity: RunIdentity
-    status: Status | Literal["damaged"]
-    """How it ended; "damaged" where it came to its end and a file is missing or cut short."""
-    diverged_at_step: int | None
-    error: str | None
-    """The traceback of a failed run."""
-    readable: bool
-    """Whether the run has its tables: not if it failed, nor if it is damaged."""
-    tables: tuple[TableName, ...]
-    """Those of them that it has: a probe's table only where the probe was on."""
-    dataset: str
-    fingerprint: str
-    """SHA-256 of the pixels and labels it was trained on."""
-    data_origin: Origin
-    """What kind of copy they are (`bnbench.data.origin`)."""
-    data_split: str | None
-    """The digest of a split of the data set's own; None for the suite's."""
-    architecture: str
-    width: float
-    slots: tuple[str, ...]
-    """Of its network, in order, the output last."""
-    epochs: int
-    """As planned."""
-    batch_size: int
-    precision: str
-    device: str
-    """The kind of device: "cpu", or the model of the accelerator."""
-    variant_row: str
-    """The variant's row of the table, as canonical JSON."""
-    overrides: tuple[str, ...] | None
-    """What differs from the problem's file, e.g. ("training.epochs = 2",): empty at the problem's own settings, None
-    where the file is not known."""
-
-
 @dataclass(frozen=True, eq=False)
 class Trajectory:
     """γ, β or the bias of one slot of one run, over training."""
@@ -108,7 +68,10 @@ class Trajectory:
 
 
 class Results:
-    """The runs of one results folder, as they were when it was opened."""
+    """The runs of one results folder, as they were when it was opened, each training once.
+
+    A run whose table turns out to be damaged when it is read is left out from then on, and `warnings` says why.
+    """
 
     def __init__(self, store: ResultStore) -> None:
         """Look at the store once; tables are read when they are asked for.
@@ -117,14 +80,30 @@ class Results:
             UserError: the folder cannot be listed, or holds runs of another schema version.
         """
         contents = store.look()
-        readable = {document.run_id for document in contents.finished}
+        finished = {document.run_id: document for document in contents.finished}
         self._store = store
-        self.records = tuple(_record(document, document.run_id in readable) for document in contents.documents)
-        """Every run that ended, failed ones included, sorted by run id."""
+        self._rows = {
+            run_id: {table: facts.rows for table, facts in document.tables.items()}
+            for run_id, document in finished.items()
+        }
+        self._found = list(contents.warnings)
+        self._disagreements: dict[str, str | None] = {}
+        self._stood: set[str] = set()  # the damaged folders that stood for a training
         self.damaged = contents.damaged
         """The ids of damaged runs; a damaged `run.json` leaves no more of a run than that."""
-        self.warnings = contents.warnings
-        """What is wrong with single runs, one sentence each."""
+        self._take(record_of(document, readable=document.run_id in finished) for document in contents.documents)
+
+    def _take(self, folders: Iterable[RunRecord]) -> None:
+        self.folders = tuple(folders)
+        """Every folder of a run that ended, sorted by run id; two of them may be one training."""
+        self._trainings = {each.record.identity.run_id: each for each in trainings(self.folders, self._rows)}
+        self.records = tuple(each.record for each in self._trainings.values())
+        """Every training that ended, failed ones included, sorted by run id."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong with single runs, as far as they were read; one sentence each."""
+        return (*self._found, *(text for text in self._disagreements.values() if text is not None))
 
     @property
     def path(self) -> Path:
@@ -132,12 +111,53 @@ class Results:
         return self._store.path
 
     def select(self, **filters: Unpack[IdentityFilters]) -> tuple[RunRecord, ...]:
-        """The runs whose identity has these values, failed ones included.
+        """The runs whose identity has these values, failed ones included, each training once.
+
+        A folder that another one stands for is found by its own run id alone.
 
         Raises:
             UserError: a filter is not an identity column, or its value is none that there is.
         """
-        return _select(self.records, filters)
+        return _select((*self.records, *self._named(filters.get("run_id", ()))), filters)
+
+    def sound(self, records: Iterable[RunRecord], *tables: TableName) -> Iterator[RunRecord]:
+        """Those of some runs whose tables can be relied on, one after the other: files whole, folders agreeing or said.
+
+        A run with a damaged file is left out from then on, with a warning; so is a folder of a training that has
+        another. Folders of one training that do not agree are a warning.
+
+        Args:
+            records: the runs, as `select` gives them; those without tables are passed over.
+            tables: which tables are going to be read; a run need not have them all.
+        """
+        for record in records:
+            if not record.readable:
+                continue
+            kept = self._sound(record, tables)
+            if kept is not None:
+                self.disagreement(kept)
+                yield kept
+
+    def disagreement(self, record: RunRecord) -> str | None:
+        """What the folders of a run's training do not agree on, as a sentence; None where they agree, or are one.
+
+        It is found out once, from what all of them hold, and is a warning from then on.
+        """
+        run_id = record.identity.run_id
+        training = self._trainings.get(run_id)
+        if training is None or len(training.folders) < 2:
+            return None
+        if run_id not in self._disagreements:
+            try:
+                found = disagreement(training, self._store.read)
+            except StorageError:  # of the folders that are whole something can be said
+                whole = self._sound(record, record.tables)
+                return None if whole is None else self.disagreement(whole)
+            others = " and ".join(folder.identity.run_id for folder in training.folders[1:])
+            self._disagreements[run_id] = found and (
+                f"{run_id} and {others} are one training, and differ in {found}: it decides nothing"
+            )
+        return self._disagreements[run_id]
 
     def runs(self, **filters: Unpack[IdentityFilters]) -> pd.DataFrame:
         """One row per run that ended: identity, status, and the circumstances. Failed runs are among them.
@@ -156,11 +176,12 @@ class Results:
             **filters: a value, or several, for any identity column, and for any other that holds whole numbers or text.
 
         Returns:
-            One row per row of the table, run by run in the order of run ids. Text is categorical.
+            One row per row of the table, run by run in the order of run ids. Text is categorical. Of a training that
+            lies in several folders, the rows of the folder with most of them, unless another folder's run id is asked
+            for; of a run whose table is damaged nothing, and a warning.
 
         Raises:
-            UserError: a table, a column or a filter does not exist, a filter's value is none that there is, or a
-                table is damaged.
+            UserError: a table, a column or a filter does not exist, or a filter's value is none that there is.
         """
         if name not in TABLES:
             raise unknown("table", name, TABLES)
@@ -175,14 +196,9 @@ class Results:
                 raise unknown("filter", column, [*IDENTITY, *measured])
             if column in measured and (known := measured[column].known):
                 _check_values(column, values, known)
-        chosen = [
-            record.identity.run_id
-            for record in _select(self.records, {column: wanted[column] for column in wanted if column in IDENTITY})
-            if record.readable and name in record.tables
-        ]
+        who = {column: wanted[column] for column in wanted if column in IDENTITY}
         own = {column: wanted[column] for column in wanted if column in measured}
-        rows = _row_filter(own)
-        pieces = [self._store.read(run_id, name, columns=columns, filters=rows) for run_id in chosen]
+        chosen, pieces = self._pieces(name, columns, who, _row_filter(own))
         found = [piece for piece in pieces if len(piece)]
         for column, values in own.items():
             # Names that are not declared are those of the runs' networks: what there is, is looked up where something
@@ -220,11 +236,11 @@ class Results:
         """One trajectory as arrays: nothing else of the run is read.
 
         Raises:
-            UserError: the run is not there, or has no such trajectory.
+            UserError: the run is not there, has no such trajectory, or its table is damaged.
         """
         record = self._one(run_id)
-        rows = [("slot", "==", slot), ("parameter", "==", parameter)]
-        table = self._store.read(run_id, "affine", columns=["step", "values"], filters=rows)
+        rows = (pc.field("slot") == slot) & (pc.field("parameter") == parameter)
+        table = self._read(record, "affine", ["step", "values"], rows)
         if not len(table):
             raise UserError(
                 f"run {run_id} has no {parameter} of slot '{slot}'",
@@ -237,22 +253,110 @@ class Results:
         """(slot, parameter) of every trajectory of a run, sorted by parameter, then slot; no values are read.
 
         Raises:
-            UserError: the run is not there.
+            UserError: the run is not there, or its table is damaged.
         """
-        self._one(run_id)
-        table = self._store.read(run_id, "affine", columns=["parameter", "slot"])
+        table = self._read(self._one(run_id), "affine", ["parameter", "slot"])
         found = table.group_by(["parameter", "slot"], use_threads=False).aggregate([]).to_pylist()
         return tuple((row["slot"], row["parameter"]) for row in found)
 
     def _one(self, run_id: str) -> RunRecord:
-        for record in self.records:
+        for record in (*self.records, *self._named(run_id)):
             if record.identity.run_id == run_id and record.readable:
                 return record
         raise UserError(f"{self.path} has no finished run {run_id}", hint="`bnbench status` lists the runs.")
 
-    def _check_recorded(self, table: str, run_ids: Iterable[str], column: str, wanted: Sequence[object]) -> None:
+    def _named(self, run_ids: object) -> list[RunRecord]:
+        """The folders of these runs that another folder stands for."""
+        wanted = set(_several(run_ids)) - self._trainings.keys()
+        return [folder for folder in self.folders if folder.identity.run_id in wanted]
+
+    def _pieces(
+        self, name: TableName, columns: Sequence[str] | None, who: Mapping[str, Any], rows: pc.Expression | None
+    ) -> tuple[list[RunRecord], list[pa.Table]]:
+        """The runs that have a table, and their rows of it. One with a damaged table is left out, and said to be."""
+        pieces: dict[tuple[str, str], pa.Table] = {}
+        while True:
+            chosen = [r for r in self.select(**cast("IdentityFilters", who)) if r.readable and name in r.tables]
+            sources = [(record, (record.identity.run_id, self._source(record, name))) for record in chosen]
+            for record, source in sources:
+                if source not in pieces:
+                    try:
+                        pieces[source] = self._read(record, name, columns, rows)
+                    except StorageError as error:
+                        self._set_aside(source[1], error)
+                        break
+            else:
+                return chosen, [pieces[source] for _, source in sources]
+
+    def _source(self, record: RunRecord, table: TableName) -> str:
+        """The id of the run whose folder a run's table is read from."""
+        training = self._trainings.get(record.identity.run_id)
+        return record.identity.run_id if training is None else training.sources.get(table, record.identity.run_id)
+
+    def _read(
+        self,
+        record: RunRecord,
+        table: TableName,
+        columns: Sequence[str] | None = None,
+        rows: pc.Expression | None = None,
+    ) -> pa.Table:
+        """A table of a run; whatever folder it lies in, its rows are this run's."""
+        source = self._source(record, table)
+        found = self._store.read(source, table, columns=columns, filters=rows)
+        if source == record.identity.run_id:
+            return found
+        given = [name for name in found.column_names if name in IDENTITY and name not in value_columns(table)]
+        return identified(found, record.identity, given)
+
+    def _sound(self, record: RunRecord, tables: Sequence[TableName]) -> RunRecord | None:
+        """The run, as it is left when what is damaged of it has been set aside; None where nothing is left."""
+        run_id = record.identity.run_id
+        stands = run_id in self._trainings or run_id in self._stood
+        if run_id in self.damaged:
+            return self._sound(left, tables) if stands and (left := self._left_of(record)) is not None else None
+        while (broken := self._broken(record, tables)) is not None:
+            self._set_aside(*broken)
+            left = self._left_of(record) if stands else None
+            if left is None:
+                return None
+            record = left
+        return record
+
+    def _left_of(self, record: RunRecord) -> RunRecord | None:
+        """What stands for a run's training now; None where all of its folders are damaged."""
+        key = training_key(record)
+        return next((each for each in self.records if each.readable and training_key(each) == key), None)
+
+    def _broken(self, record: RunRecord, tables: Sequence[TableName]) -> tuple[str, StorageError] | None:
+        """The first folder, and what is wrong with it, that one of these tables of a run cannot be read from."""
+        training = self._trainings.get(record.identity.run_id)
+        for table in tables:
+            if table in (record if training is None else training.record).tables:
+                source = self._source(record, table)
+                try:
+                    self._store.check(source, table)
+                except StorageError as error:
+                    return source, error
+        return None
+
+    def _set_aside(self, run_id: str, error: StorageError) -> None:
+        """From now on a run counts as damaged."""
+        if run_id in self.damaged:
+            return
+        self._found.append(f"{error.problem}; the run is damaged and counts as not finished")
+        if run_id in self._trainings:
+            self._stood.add(run_id)
+        self.damaged = tuple(sorted({*self.damaged, run_id}))
+        self._take(
+            replace(folder, status="damaged", readable=False, tables=()) if folder.identity.run_id == run_id else folder
+            for folder in self.folders
+        )
+
+    def _check_recorded(
+        self, table: TableName, records: Iterable[RunRecord], column: str, wanted: Sequence[object]
+    ) -> None:
         """Refuse values of a column that no row of these runs has; without any rows there is nothing to know."""
-        pieces = [self._store.read(run_id, table, columns=[column]) for run_id in run_ids]
+        pieces = [self._read(record, table, [column]) for record in records]
         known = sorted({str(value) for piece in pieces for value in pc.unique(piece.column(column)).to_pylist()})
         if known:
             _check_values(column, wanted, known)
@@ -265,36 +369,6 @@ def open_results(path: str | PathLike[str] = "results/runs") -> Results:
         UserError: the path is none, there are no results, or they are of another schema version.
     """
     return Results(ResultStore.open(given_path(path, "the path of the results"), create=False))
-
-
-def _record(document: RunDocument, readable: bool) -> RunRecord:
-    spec = document.specification
-    return RunRecord(
-        identity=document.identity,
-        status=document.status if readable or not document.is_result else "damaged",
-        diverged_at_step=document.diverged_at_step,
-        error=document.error,
-        readable=readable,
-        tables=tuple(document.tables) if readable else (),
-        dataset=spec.data.name,
-        fingerprint=spec.data.fingerprint,
-        data_origin=document.data_origin,
-        data_split=spec.data.split,
-        architecture=spec.architecture,
-        width=spec.width,
-        slots=document.slots,
-        epochs=spec.training.epochs,
-        batch_size=spec.training.batch_size,
-        precision=spec.precision,
-        device=_device(document.provenance),
-        variant_row=canonical_json(document.spec["variant"]),
-        overrides=overrides(document.problem, document.size, spec),
-    )
-
-
-def _device(provenance: Mapping[str, JsonValue]) -> str:
-    device = provenance.get("device")
-    return device if isinstance(device, str) else "not recorded"
 
 
 def _select(records: Sequence[RunRecord], filters: Mapping[str, Any]) -> tuple[RunRecord, ...]:

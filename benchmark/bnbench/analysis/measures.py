@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bnbench.analysis.frames import IdentityFilters, Results
+from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import problem_targets
 from bnbench.measurement import RunIdentity
 from bnbench.problem import Metric, Target
@@ -60,26 +61,25 @@ class CurveMeasures:
 
 @dataclass(frozen=True)
 class RunMeasures:
-    """A run that ended, finished or diverged: who it is, under which conditions, and what it achieved."""
+    """A run that finished or diverged, and what it achieved."""
 
-    run: RunIdentity
-    variant_row: str
-    """The variant's row as canonical JSON: two rows of one name are two variants."""
-    epochs: int
-    """As planned, whether it got there or not."""
-    diverged_at_step: int | None
-    device: str
-    """The kind of device it ran on."""
-    fingerprint: str | None
-    """Of the data it was trained on."""
-    overrides: tuple[str, ...] | None
-    """What differs from the problem's file; None where that file is not known."""
+    record: RunRecord
     measures: CurveMeasures
+
+    @property
+    def run(self) -> RunIdentity:
+        """Who it is."""
+        return self.record.identity
+
+    @property
+    def epochs(self) -> int:
+        """As planned, whether it got there or not."""
+        return self.record.epochs
 
     @property
     def diverged(self) -> bool:
         """Whether the training loss stopped being finite."""
-        return self.diverged_at_step is not None
+        return self.record.diverged_at_step is not None
 
 
 TargetLookup = Callable[[str, str], tuple[Target, ...]]
@@ -189,26 +189,21 @@ def measure_runs(
         **filters: a value, or several, for any identity column.
 
     Raises:
-        UserError: a filter is not an identity column, or a table is damaged.
+        UserError: a filter is not an identity column.
     """
+    # Read first: a run whose curves turn out to be damaged is among the records no more.
+    columns = ["run_id", "epoch", "step", "split", "loss", "accuracy"]
+    frame = results.curves(columns=columns, statistics=STATISTICS, **filters)
     records = [record for record in results.select(**filters) if record.readable]
     names = dict.fromkeys((r.identity.setting_id, r.identity.problem, r.identity.size) for r in records)
     of_setting: dict[str, dict[Target, None]] = {}
     for setting, problem, size in names:
         of_setting.setdefault(setting, {}).update(dict.fromkeys(targets(problem, size)))
-    columns = ["run_id", "epoch", "step", "split", "loss", "accuracy"]
-    frame = results.curves(columns=columns, statistics=STATISTICS, **filters)
     curves = {str(run_id): rows for run_id, rows in frame.groupby("run_id", observed=True)}
     return [
         RunMeasures(
-            run=record.identity,
-            variant_row=record.variant_row,
-            epochs=record.epochs,
-            diverged_at_step=record.diverged_at_step,
-            device=record.device,
-            fingerprint=record.fingerprint,
-            overrides=record.overrides,
-            measures=measure_curve(
+            record,
+            measure_curve(
                 curves.get(record.identity.run_id, frame.iloc[:0]),
                 epochs=record.epochs,
                 diverged=record.status == "diverged",

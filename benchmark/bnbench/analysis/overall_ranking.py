@@ -8,21 +8,14 @@ from __future__ import annotations
 
 import math
 import statistics as plain
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy import stats
 
-from bnbench.analysis.ranked_group import (
-    LOWER,
-    RankedGroup,
-    catalogue_order,
-    described,
-    distinct,
-    group_title,
-    outcome_order,
-    target_level,
-)
+from bnbench.analysis.comparison import baseline_of, catalogue_order, distinct, symbol_of
+from bnbench.analysis.ranked_group import LOWER, RankedGroup, group_title, outcome_order, target_level
 from bnbench.analysis.statistics import FriedmanTest, PairedDifference, friedman_test, paired_difference
 
 LARGEST_RATIO = 4.0
@@ -103,12 +96,12 @@ def overall_ranking(size: str, groups: Sequence[RankedGroup]) -> OverallRanking 
         for variant in compared
     }
     ratios, speeds = _times(problems, compared, notes)
-    lower = next((name for name in compared if described(name)[1] == LOWER), None)
+    lower = next((name for name in compared if baseline_of(name) == LOWER), None)
     rows = [
         OverallVariant(
             variant=variant,
-            symbol=described(variant)[0],
-            baseline=described(variant)[1],
+            symbol=symbol_of(variant),
+            baseline=baseline_of(variant),
             mean_rank=plain.fmean(mean_ranks[variant]),
             rank_difference=paired_difference(by_seed[variant], by_seed[lower])
             if lower is not None and variant != lower
@@ -183,13 +176,17 @@ def _own_settings_first(groups: Sequence[RankedGroup], notes: list[str]) -> list
 
 
 def _compared(groups: Sequence[RankedGroup], notes: list[str]) -> list[str]:
-    """The variants that every group has: ratios and ranks depend on who is compared."""
+    """The variants that every group has, defined in one way: ratios and ranks depend on who is compared."""
     everywhere = [{row.variant for row in group.rows} for group in groups]
     shared = set.intersection(*everywhere) if everywhere else set()
     dropped = sorted(set().union(*everywhere) - shared, key=catalogue_order)
     if dropped:
         notes.append(f"left out, not in every problem and placement: {', '.join(dropped)}")
-    return sorted(shared, key=catalogue_order)
+    definitions = {(row.variant, row.records[0].variant_row) for group in groups for row in group.rows}
+    several = sorted((n for n, number in Counter(n for n, _ in definitions).items() if number > 1), key=catalogue_order)
+    if redefined := [name for name in several if name in shared]:
+        notes.append(f"left out, defined differently in some of the problems: {', '.join(redefined)}")
+    return sorted(shared - set(redefined), key=catalogue_order)
 
 
 def _seed_ranks(group: RankedGroup, compared: Sequence[str]) -> dict[int, dict[str, float]]:

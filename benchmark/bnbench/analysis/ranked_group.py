@@ -1,4 +1,4 @@
-"""The ranking within one setting, learning rate and placement.
+"""The ranking within one comparison.
 
 Rows are ordered by final accuracy on the training data (`train_eval`, running statistics), as the founding study
 compares. A variant of which any seed diverged ranks behind all others.
@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import math
 import statistics as plain
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bnbench.analysis.comparison import Comparison, VariantRow, catalogue_order
 from bnbench.analysis.measures import CurveMeasures, RunMeasures, TimeToTarget
 from bnbench.analysis.statistics import PairedDifference, holm, paired_difference
-from bnbench.errors import UserError
-from bnbench.placement import NOWHERE
 from bnbench.problem import Target
-from bnbench.variant import VARIANTS
 
 LOWER, UPPER = "lower", "upper"
 
@@ -56,19 +54,12 @@ class TargetTime:
     """DeepOBS's measure: the mean first epoch at the target, where a miss counts as the number of epochs + 1."""
 
 
-@dataclass(frozen=True)
-class RankedVariant:
+@dataclass(frozen=True, kw_only=True)
+class RankedVariant(VariantRow):
     """One row of a ranking."""
 
-    variant: str
-    symbol: str
-    baseline: str | None
-    """"lower" or "upper" where the study uses the variant as that baseline."""
     rank: int
     """1 is best; equal rows share a rank, and the next one is skipped."""
-    seeds: tuple[int, ...]
-    diverged: int
-    """How many of the seeds diverged."""
     final_train_loss: Summary
     final_train_accuracy: Summary
     final_valid_accuracy: Summary
@@ -84,136 +75,76 @@ class RankedVariant:
     """The t test's p, corrected for the comparisons with the lower baseline in this group."""
     holm_sign_flip_p: float | None
     runs: tuple[RunMeasures, ...]
+    """Of its records, in their order."""
 
 
-@dataclass(frozen=True)
-class RankedGroup:
-    """The variants that may be compared with each other: one setting, learning rate and placement."""
+@dataclass(frozen=True, kw_only=True)
+class RankedGroup(Comparison):
+    """A comparison whose variants are ranked."""
 
-    setting_id: str
-    problems: tuple[str, ...]
-    """The names that the setting goes by: usually one."""
-    sizes: tuple[str, ...]
-    placement: str
-    learning_rate: float
-    epochs: int
-    overrides: tuple[str, ...] | None
-    """What differs from the problem's file; None where that file is not known."""
-    targets: tuple[Target, ...]
     rows: tuple[RankedVariant, ...]
-    devices: tuple[str, ...]
-    fingerprints: tuple[str, ...]
+    """The best first."""
+    targets: tuple[Target, ...]
     notes: tuple[str, ...]
     """What a reader must know before believing the numbers."""
 
 
-def ranked_groups(measures: Sequence[RunMeasures]) -> list[RankedGroup]:
-    """The rankings of runs that may be compared with each other, in the order of the catalogue.
+def ranked_group(compared: Comparison, measures: Mapping[str, RunMeasures], more: Sequence[str] = ()) -> RankedGroup:
+    """The ranking of a comparison.
 
     Args:
-        measures: one per run, sorted by run id.
+        compared: the runs.
+        measures: what each of them achieved, by run id.
+        more: what else a reader must know of them.
     """
-    settings: dict[tuple[str, float], list[RunMeasures]] = {}
-    for each in measures:
-        settings.setdefault((each.run.setting_id, each.run.learning_rate), []).append(each)
-    found: list[RankedGroup] = []
-    for runs in settings.values():
-        placements = dict.fromkeys(each.run.placement for each in runs if each.run.placement != NOWHERE)
-        found += [
-            _group(placement, [each for each in runs if each.run.placement in {placement, NOWHERE}])
-            for placement in placements or {NOWHERE: None}
-        ]
-    return sorted(found, key=_group_order)
-
-
-def _group_order(group: RankedGroup) -> tuple[object, ...]:
-    familiar = ("hidden", "every")
-    place = familiar.index(group.placement) if group.placement in familiar else len(familiar)
-    return (
-        group.problems,
-        group.sizes,
-        bool(group.overrides),
-        group.setting_id,
-        group.learning_rate,
-        place,
-        group.placement,
-    )
-
-
-def _group(placement: str, runs: Sequence[RunMeasures]) -> RankedGroup:
-    by_variant = _by_variant(runs)
-    keys = {label: outcome_order(own) for label, own in by_variant.items()}
-    lower = next((label for label, own in by_variant.items() if described(own[0].run.variant)[1] == LOWER), None)
+    runs_of = {row.variant: tuple(measures[record.identity.run_id] for record in row.records) for row in compared.rows}
+    keys = {label: outcome_order(own) for label, own in runs_of.items()}
+    lower = next((row.variant for row in compared.rows if row.baseline == LOWER), None)
     differences = {
-        label: paired_difference(_final_by_seed(own), _final_by_seed(by_variant[lower]))
-        for label, own in by_variant.items()
+        label: paired_difference(_final_by_seed(own), _final_by_seed(runs_of[lower]))
+        for label, own in runs_of.items()
         if lower is not None and label != lower
     }
     holm_t = _holm({label: each.t_p for label, each in differences.items()})
     holm_flip = _holm({label: each.sign_flip_p for label, each in differences.items()})
     rows = [
         _row(
-            label,
-            own,
-            place=1 + sum(key < keys[label] for key in keys.values()),
-            difference=differences.get(label),
-            corrected=(holm_t.get(label), holm_flip.get(label)),
+            row,
+            runs_of[row.variant],
+            place=1 + sum(key < keys[row.variant] for key in keys.values()),
+            difference=differences.get(row.variant),
+            corrected=(holm_t.get(row.variant), holm_flip.get(row.variant)),
         )
-        for label, own in by_variant.items()
+        for row in compared.rows
     ]
-    first = runs[0]
+    first = runs_of[compared.rows[0].variant][0]
     return RankedGroup(
-        setting_id=first.run.setting_id,
-        problems=distinct(each.run.problem for each in runs),
-        sizes=distinct(each.run.size for each in runs),
-        placement=placement,
-        learning_rate=first.run.learning_rate,
-        epochs=first.epochs,
-        overrides=first.overrides,
-        targets=tuple(time.target for time in first.measures.times),
+        setting_id=compared.setting_id,
+        learning_rate=compared.learning_rate,
+        placement=compared.placement,
+        problems=compared.problems,
+        sizes=compared.sizes,
         rows=tuple(sorted(rows, key=lambda row: (row.rank, catalogue_order(row.variant)))),
-        devices=distinct(each.device for each in runs),
-        fingerprints=distinct(each.fingerprint or "not recorded" for each in runs),
-        notes=_group_notes(runs, by_variant),
+        targets=tuple(time.target for time in first.measures.times),
+        notes=(*compared.cautions, *_notes(compared, runs_of), *more),
     )
 
 
-def _by_variant(runs: Sequence[RunMeasures]) -> dict[str, list[RunMeasures]]:
-    """Label to runs in order of seeds. A name whose row in the table has changed between runs is several variants."""
-    rows: dict[str, list[str]] = {}
-    for each in runs:
-        known = rows.setdefault(each.run.variant, [])
-        if each.variant_row not in known:
-            known.append(each.variant_row)
-    found: dict[str, list[RunMeasures]] = {}
-    for each in sorted(runs, key=lambda one: (catalogue_order(one.run.variant), one.run.seed)):
-        known = rows[each.run.variant]
-        label = each.run.variant if len(known) == 1 else f"{each.run.variant}#{known.index(each.variant_row) + 1}"
-        found.setdefault(label, []).append(each)
-    return found
-
-
 def _row(
-    label: str,
-    runs: Sequence[RunMeasures],
+    row: VariantRow,
+    runs: tuple[RunMeasures, ...],
     *,
     place: int,
     difference: PairedDifference | None,
     corrected: tuple[float | None, float | None],
 ) -> RankedVariant:
-    symbol, baseline = described(runs[0].run.variant)
-    _, _, mark = label.partition("#")
-
     def over_seeds(value: Callable[[CurveMeasures], float | None]) -> Summary:
         return _summary(runs, value)
 
     return RankedVariant(
-        variant=label,
-        symbol=f"{symbol}#{mark}" if mark else symbol,
-        baseline=baseline,
+        variant=row.variant,
+        records=row.records,
         rank=place,
-        seeds=tuple(each.run.seed for each in runs),
-        diverged=sum(each.diverged for each in runs),
         final_train_loss=over_seeds(lambda each: each.final_train_loss),
         final_train_accuracy=over_seeds(lambda each: each.final_train_accuracy),
         final_valid_accuracy=over_seeds(lambda each: each.final_valid_accuracy),
@@ -226,7 +157,7 @@ def _row(
         difference=difference,
         holm_t_p=corrected[0],
         holm_sign_flip_p=corrected[1],
-        runs=tuple(runs),
+        runs=runs,
     )
 
 
@@ -274,29 +205,20 @@ def _holm(p_values: Mapping[str, float | None]) -> dict[str, float]:
     return dict(zip(given, holm(list(given.values())), strict=True))
 
 
-def _group_notes(runs: Sequence[RunMeasures], by_variant: Mapping[str, Sequence[RunMeasures]]) -> tuple[str, ...]:
+def _notes(compared: Comparison, runs_of: Mapping[str, Sequence[RunMeasures]]) -> list[str]:
     notes: list[str] = []
-    devices = distinct(each.device for each in runs)
-    if len(devices) > 1:
-        notes.append(f"mixes kinds of device: {', '.join(devices)}")
-    fingerprints = distinct((each.fingerprint or "not recorded")[:12] for each in runs)
-    if len(fingerprints) > 1:
-        notes.append(f"mixes data of different fingerprints: {', '.join(fingerprints)}")
-    if len({tuple(each.run.seed for each in own) for own in by_variant.values()}) > 1:
+    if len({frozenset(row.seeds) for row in compared.rows}) > 1:
         notes.append("the variants have different seeds: means are over each one's own, differences over shared ones")
-    if all(len(own) == 1 for own in by_variant.values()):
+    if all(len(row.records) == 1 for row in compared.rows):
         notes.append("one seed: nothing can be said about noise")
+    runs = [run for own in runs_of.values() for run in own]
     for index, time in enumerate(runs[0].measures.times):
         if all(math.isinf(each.measures.times[index].steps) for each in runs):
             notes.append(f"no variant reached {target_level(time.target)} in any seed")
-    for label in by_variant:
-        name, _, mark = label.partition("#")
-        if mark == "1":
-            notes.append(f"the variant '{name}' was defined differently in some of these runs: shown apart")
-    return tuple(notes)
+    return notes
 
 
-def group_title(group: RankedGroup) -> str:
+def group_title(group: Comparison) -> str:
     """A ranking's problems, placement and learning rate, in words."""
     return f"{' = '.join(group.problems)}, placement {group.placement}, learning rate {group.learning_rate:g}"
 
@@ -304,25 +226,3 @@ def group_title(group: RankedGroup) -> str:
 def target_level(target: Target) -> str:
     """What a target asks for: "test accuracy ≥ 0.9"."""
     return f"{target.split} {target.metric} {target.sign} {target.level:g}"
-
-
-def described(variant: str) -> tuple[str, str | None]:
-    """(symbol, baseline) of a variant; its bare name where the package that offered it is gone."""
-    name = variant.partition("#")[0]
-    try:
-        row = VARIANTS.get(name)
-    except UserError:
-        return variant, None
-    return row.symbol, row.baseline
-
-
-def catalogue_order(variant: str) -> tuple[int, str]:
-    """A sorting key: the study's order, others behind."""
-    names = VARIANTS.names()
-    name = variant.partition("#")[0]
-    return (names.index(name) if name in names else len(names), variant)
-
-
-def distinct(values: Iterable[str]) -> tuple[str, ...]:
-    """Each value once, sorted."""
-    return tuple(sorted(set(values)))

@@ -5,14 +5,17 @@ Values only: `bnbench.analysis.ranking_tables` renders them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Unpack
 
+from bnbench.analysis.comparison import circumstances_of, comparison_keys, comparisons
 from bnbench.analysis.frames import IdentityFilters, Results
 from bnbench.analysis.measures import RunMeasures, TargetLookup, measure_runs
 from bnbench.analysis.overall_ranking import OverallRanking, overall_ranking
-from bnbench.analysis.ranked_group import RankedGroup, ranked_groups
+from bnbench.analysis.ranked_group import RankedGroup, ranked_group
+from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import problem_targets
 from bnbench.placement import NOWHERE
 
@@ -38,7 +41,7 @@ def rank(results: Results, *, targets: TargetLookup = problem_targets, **filters
             BatchNorm, which belong to every placement.
 
     Raises:
-        UserError: a filter is not an identity column, or a table is damaged.
+        UserError: a filter is not an identity column.
     """
     asked = filters.get("placement")
     if asked is not None:
@@ -46,19 +49,37 @@ def rank(results: Results, *, targets: TargetLookup = problem_targets, **filters
     failed = [record.identity.run_id for record in results.select(**filters) if record.status == "failed"]
     measures = measure_runs(results, targets=targets, **filters)
     if asked is not None and NOWHERE not in asked:
-        beside = {(each.run.setting_id, each.run.learning_rate) for each in measures if each.run.placement != NOWHERE}
-        measures = [each for each in measures if (each.run.setting_id, each.run.learning_rate) in beside]
-    return rank_measures(measures, failed=failed)
+        beside = [k for k in comparison_keys(circumstances_of(each.run) for each in measures) if k.placement != NOWHERE]
+        measures = [each for each in measures if any(key.holds(circumstances_of(each.run)) for key in beside)]
+    disagreements = {each.run.run_id: results.disagreement(each.record) for each in measures}
+    return rank_measures(
+        measures,
+        among=results.records,
+        failed=failed,
+        disagreements={run_id: text for run_id, text in disagreements.items() if text is not None},
+    )
 
 
-def rank_measures(measures: Iterable[RunMeasures], *, failed: Sequence[str] = ()) -> Ranking:
+def rank_measures(
+    measures: Iterable[RunMeasures],
+    *,
+    among: Iterable[RunRecord] = (),
+    failed: Sequence[str] = (),
+    disagreements: Mapping[str, str] = MappingProxyType({}),
+) -> Ranking:
     """Rank runs that have been measured; their order makes no difference.
 
     Args:
         measures: one per run.
+        among: all runs that there are, by which variants of one name are told apart; the measured ones if empty.
         failed: ids of runs that failed, to be mentioned.
+        disagreements: run id to what the folders of its training do not agree on, to be mentioned.
     """
-    groups = ranked_groups(sorted(measures, key=lambda each: each.run.run_id))
+    by_id = {each.run.run_id: each for each in sorted(measures, key=lambda each: each.run.run_id)}
+    groups = [
+        ranked_group(compared, by_id, [disagreements[run_id] for run_id in compared.run_ids if run_id in disagreements])
+        for compared in comparisons([each.record for each in by_id.values()], among)
+    ]
     sizes = dict.fromkeys(size for group in groups for size in group.sizes)
     overall = [overall_ranking(size, [group for group in groups if size in group.sizes]) for size in sizes]
     return Ranking(tuple(groups), tuple(each for each in overall if each is not None), tuple(failed))

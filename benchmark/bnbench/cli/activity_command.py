@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from bnbench.cli.options import results_option
-from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables
+from bnbench.cli.output import (
+    Format,
+    chosen,
+    format_options,
+    print_json,
+    print_tables,
+    print_warnings,
+    warnings_after,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,8 +68,6 @@ def command(
       bnbench activity cifar100_allcnnc --placement every --parameter gamma
       bnbench activity digits_3c3d --size tiny --csv
     """
-    from bnbench.analysis.activity import activity_over_training, activity_summary, average_over_seeds
-    from bnbench.analysis.activity_tables import definitions, plain_records
     from bnbench.analysis.frames import open_results
     from bnbench.errors import UserError
 
@@ -75,22 +81,38 @@ def command(
         filters["placement"] = _recorded(opened, "placement", placements)
     if slots:
         filters["slot"] = list(slots)
-    if wanted not in {"json", "csv"}:
-        for warning in opened.warnings:
-            click.echo(f"Warning: {warning}", err=True)
-        _print_tables(opened, runs, filters, wanted, over_training=over_training)
-        return
+    print_warnings(opened)
+    with warnings_after(opened):
+        if wanted in {"json", "csv"}:
+            _print_rows(opened, runs, filters, wanted, over_training=over_training, each_run=each_run)
+        else:
+            _print_tables(opened, runs, filters, wanted, over_training=over_training)
+
+
+def _print_rows(
+    opened: Results,
+    runs: IdentityFilters,
+    filters: ActivityFilters,
+    style: Format,
+    *,
+    over_training: bool,
+    each_run: bool,
+) -> None:
+    """The numbers as JSON or CSV."""
+    from bnbench.analysis.activity import activity_over_training, activity_summary, average_over_seeds
+    from bnbench.analysis.activity_tables import definitions, plain_records
+
     if over_training:
         frame = activity_over_training(opened, **filters)
     else:
         frame = activity_summary(opened, **filters)
         frame = frame if each_run else average_over_seeds(frame)
-    if wanted == "csv":
+    if style == "csv":
         click.echo(_flat(frame).to_csv(index=False), nl=False)
         return
     document: dict[str, object] = {"definitions": definitions(), "rows": plain_records(frame)}
     if not over_training:
-        document["zeroed_by_relu"] = plain_records(_sparsity(opened, runs, placements, averaged=not each_run))
+        document["zeroed_by_relu"] = plain_records(_sparsity(opened, runs, _placements(filters), averaged=not each_run))
     print_json(document)
 
 
@@ -133,9 +155,7 @@ def _print_tables(
         columns = [magnitude_column(share) for share in SHOWN_AT]
         tables = way_there_tables(average_over_seeds(magnitudes_at(opened, SHOWN_AT, **filters), columns))
     else:
-        placements = filters.get("placement", ())
-        wanted = (placements,) if isinstance(placements, str) else tuple(placements)
-        sparsity = _sparsity(opened, runs, wanted, averaged=True)
+        sparsity = _sparsity(opened, runs, _placements(filters), averaged=True)
         slots = filters.get("slot")
         if slots is not None and len(sparsity):
             sparsity = sparsity[sparsity["slot"].isin([slots] if isinstance(slots, str) else slots)]
@@ -155,6 +175,11 @@ def _sparsity(opened: Results, runs: IdentityFilters, placements: tuple[str, ...
         filters["placement"] = [*placements, NOWHERE]
     summary = sparsity_summary(opened, **filters)
     return average_over_seeds(summary, ["initial", "final"]) if averaged else summary
+
+
+def _placements(filters: ActivityFilters) -> tuple[str, ...]:
+    found = filters.get("placement", ())
+    return (found,) if isinstance(found, str) else tuple(found)
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:

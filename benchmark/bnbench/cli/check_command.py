@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnbench.cli.options import DEFAULT_RESULTS
-from bnbench.cli.output import print_json
+from bnbench.cli.output import print_json, print_warnings
 from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ def command(
             complete=fresh,
         )
         comparisons = [] if published is None else compare_published(opened, published)
-    for warning in opened.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+    print_warnings(opened)
     _print(report, published, comparisons, style)
     tested = any(comparison.p is not None for comparison in comparisons)
     if report.differs or (report.nothing and not tested) or any(comparison.failed for comparison in comparisons):

@@ -6,7 +6,8 @@ import codecs
 import json
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
@@ -14,6 +15,7 @@ import click
 from bnbench.report.render.spelling import ERRORS
 
 if TYPE_CHECKING:
+    from bnbench.analysis.frames import Results
     from bnbench.analysis.table import Table
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -136,3 +138,27 @@ def _columns(stream: IO[str]) -> int | None:
     if not stream.isatty():
         return None
     return shutil.get_terminal_size().columns
+
+
+# --- warnings -----------------------------------------------------------------------------------------------------
+
+
+def print_warnings(results: Results, after: int = 0) -> None:
+    """Say what is wrong with single runs of a results folder.
+
+    Args:
+        results: the opened folder.
+        after: so many warnings have been said already.
+    """
+    for warning in results.warnings[after:]:
+        click.echo(f"Warning: {warning}", err=True)
+
+
+@contextmanager
+def warnings_after(results: Results) -> Iterator[None]:
+    """Say at the end of the block, however it ends, what came up inside it while runs were read."""
+    before = len(results.warnings)
+    try:
+        yield
+    finally:
+        print_warnings(results, before)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bnbench.analysis.comparison import comparisons
 from bnbench.analysis.frames import Results
 from bnbench.report.export import save_drawing
 from bnbench.report.gallery import draw_curves
-from bnbench.report.groups import recorded_groups
 
 PICTURE = "training_curves"
 MOST_GROUPS = 5
@@ -24,7 +24,7 @@ def draw_training_curves(results: Results, run_ids: Sequence[str]) -> Path | Non
     Raises:
         UserError: the results folder cannot be written.
     """
-    groups = recorded_groups(results.select(run_id=run_ids))[:MOST_GROUPS]
+    groups = comparisons(results.select(run_id=run_ids), results.records)[:MOST_GROUPS]
     if not groups:
         return None
     (path,) = save_drawing(draw_curves(results, groups, name=PICTURE), results.path, ["png"])

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from bnbench.cli.options import results_option
-from bnbench.cli.output import print_json, print_tables
+from bnbench.cli.output import print_json, print_tables, print_warnings, warnings_after
 from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bnbench.analysis.comparison import Comparison
     from bnbench.analysis.frames import Results
     from bnbench.report.catalogue import StudyFigure
     from bnbench.report.content import Kind
     from bnbench.report.export import Drawing, Format
-    from bnbench.report.groups import RunGroup
     from bnbench.report.page import Page
 
 DEFAULT_OUTPUT = Path("figures")
@@ -78,11 +78,11 @@ def command(
       bnbench plot --kind difference --problem digits_3c3d --width column
       bnbench plot --all --size tiny --output figures/tiny
     """
+    from bnbench.analysis.comparison import comparisons, narrowed
     from bnbench.analysis.frames import Results
     from bnbench.errors import UserError, unknown
     from bnbench.report.catalogue import study_figure, study_figures
     from bnbench.report.content import KINDS
-    from bnbench.report.groups import select_groups
     from bnbench.report.page import PAGES
     from bnbench.storage.store import ResultStore
     from bnbench.study import find_study
@@ -96,8 +96,7 @@ def command(
     figures = [study_figure(number, known) for number in (known if everything else numbers)]
     chosen = [KINDS[kind] for kind in (KINDS if everything else kinds)]
     job = _Job(Results(ResultStore(results)), size, PAGES[width], seed, output, _formats(formats), as_json)
-    for warning in job.results.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+    print_warnings(job.results)
     if listing:
         _print_list(job, known)
         return
@@ -106,8 +105,10 @@ def command(
             "nothing to draw was named",
             hint="Name a figure (--figure 4.1), a kind (--kind curves) or --all; --list shows what there is.",
         )
-    groups = select_groups(job.results, size, problems, placements, factors, settings) if chosen else []
-    job.draw(figures, chosen, groups, skip=everything)
+    records = job.results.records
+    groups = narrowed(comparisons(records), size, problems, placements, factors, settings) if chosen else []
+    with warnings_after(job.results):
+        job.draw(figures, chosen, groups, skip=everything)
 
 
 @dataclass
@@ -124,7 +125,7 @@ class _Job:
     written: list[dict[str, object]] = field(default_factory=list)
 
     def draw(
-        self, figures: Sequence[StudyFigure], kinds: Sequence[Kind], groups: Sequence[RunGroup], *, skip: bool
+        self, figures: Sequence[StudyFigure], kinds: Sequence[Kind], groups: Sequence[Comparison], *, skip: bool
     ) -> None:
         """Draw and write one figure after the other; with `skip`, go on where there are no runs for one.
 
@@ -186,14 +187,14 @@ def _formats(text: str) -> tuple[Format, ...]:
 
 def _print_list(job: _Job, figures: Mapping[str, StudyFigure]) -> None:
     """Every figure and kind, and how much of it is there."""
+    from bnbench.analysis.comparison import find_wanted
     from bnbench.analysis.table import Column, Kind, Table
     from bnbench.report.content import KINDS
-    from bnbench.report.groups import find_groups
 
     rows = []
     for figure in figures.values():
-        found = find_groups(job.results, figure.parts, job.size)
-        runs = sum(len(group.variants) for group in found if group is not None)
+        found = find_wanted(job.results.records, figure.parts, job.size)
+        runs = sum(len(group.rows) for group in found if group is not None)
         rows.append((figure.number, figure.kind, figure.title, runs, sum(len(part.variants) for part in figure.parts)))
     if job.as_json:
         keys = ("figure", "kind", "title", "models", "models_in_all")

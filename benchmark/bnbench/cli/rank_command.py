@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnbench.cli.options import results_option
-from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables
+from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, print_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,11 +64,10 @@ def command(
     if placements:
         filters["placement"] = list(placements)
     ranking = rank(opened, targets=own_targets, **filters)
+    print_warnings(opened)
     if wanted == "json":
         print_json(ranking_json(ranking))
         return
-    for warning in opened.warnings:
-        click.echo(f"Warning: {warning}", err=True)
     print_tables(ranking_tables(ranking, details=details), wanted)
 
 

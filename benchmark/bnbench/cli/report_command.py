@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from bnbench.cli.options import results_option
+from bnbench.cli.output import print_warnings, warnings_after
 from bnbench.cli.path_type import GivenPath
 
 FILE = "report.html"
@@ -34,10 +35,13 @@ def command(output: Path | None, results: Path) -> None:
     from bnbench.storage.files import atomic_file
 
     opened = open_results(results)
-    for warning in opened.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+    print_warnings(opened)
     runs = sum(record.readable for record in opened.records)
-    with click.progressbar(length=runs, label="reading runs", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    hidden = not sys.stderr.isatty()
+    with (
+        warnings_after(opened),
+        click.progressbar(length=runs, label="reading runs", file=sys.stderr, hidden=hidden) as bar,
+    ):
         page = report_page(opened, lambda: bar.update(1)).encode()
     path = results / FILE if output is None else output
     try:

@@ -89,7 +89,7 @@ def command(results: Path, each_run: bool, style: Format | None, as_json: bool) 
     if wanted == "json":
         print_json(_records(folder))
         return
-    if each_run or folder.results.records or wanted != "text":
+    if each_run or folder.results.folders or wanted != "text":
         print_tables([_runs_table(folder) if each_run else _counts_table(folder)], wanted)
     if wanted != "text":
         return
@@ -116,7 +116,7 @@ def _look(path: Path) -> _Folder:
     results = Results(ResultStore(path)) if announced else open_results(path)
     for warning in (*results.warnings, *damaged):
         click.echo(f"Warning: {warning}", err=True)
-    ended = frozenset(run.identity.run_id for run in results.records if run.status != "damaged")
+    ended = frozenset(run.identity.run_id for run in results.folders if run.status != "damaged")
     standings |= survey({run_id: path / run_id for run_id in results.damaged if run_id not in standings})
     return _Folder(
         results,
@@ -132,11 +132,11 @@ def _records(folder: _Folder) -> list[dict[str, object]]:
     open_runs = _open_runs(folder)
     records: list[dict[str, object]] = [
         {**asdict(record.identity), "status": record.status, "diverged_at_step": record.diverged_at_step}
-        for record in folder.results.records
+        for record in folder.results.folders
         if record.identity.run_id not in open_runs
     ]
     queued = folder.queued
-    identities = {record.identity.run_id: asdict(record.identity) for record in folder.results.records}
+    identities = {record.identity.run_id: asdict(record.identity) for record in folder.results.folders}
     for run_id, state in open_runs.items():
         found = {"state": state} if isinstance(state, str) else asdict(state)
         job = {"job": queued[run_id].job_id, "job_state": queued[run_id].state} if run_id in queued else {}
@@ -155,7 +155,7 @@ def _runs_table(folder: _Folder) -> Table:
 
     rows: list[tuple[str, str]] = []
     open_runs = _open_runs(folder)
-    for record in folder.results.records:
+    for record in folder.results.folders:
         if record.identity.run_id in open_runs:
             continue
         at = "" if record.diverged_at_step is None else f" at step {record.diverged_at_step}"
@@ -174,7 +174,7 @@ def _counts_table(folder: _Folder) -> Table:
 
     counts: Counter[tuple[tuple[str, str, str], RunState]] = Counter(
         ((run.identity.problem, run.identity.size, run.identity.setting_id), run.status)
-        for run in folder.results.records
+        for run in folder.results.folders
         if run.identity.run_id in folder.ended or run.identity.run_id in folder.damaged
     )
     statuses: tuple[RunState, ...] = ("finished", "diverged", "failed", *(("damaged",) if folder.damaged else ()))
@@ -217,20 +217,15 @@ def _told(path: Path, sweep: SweepRecord, folder: _Folder) -> str:
 
 def _measured(sweep: SweepRecord, results: Results) -> dict[str, float]:
     """The seconds that a run of a sweep took on average, by setting; of those that came to their planned end."""
-    from bnbench.storage.files import StorageError
-
     planned = {run.run_id for run in sweep.runs}
     finished = [
         record.identity.run_id
-        for record in results.records
+        for record in results.folders
         if record.identity.run_id in planned and record.status == "finished"
     ]
     if not finished:
         return {}
-    try:
-        frame = results.timing(columns=["run_id", "setting_id", "train_s", "eval_s"], run_id=finished)
-    except StorageError:
-        return {}  # a damaged table is for those to report who need it
+    frame = results.timing(columns=["run_id", "setting_id", "train_s", "eval_s"], run_id=finished)
     runs = frame.groupby(["setting_id", "run_id"], observed=True)[["train_s", "eval_s"]].sum().sum(axis=1)
     means = runs.groupby(level="setting_id", observed=True).mean()
     return {str(setting): float(seconds) for setting, seconds in means.items()}

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from bnbench.analysis.comparison import Wanted
 from bnbench.errors import unknown
 from bnbench.problem import parse_override
 from bnbench.report.captions import joined
-from bnbench.report.groups import Wanted, problem_label
 from bnbench.report.style import GREEK
+from bnbench.report.titles import problem_label
 from bnbench.study import Experiment, Figure, FigureKind, Study, find_study
 
 THESIS = "thesis"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-from bnbench.analysis.frames import Results, RunRecord
+from bnbench.analysis.comparison import Comparison, VariantRow, find_wanted, seed_order
+from bnbench.analysis.frames import Results
+from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import NEUTRAL
 from bnbench.errors import UserError
 from bnbench.report.captions import described, file_name, joined, kind_command, lettered, plot_command
@@ -13,19 +16,9 @@ from bnbench.report.catalogue import THESIS, StudyFigure
 from bnbench.report.curves import CurveGroup, training_curves
 from bnbench.report.decimation import even_steps
 from bnbench.report.export import Drawing
-from bnbench.report.groups import (
-    RunGroup,
-    describe_group,
-    find_groups,
-    group_title,
-    learns,
-    normalised_slots,
-    problem_label,
-    seed_order,
-    title_of,
-)
 from bnbench.report.page import TEXT, Page
 from bnbench.report.style import BETA, GAMMA, GREEK, variant_label
+from bnbench.report.titles import comparison_title, described_runs, problem_label, title_of
 from bnbench.report.trajectories import ModelTrajectories, affine_contours, resolution
 
 ABOUT_CURVES = (
@@ -56,7 +49,11 @@ def draw_study_figure(
         NothingToDrawError: none of its runs is there.
         UserError: a table is damaged.
     """
-    found = find_groups(results, figure.parts, size)
+    # A run whose table is damaged is found out first, so that the figure is of those that are left.
+    for group in find_wanted(results.records, figure.parts, size):
+        if group is not None:
+            deque(results.sound(group.records, "curves" if figure.kind == "curves" else "affine"), maxlen=0)
+    found = find_wanted(results.records, figure.parts, size)
     groups = [group for group in found if group is not None]
     if not groups:
         raise NothingToDrawError(
@@ -81,7 +78,11 @@ def draw_study_figure(
         read = [curve_group(results, group, letter) for group, letter in zip(groups, letters, strict=True)]
         body, drawn = f"{ABOUT_CURVES} {described(groups, letters)}", training_curves(read, page)
     else:
-        wanted = [(group, models) for group, models in zip(found, _lettered_models(figure), strict=True) if group]
+        wanted = [
+            (group, [(letter, row) for letter, name in models for row in group.rows if row.name == name])
+            for group, models in zip(found, _lettered_models(figure), strict=True)
+            if group is not None
+        ]
         models, sentences = contour_models(results, wanted, figure.kind, page, seed)
         body, drawn = f"{about_contours(figure.kind)} {sentences}", affine_contours(models, figure.kind, page)
     return Drawing(name, f"Figure {figure.number}: {figure.title}", f"{head} {body}{tail}", command, page, drawn)
@@ -94,11 +95,11 @@ def study_command(figure: StudyFigure, size: str) -> str:
 
 def draw_curves(
     results: Results,
-    groups: Sequence[RunGroup],
+    groups: Sequence[Comparison],
     page: Page = TEXT,
     *,
     number: int | None = None,
-    whole: Sequence[RunGroup] = (),
+    whole: Sequence[Comparison] = (),
     name: str | None = None,
 ) -> Drawing:
     """Training loss and accuracy of groups of one setting or several.
@@ -128,7 +129,7 @@ def draw_curves(
 
 
 def draw_contours(
-    results: Results, group: RunGroup, parameter: str, page: Page = TEXT, seed: int | None = None
+    results: Results, group: Comparison, parameter: str, page: Page = TEXT, seed: int | None = None
 ) -> Drawing | None:
     """γ or β of the variants of a group that learn it; None where none does.
 
@@ -143,13 +144,13 @@ def draw_contours(
         UserError: no run has that seed, or a table is damaged.
     """
     # The full BatchNorm first, as in the study: whoever learns both parameters comes before who learns one.
-    learning = [name for name in group.variants if learns(group.of_variant(name)[0], parameter)]
-    learning.sort(key=lambda name: -sum(learns(group.of_variant(name)[0], each) for each in (GAMMA, BETA)))
+    learning = [row for row in group.rows if row.learns(parameter)]
+    learning.sort(key=lambda row: -sum(map(row.learns, (GAMMA, BETA))))
     lettered_models = list(zip(ascii_uppercase, learning, strict=False))
     models, sentences = contour_models(results, [(group, lettered_models)], parameter, page, seed)
     if not models:
         return None
-    title = f"{GREEK[parameter]} over training, {group_title(group)}"
+    title = f"{GREEK[parameter]} over training, {comparison_title(group)}"
     return Drawing(
         name=file_name(parameter, [group]),
         title=title,
@@ -160,14 +161,15 @@ def draw_contours(
     )
 
 
-def curve_group(results: Results, group: RunGroup, letter: str = "") -> CurveGroup:
+def curve_group(results: Results, group: Comparison, letter: str = "") -> CurveGroup:
     """A group's curves, read."""
-    columns = ["run_id", "variant", "seed", "epoch", "step", "split", "statistics", "loss", "accuracy"]
+    columns = ["run_id", "seed", "epoch", "step", "split", "statistics", "loss", "accuracy"]
+    rows = results.curves(columns=columns, run_id=group.run_ids)
     return CurveGroup(
-        title=f"{letter}{group_title(group)}",
-        curves=results.curves(columns=columns, run_id=group.run_ids),
-        diverged=group.diverged,
-        epochs=group.records[0].epochs,
+        title=f"{letter}{comparison_title(group)}",
+        curves=rows.assign(variant=rows["run_id"].map(group.labels)),
+        diverged=group.stopped_at,
+        epochs=group.epochs,
     )
 
 
@@ -184,7 +186,7 @@ def about_contours(parameter: str) -> str:
 
 def contour_models(
     results: Results,
-    wanted: Sequence[tuple[RunGroup, Sequence[tuple[str, str]]]],
+    wanted: Sequence[tuple[Comparison, Sequence[tuple[str, VariantRow]]]],
     parameter: str,
     page: Page,
     seed: int | None,
@@ -193,7 +195,7 @@ def contour_models(
 
     Args:
         results: an opened results folder.
-        wanted: groups with the models that are drawn of each, (letter, variant); those without a run are passed over.
+        wanted: comparisons with the models that are drawn of each, (letter, row).
         parameter: "gamma" or "beta".
         page: the size of the figure.
         seed: whose runs; the first that all variants of a group have if None.
@@ -204,33 +206,32 @@ def contour_models(
     Raises:
         UserError: no run has that seed, or a table is damaged.
     """
-    chosen: list[tuple[str, RunGroup, RunRecord]] = []
+    chosen: list[tuple[str, Comparison, VariantRow, RunRecord]] = []
     sentences: list[str] = []
     for group, models in wanted:
-        there = [(letter, name) for letter, name in models if group.of_variant(name)]
-        if not there:
+        if not models:
             continue
-        drawn = _seed_for(group, [name for _, name in there], seed)
+        drawn = _seed_for(group, [row for _, row in models], seed)
         chosen += [
-            (letter, group, record)
-            for letter, name in there
-            for record in group.of_variant(name)
+            (letter, group, row, record)
+            for letter, row in models
+            for record in row.records
             if record.identity.seed == drawn
         ]
-        sentences.append(f"{group_title(group)}: drawn is seed {drawn}; {describe_group(group)}.")
+        sentences.append(f"{comparison_title(group)}: drawn is seed {drawn}; {described_runs(group)}.")
     if not chosen:
         return [], ""
-    most = resolution(page, len(chosen), max(len(normalised_slots(record)) for *_, record in chosen))
+    most = resolution(page, len(chosen), max(len(record.normalised_slots) for *_, record in chosen))
     read: list[ModelTrajectories] = []
-    for letter, group, record in chosen:
-        title = f"({letter}) {variant_label(record.identity.variant)}"
+    for letter, group, row, record in chosen:
+        title = f"({letter}) {variant_label(row.variant)}"
         if len(wanted) > 1:
             title += f", placement {group.placement}"
         if record.diverged_at_step is not None:
             title += f" (diverged at step {record.diverged_at_step})"
         slots = {
             slot: even_steps(results.trajectory(record.identity.run_id, slot, parameter), most)
-            for slot in normalised_slots(record)
+            for slot in record.normalised_slots
         }
         read.append(ModelTrajectories(title, slots))
     return read, " ".join(sentences)
@@ -242,13 +243,13 @@ def _lettered_models(figure: StudyFigure) -> list[list[tuple[str, str]]]:
     return [[(next(letters), variant) for variant in part.variants] for part in figure.parts]
 
 
-def _seed_for(group: RunGroup, variants: Sequence[str], asked: int | None) -> int:
+def _seed_for(group: Comparison, rows: Sequence[VariantRow], asked: int | None) -> int:
     """The seed whose runs are drawn."""
-    have = [{record.identity.seed for record in group.of_variant(variant)} for variant in variants]
+    have = [set(row.seeds) for row in rows]
     anywhere = set.union(*have)
     if asked is not None:
         if asked not in anywhere:
             known = ", ".join(map(str, seed_order(anywhere, group.problem, group.size)))
-            raise UserError(f"no run with seed {asked}: {group_title(group)}", hint=f"Recorded seeds: {known}.")
+            raise UserError(f"no run with seed {asked}: {comparison_title(group)}", hint=f"Recorded seeds: {known}.")
         return asked
     return seed_order(set.intersection(*have) or anywhere, group.problem, group.size)[0]

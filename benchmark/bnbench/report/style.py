@@ -14,8 +14,8 @@ from typing import Literal
 from matplotlib import colormaps
 from matplotlib.colors import Colormap, to_hex
 
-from bnbench.errors import UserError
-from bnbench.variant import STUDIED, VARIANTS
+from bnbench.analysis.comparison import catalogue_order, symbol_of
+from bnbench.variant import VARIANTS
 
 Dash = Literal["solid"] | tuple[float, tuple[float, ...]]
 """matplotlib's line styles: a name, or (offset, lengths of strokes and gaps in line widths)."""
@@ -80,25 +80,11 @@ def percent(value: float, _position: float | None = None) -> str:
 
 
 def looks_of(variants: Iterable[str]) -> dict[str, Look]:
-    """A look for each variant; those outside the study get the remaining colours in alphabetical order.
-
-    The variants come back in the study's order, then the others.
-    """
-    wanted = set(variants)
-    studied = [name for name in STUDIED if name in wanted]
-    others = sorted(wanted - set(STUDIED))
+    """A look for each variant, in the order of the catalogue; those outside the study get the remaining colours."""
+    wanted = sorted(set(variants), key=catalogue_order)
+    others = [name for name in wanted if name not in LOOKS]
     extra = {name: _OTHERS[index % len(_OTHERS)] for index, name in enumerate(others)}
-    return {name: LOOKS[name] for name in studied} | extra
-
-
-def symbol_of(variant: str) -> str:
-    """A variant's symbol as plain text, e.g. "BN_γ,β"; its name where no package offers it any more."""
-    name, _, mark = variant.partition("#")
-    try:
-        symbol = VARIANTS.get(name).symbol
-    except UserError:
-        return variant
-    return f"{symbol}#{mark}" if mark else symbol
+    return {name: LOOKS.get(name) or extra[name] for name in wanted}
 
 
 def variant_label(variant: str) -> str:

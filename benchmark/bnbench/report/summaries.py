@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bnbench.analysis.comparison import Comparison, by_placement
 from bnbench.analysis.frames import Results
 from bnbench.analysis.measures import measure_runs
 from bnbench.analysis.ranked_group import RankedGroup
@@ -20,9 +21,9 @@ from bnbench.report.comparisons import (
 )
 from bnbench.report.export import Drawing
 from bnbench.report.gallery import curve_group
-from bnbench.report.groups import RunGroup, circumstances, placement_title, problem_label
 from bnbench.report.page import TEXT, Page
 from bnbench.report.ranks import performance_profile, rank_plot, rank_row
+from bnbench.report.titles import circumstances, placement_title, problem_label
 
 ABOUT_DIFFERENCES = (
     "Training accuracy minus vanilla's, paired by seed, on train_eval with running statistics. Left: after every "
@@ -43,11 +44,11 @@ ABOUT_RATES = (
 
 def draw_differences(
     results: Results,
-    groups: Sequence[RunGroup],
+    groups: Sequence[Comparison],
     page: Page = TEXT,
     *,
     number: int | None = None,
-    whole: Sequence[RunGroup] = (),
+    whole: Sequence[Comparison] = (),
 ) -> Drawing:
     """Training accuracy minus vanilla's, of groups that have runs of vanilla and of another variant.
 
@@ -78,14 +79,13 @@ def draw_differences(
     )
 
 
-def comparable(group: RunGroup) -> bool:
+def comparable(group: Comparison) -> bool:
     """Whether a group has runs of vanilla and of another variant with a seed in common."""
-    base = {record.identity.seed for record in group.of_variant(BASELINE)}
-    others = {record.identity.seed for record in group.records if record.identity.variant != BASELINE}
-    return bool(base & others)
+    base = group.row(BASELINE)
+    return base is not None and any(set(base.seeds) & set(row.seeds) for row in group.rows if row is not base)
 
 
-def draw_ranks(results: Results, groups: Sequence[RunGroup], page: Page = TEXT) -> Drawing:
+def draw_ranks(results: Results, groups: Sequence[Comparison], page: Page = TEXT) -> Drawing:
     """The rank of each variant in each group, and the mean rank where there are several problems.
 
     Args:
@@ -116,7 +116,7 @@ def draw_ranks(results: Results, groups: Sequence[RunGroup], page: Page = TEXT) 
     )
 
 
-def draw_profile(results: Results, groups: Sequence[RunGroup], page: Page = TEXT) -> Drawing | None:
+def draw_profile(results: Results, groups: Sequence[Comparison], page: Page = TEXT) -> Drawing | None:
     """The performance profile; None with fewer than two problems, or where none has a target.
 
     Args:
@@ -149,11 +149,11 @@ def draw_profile(results: Results, groups: Sequence[RunGroup], page: Page = TEXT
 
 def draw_sensitivity(
     results: Results,
-    groups: Sequence[RunGroup],
+    groups: Sequence[Comparison],
     page: Page = TEXT,
     *,
     number: int | None = None,
-    whole: Sequence[RunGroup] = (),
+    whole: Sequence[Comparison] = (),
 ) -> Drawing:
     """Final accuracy over the learning rate, a panel for each setting and placement.
 
@@ -186,32 +186,24 @@ def draw_sensitivity(
     )
 
 
-def by_placement(groups: Sequence[RunGroup]) -> list[list[RunGroup]]:
-    """The groups of each setting and placement together, in order."""
-    found: dict[tuple[str, str], list[RunGroup]] = {}
-    for group in groups:
-        found.setdefault((group.setting_id, group.placement), []).append(group)
-    return list(found.values())
-
-
-def _problems(groups: Sequence[RunGroup]) -> str:
+def _problems(groups: Sequence[Comparison]) -> str:
     return joined(dict.fromkeys(problem_label(group.problem, group.size) for group in groups))
 
 
-def _ranking(results: Results, groups: Sequence[RunGroup]) -> Ranking:
+def _ranking(results: Results, groups: Sequence[Comparison]) -> Ranking:
     return rank(results, run_id=[run_id for group in groups for run_id in group.run_ids])
 
 
-def _ranked(results: Results, group: RunGroup) -> RankedGroup:
-    (found,) = rank(results, run_id=group.run_ids).groups
-    return found
+def _ranked(results: Results, group: Comparison) -> RankedGroup:
+    return next(each for each in rank(results, run_id=group.run_ids).groups if each.key == group.key)
 
 
-def _final(results: Results, groups: Sequence[RunGroup]) -> pd.DataFrame:
+def _final(results: Results, groups: Sequence[Comparison]) -> pd.DataFrame:
     measures = measure_runs(results, run_id=[run_id for group in groups for run_id in group.run_ids])
+    labels = {run_id: label for group in groups for run_id, label in group.labels.items()}
     rows = [
         {
-            "variant": each.run.variant,
+            "variant": labels[each.run.run_id],
             "seed": each.run.seed,
             "learning_rate": each.run.learning_rate,
             "final_accuracy": each.measures.final_train_accuracy,

@@ -7,7 +7,7 @@ the footer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any, BinaryIO
@@ -129,6 +129,21 @@ def with_identity(table: TableName, identity: RunIdentity, values: pa.Table) -> 
         for name in schema.names
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def identified(rows: pa.Table, identity: RunIdentity, names: Iterable[str]) -> pa.Table:
+    """Rows of a table under another run's name.
+
+    Args:
+        rows: as they were read.
+        identity: the other run's.
+        names: the identity columns that the rows have.
+    """
+    for name in names:
+        rows = rows.set_column(
+            rows.schema.get_field_index(name), rows.schema.field(name), _constant(identity, name, len(rows))
+        )
+    return rows
 
 
 @contextmanager

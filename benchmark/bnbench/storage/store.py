@@ -153,15 +153,7 @@ class ResultStore:
             UserError: the run was written by another schema version.
             ValueError: that is no run id.
         """
-        path = table_path(self.run_folder(run_id), table)
-        document = self._result(run_id)
-        if table not in document.tables:
-            raise StorageError(f"{self.path} holds no table '{table}' of the run {run_id}")
-        facts = document.tables[table]
-        # Once per file: a damaged footer can end the whole process instead of raising an error.
-        if (path, facts) not in self._checked:
-            check_table(path, table, document.identity, facts)
-            self._checked.add((path, facts))
+        path = self.check(run_id, table)
         try:
             require_regular(path)
             return pq.read_table(
@@ -173,6 +165,28 @@ class ResultStore:
             )
         except (OSError, pa.ArrowException) as error:
             raise StorageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+
+    def check(self, run_id: str, table: TableName) -> Path:
+        """Make sure that a table of a finished run is what its `run.json` says; its file is read whole the first time.
+
+        Returns:
+            Its file.
+
+        Raises:
+            StorageError: there is no such result, or the table is damaged.
+            UserError: the run was written by another schema version.
+            ValueError: that is no run id.
+        """
+        path = table_path(self.run_folder(run_id), table)
+        document = self._result(run_id)
+        if table not in document.tables:
+            raise StorageError(f"{self.path} holds no table '{table}' of the run {run_id}")
+        facts = document.tables[table]
+        # Once per file: a damaged footer can end the whole process instead of raising an error.
+        if (path, facts) not in self._checked:
+            check_table(path, table, document.identity, facts)
+            self._checked.add((path, facts))
+        return path
 
     def _result(self, run_id: str) -> RunDocument:
         found = examine(self.run_folder(run_id))

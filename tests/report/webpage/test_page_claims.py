@@ -8,8 +8,8 @@ from bnbench.analysis.claims import Verdict, decide_claims
 from bnbench.analysis.frames import open_results
 from bnbench.analysis.ranking import rank
 from bnbench.report.webpage.claims_section import claims_content, study_findings, verdict_counts
-from bnbench.report.webpage.comparisons import Commands, comparisons
 from bnbench.report.webpage.coverage import coverage_table
+from bnbench.report.webpage.sections import Commands, sections
 from bnbench.report.webpage.tables import boxed
 from bnbench.study import find_study
 from support.synthetic_store import SyntheticRun, build_store
@@ -50,7 +50,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def read(results):
-    compared = comparisons(rank(results))
+    compared = sections(rank(results))
     return Reader(claims_content(study_findings(results), compared, Commands(results.path)))
 
 
@@ -67,7 +67,7 @@ def test_a_verdict_links_to_where_its_runs_are_drawn(read, results):
     drawn = {row[0]: row[head.index("drawn_in")] for row in rows}
     assert drawn["c1"].startswith("cifar10_3c3d, BatchNorm hidden")
     assert drawn["c4"] == ""
-    (full,) = [each for each in comparisons(rank(results)) if not each.group.overrides]
+    (full,) = [each for each in sections(rank(results)) if not each.group.overrides]
     assert f"#{full.name}" in {attributes["href"] for tag, attributes in read.elements if tag == "a"}
 
 

@@ -15,7 +15,7 @@ from bnbench.analysis.activity import activity_summary, average_over_seeds, spar
 from bnbench.analysis.frames import Trajectory, open_results
 from bnbench.analysis.ranking import rank
 from bnbench.report.webpage.affine_section import zeroed_table
-from bnbench.report.webpage.comparisons import comparisons
+from bnbench.report.webpage.sections import sections
 from bnbench.report.webpage.trajectories import COLUMNS, MISSING, ROWS, affine_of, extent_of, panel_of, quantised
 from support.synthetic_store import SyntheticRun, build_store
 
@@ -30,7 +30,7 @@ def results(store):
 @pytest.fixture(scope="module")
 def hidden(results):
     """The comparison with every variant, and its γ and β."""
-    (each,) = [each for each in comparisons(rank(results)) if len(each.group.rows) == 5]
+    (each,) = [each for each in sections(rank(results)) if len(each.group.rows) == 5]
     return each, affine_of(results, each)
 
 
@@ -127,7 +127,7 @@ def test_a_diverged_run_is_drawn_as_far_as_it_went_and_in_no_mean(tmp_path):
         ],
     )
     results = open_results(tmp_path)
-    (each,) = comparisons(rank(results))
+    (each,) = sections(rank(results))
     found = affine_of(results, each)
     (figure,) = found.figures
     assert np.isinf(figure.maps[42].panels[0].values[-1]).all()
@@ -141,7 +141,7 @@ def test_a_diverged_run_is_drawn_as_far_as_it_went_and_in_no_mean(tmp_path):
 
 def test_each_run_is_announced(results):
     seen = []
-    each = comparisons(rank(results))[0]
+    each = sections(rank(results))[0]
     affine_of(results, each, lambda: seen.append(1))
     assert len(seen) == sum(len(row.runs) for row in each.group.rows)
 
@@ -157,7 +157,7 @@ def test_the_table_of_zeroed_activations_has_the_variants_in_the_studys_order(tm
         for variant, first in (("bn_gamma_beta", 0.25), ("vanilla", 0.625), ("bn", 0.375))
     ]  # fmt: skip
     results = open_results(build_store(tmp_path, [*runs, SyntheticRun("digits_mlp", "bn", 42, [0.1, 0.5])]))
-    every = {each.group.problems: each for each in comparisons(rank(results))}
+    every = {each.group.problems: each for each in sections(rank(results))}
     summary = sparsity_summary(results)
     table = zeroed_table(every["digits_3c3d",], summary)
     assert [column.name for column in table.columns] == ["slot", "vanilla", "bn", "bn_gamma_beta"]

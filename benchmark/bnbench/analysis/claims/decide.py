@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -12,8 +13,9 @@ from bnbench.analysis.claims import curve_rules, parameter_rules
 from bnbench.analysis.claims.evidence import Body, DataUsed, bodies_of_runs, data_used
 from bnbench.analysis.claims.trajectories import TrajectoryReader
 from bnbench.analysis.claims.verdict import Decision, Verdict, combined
-from bnbench.analysis.frames import Results, RunRecord
+from bnbench.analysis.frames import Results
 from bnbench.analysis.measures import STATISTICS, TRAINING_SPLIT, CurveMeasures, measure_curve
+from bnbench.analysis.records import RunRecord
 from bnbench.claim import (
     Claim,
     Exceeds,
@@ -127,13 +129,13 @@ def decide_claims(
         only: ids of claims; none means all.
 
     Raises:
-        UserError: there is no such claim, a problem file is not valid, or a table is damaged.
+        UserError: there is no such claim, or a problem file is not valid.
     """
     claims = [study.claim(name) for name in dict.fromkeys(only)] or list(study.claims)
     deciding = {
         claim.id: tuple(each.id for each in study.experiments if claim.id in each.claims) for claim in study.claims
     }
-    evidence, apart = bodies_of_runs(results, study, study_problem_files(study) if files is None else files)
+    evidence, apart = _bodies(results, study, study_problem_files(study) if files is None else files, claims)
     return ClaimsReport(
         study=study.name,
         source=study.source,
@@ -142,6 +144,22 @@ def decide_claims(
         apart=tuple(_decided(results, body, claims, deciding) for body in apart),
         warnings=results.warnings,
     )
+
+
+def _bodies(
+    results: Results, study: Study, files: Mapping[str, ProblemFile], claims: Sequence[Claim]
+) -> tuple[Body, tuple[Body, ...]]:
+    """The bodies of runs, of those whose tables are whole as far as these claims are going to read them."""
+    while True:
+        evidence, apart = bodies_of_runs(results, study, files)
+        damaged = results.damaged
+        for body in (evidence, *apart):
+            for part in (part for claim in claims for part in claim.parts):
+                table = "curves" if isinstance(part, _ON_CURVES) else "affine"
+                for run in runs_of(part):
+                    deque(results.sound(body.find(run).values(), table), maxlen=0)
+        if results.damaged == damaged:
+            return evidence, apart
 
 
 def _decided(
@@ -234,6 +252,9 @@ def _applied(reader: _Reader, part: Part, seeds: tuple[int, ...]) -> tuple[tuple
             assert_never(other)
     return sides, decision
 
+
+_ON_CURVES = (Greater, NotGreater, Similar, MostOfGain, Fails, Trains)
+"""The rules that look at training curves; the others look at γ and β."""
 
 _COMPARISONS = {
     "greater": curve_rules.greater,

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
 
-from bnbench.analysis.frames import Results, RunRecord
+from bnbench.analysis.comparison import RowKey, rows_of
+from bnbench.analysis.frames import Results
+from bnbench.analysis.records import RunRecord
 from bnbench.architecture import ARCHITECTURES, slot_names
 from bnbench.claim import Run
 from bnbench.data.dataset import DATASETS
@@ -77,21 +79,21 @@ class Body:
         variant = VARIANTS.get(run.variant)
         mask = parse_placement(run.placement, slots) if variant.alters_slots else "0" * len(slots)
         rate = self.problems[run.problem].training.learning_rate * run.lr_factor
-        return dict(self._index[run.problem].get((canonical_json(hashed(variant)), mask, rate), {}))
+        row = canonical_json(hashed(variant))
+        settings = dict.fromkeys(record.identity.setting_id for record in self.records.get(run.problem, ()))
+        keys = [RowKey(setting, row, mask, rate) for setting in settings]
+        found = [record for key in keys for record in self._rows[run.problem].get(key, ())]
+        return {record.identity.seed: record for record in found}
 
     @cached_property
-    def _index(self) -> dict[str, dict[tuple[str, str, float], dict[int, RunRecord]]]:
-        index: dict[str, dict[tuple[str, str, float], dict[int, RunRecord]]] = {}
-        for problem in self.problems:
-            own = index.setdefault(problem, {})
-            for record in self.records.get(problem, ()):
-                who = record.identity
-                own.setdefault((record.variant_row, who.mask, who.learning_rate), {})[who.seed] = record
-        return index
+    def _rows(self) -> dict[str, dict[RowKey, tuple[RunRecord, ...]]]:
+        return {problem: rows_of(records) for problem, records in self.records.items()}
 
 
 def bodies_of_runs(results: Results, study: Study, files: Mapping[str, ProblemFile]) -> tuple[Body, tuple[Body, ...]]:
     """The evidence, which may be empty, and the other bodies of runs of the study's problems, the largest first.
+
+    A training whose folders do not agree on its numbers is in none of them.
 
     Args:
         results: an opened results folder.
@@ -101,7 +103,7 @@ def bodies_of_runs(results: Results, study: Study, files: Mapping[str, ProblemFi
     Raises:
         UserError: a problem's file does not fit the study's overrides.
     """
-    ended = [record for record in results.records if record.readable]
+    ended = [record for record in results.records if record.readable and results.disagreement(record) is None]
     full = study_problems(study, files, "full")
     tiny = study_problems(study, files, "tiny") if all(file.has_tiny for file in files.values()) else {}
     # Setting to its size, and to which of the study's problems it belongs to.
@@ -181,14 +183,14 @@ def _one_data_each(by_problem: Mapping[str, list[RunRecord]]) -> list[tuple[str,
     prints: dict[str, list[str]] = {}
     for record in itertools.chain.from_iterable(by_problem.values()):
         of_dataset = prints.setdefault(record.dataset, [])
-        if (record.fingerprint or "") not in of_dataset:
-            of_dataset.append(record.fingerprint or "")
+        if (record.fingerprint) not in of_dataset:
+            of_dataset.append(record.fingerprint)
     parts = []
     for chosen in itertools.product(*(sorted(each) for each in prints.values())):
         version = dict(zip(prints, chosen, strict=True))
         several = [f"{name} {fp[:FINGERPRINT_DIGITS]}" for name, fp in version.items() if len(prints[name]) > 1]
         own = {
-            problem: tuple(record for record in records if version[record.dataset] == (record.fingerprint or ""))
+            problem: tuple(record for record in records if version[record.dataset] == (record.fingerprint))
             for problem, records in by_problem.items()
         }
         parts.append((f" ({', '.join(several)})" if several else "", own))

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bnbench.analysis.claims.parameter_rules import Channels
-from bnbench.analysis.frames import Filter, Results, RunRecord
+from bnbench.analysis.frames import Filter, Results
+from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import EARLY_SHARE, monotonic
 from bnbench.measurement import NormaliserParameter
 from bnbench.placement import masked_slots

@@ -11,9 +11,11 @@ What none of them sees is listed in docs/reference-check.md.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Sequence
 
 from bnbench.analysis.frames import Results
+from bnbench.analysis.records import RunRecord
 from bnbench.analysis.reference.outcome import CheckReport, RunCheck, Tier, TierOutcome
 from bnbench.analysis.reference.platform import circumstances_that_differ
 from bnbench.analysis.reference.spread import FALSE_ALARM_RATE
@@ -21,6 +23,7 @@ from bnbench.analysis.reference.stored import Reference
 from bnbench.analysis.reference.subject import Subject, as_subject, load_measured
 from bnbench.analysis.reference.tiers import check_bits, check_finals, check_spread, check_start
 from bnbench.measurement import RunIdentity
+from bnbench.storage.digests import REPEATABLE
 from bnbench.storage.store import ResultStore
 
 
@@ -44,16 +47,24 @@ def check_results(
         complete: whether a run without a reference is a failure, as it is for runs made in order to be checked.
 
     Raises:
-        UserError: a table or a reference is damaged.
+        UserError: a reference is damaged.
     """
     store = ResultStore(results.path)
     documents = {document.run_id: document for document in store.documents()}
-    chosen = [
-        record
-        for record in results.records
-        if (not problems or record.identity.problem in problems) and size in {None, record.identity.size}
+
+    def chosen() -> list[RunRecord]:
+        return [
+            record
+            for record in results.records
+            if (not problems or record.identity.problem in problems) and size in {None, record.identity.size}
+        ]
+
+    # A run with a damaged table is found out, and among the records as one, before anything of it is compared.
+    deque(results.sound(chosen(), *REPEATABLE), maxlen=0)
+    subjects = [
+        as_subject(record, documents[record.identity.run_id], references, complete, results.disagreement(record))
+        for record in chosen()
     ]
-    subjects = [as_subject(record, documents[record.identity.run_id], references, complete) for record in chosen]
     load_measured(results, [subject for subject in subjects if subject.reference is not None])
     bands = sum(len(subject.points) for subject in subjects) if Tier.SPREAD in tiers else 0
     level = FALSE_ALARM_RATE / 2 / max(1, bands)

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 from scipy import stats
 
-from bnbench.analysis.frames import Results, RunRecord
+from bnbench.analysis.frames import Results
 from bnbench.analysis.measures import tenth
+from bnbench.analysis.records import RunRecord
 from bnbench.disk import parse_json, read_regular, require_regular
 from bnbench.errors import UserError
 from bnbench.words import counted

@@ -16,13 +16,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
 
+from bnbench.analysis.comparison import RowKey
 from bnbench.analysis.frames import Results
 from bnbench.analysis.reference.platform import circumstances_that_differ
 from bnbench.disk import parse_json, read_regular, require_regular
@@ -87,22 +88,6 @@ class _Document(_Strict):
         return {**raw, "runs": tuple(raw["runs"])} if isinstance(raw, dict) and "runs" in raw else raw
 
 
-@dataclass(frozen=True)
-class GroupKey:
-    """Runs that differ in their seed only."""
-
-    setting_id: str
-    variant_row: str
-    """Canonical JSON."""
-    mask: str
-    learning_rate: float
-
-    @classmethod
-    def of(cls, identity: RunIdentity, variant_row: str) -> Self:
-        """The group of a run."""
-        return cls(identity.setting_id, variant_row, identity.mask, identity.learning_rate)
-
-
 @dataclass(frozen=True, eq=False)
 class Reference:
     """The reference results of one problem at one size."""
@@ -114,7 +99,7 @@ class Reference:
     setting: Mapping[str, JsonValue]
     recorded: Mapping[str, JsonValue]
     provenance: Mapping[str, JsonValue]
-    groups: Mapping[GroupKey, tuple[ReferenceRun, ...]]
+    groups: Mapping[RowKey, tuple[ReferenceRun, ...]]
 
     @cached_property
     def _curves(self) -> dict[tuple[str, str, float, int], pd.DataFrame]:
@@ -298,9 +283,9 @@ def _read(folder: Path) -> Reference:
         first = str(error).splitlines()[0]
         raise UserError(f"{path} does not describe reference results: {first}", hint=_AGAIN) from error
     rows = {name: canonical_json(row) for name, row in document.variants.items()}
-    groups: dict[GroupKey, list[ReferenceRun]] = {}
+    groups: dict[RowKey, list[ReferenceRun]] = {}
     for run in document.runs:
-        key = GroupKey(document.setting_id, rows[run.variant], run.mask, run.learning_rate)
+        key = RowKey(document.setting_id, rows[run.variant], run.mask, run.learning_rate)
         groups.setdefault(key, []).append(run)
     return Reference(
         folder=folder,

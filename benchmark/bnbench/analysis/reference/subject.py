@@ -10,12 +10,13 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from bnbench.analysis.frames import Results, RunRecord
+from bnbench.analysis.comparison import RowKey
+from bnbench.analysis.frames import Results
 from bnbench.analysis.measures import tenth
+from bnbench.analysis.records import RunRecord
 from bnbench.analysis.reference.spread import SEEDS_FOR_SPREAD, Spread, spreads
 from bnbench.analysis.reference.stored import (
     CHECKED_STEPS,
-    GroupKey,
     Reference,
     ReferenceRun,
     setting_differences,
@@ -52,7 +53,7 @@ class Subject:
     reference: Reference | None
     why_not: str | None
     wrong: bool
-    key: GroupKey
+    key: RowKey
     curve: dict[Metric, dict[CurvePoint, float]] = field(default_factory=dict)
     batch_losses: dict[int, float] = field(default_factory=dict)
     group: ReferenceGroup | None = None
@@ -73,9 +74,23 @@ class Subject:
         ]
 
 
-def as_subject(record: RunRecord, document: RunDocument, references: Sequence[Reference], complete: bool) -> Subject:
-    """A recorded run beside the reference that it belongs to, or the reason why there is none."""
-    key = GroupKey.of(record.identity, record.variant_row)
+def as_subject(
+    record: RunRecord,
+    document: RunDocument,
+    references: Sequence[Reference],
+    complete: bool,
+    disagreement: str | None = None,
+) -> Subject:
+    """A recorded run beside the reference that it belongs to, or the reason why there is none.
+
+    Args:
+        record: the run.
+        document: its `run.json`.
+        references: all that are stored.
+        complete: whether it is wrong that there is none.
+        disagreement: what the folders of its training do not agree on: then nothing is compared.
+    """
+    key = RowKey.of(record.identity, record.variant_row)
     subject = Subject(record, document, None, None, False, key)
     found = next((each for each in references if key in each.groups), None)
     if record.status == "failed":
@@ -83,6 +98,9 @@ def as_subject(record: RunRecord, document: RunDocument, references: Sequence[Re
         subject.wrong = True
     elif not record.readable:
         subject.why_not, subject.wrong = "its tables are missing or damaged", True
+    elif disagreement is not None:
+        subject.why_not = disagreement
+        found = None
     elif found is None:
         subject.why_not = _no_reference(record, document, references)
         subject.wrong = complete or _stands_for_its_problem(record, references)
@@ -128,7 +146,7 @@ def load_measured(results: Results, subjects: Sequence[Subject]) -> None:
     steps = _split_by_run(
         results.steps(columns=["run_id", "step", "batch_loss"], run_id=run_ids, step=list(CHECKED_STEPS))
     )
-    groups: dict[GroupKey, ReferenceGroup] = {}
+    groups: dict[RowKey, ReferenceGroup] = {}
     for reference in {id(subject.reference): subject.reference for subject in subjects}.values():
         assert reference is not None
         groups |= _reference_groups(reference)
@@ -160,7 +178,7 @@ def batch_losses_of(steps: pd.DataFrame) -> dict[int, float]:
     return {int(step): float(loss) for step, loss in zip(steps["step"], steps["batch_loss"], strict=True)}
 
 
-def _reference_groups(reference: Reference) -> dict[GroupKey, ReferenceGroup]:
+def _reference_groups(reference: Reference) -> dict[RowKey, ReferenceGroup]:
     """Every group of a reference with its spread; variances are moderated over all its curves of one metric."""
     groups = {key: ReferenceGroup(reference, runs) for key, runs in reference.groups.items()}
     for metric in METRICS:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from bnbench.analysis.comparison import RowKey
 from bnbench.analysis.reference.outcome import Difference, FinalCheck, Tier, TierOutcome
 from bnbench.analysis.reference.spread import FALSE_ALARM_RATE, SEEDS_FOR_SPREAD, Spread
-from bnbench.analysis.reference.stored import GroupKey, recording_of
+from bnbench.analysis.reference.stored import recording_of
 from bnbench.analysis.reference.subject import CurvePoint, Subject, batch_losses_of, final_values, points_of
 from bnbench.problem import Metric
 from bnbench.storage.digests import REPEATABLE, run_digests
@@ -126,7 +127,7 @@ def _curve_name(split: str, statistics: str, metric: str) -> str:
 
 def check_finals(subjects: Iterable[Subject]) -> list[FinalCheck]:
     """Tier (c) for several seeds: two-sample tests of final values. With one seed the band is the test."""
-    by_key: dict[GroupKey, list[Subject]] = {}
+    by_key: dict[RowKey, list[Subject]] = {}
     for subject in subjects:
         if subject.group is not None and subject.group.finals and subject.record.status == "finished":
             by_key.setdefault(subject.key, []).append(subject)

@@ -9,16 +9,17 @@ import pandas as pd
 
 from bnbench.analysis.activity import average_over_seeds
 from bnbench.analysis.activity_tables import activity_table, sparsity_table
+from bnbench.analysis.comparison import symbol_of
 from bnbench.analysis.table import Table
-from bnbench.report.style import GREEK, symbol_of
+from bnbench.report.style import GREEK
 from bnbench.report.webpage import markup
-from bnbench.report.webpage.comparisons import Commands, Comparison
 from bnbench.report.webpage.markup import Html, join, symbol, tag, text
+from bnbench.report.webpage.sections import Commands, Section
 from bnbench.report.webpage.tables import boxed
 from bnbench.report.webpage.trajectories import COLUMNS, ROWS, Affine, AffineFigure
 
 
-def affine_section(each: Comparison, affine: Affine, commands: Commands) -> Html:
+def affine_section(each: Section, affine: Affine, commands: Commands) -> Html:
     """Heat maps and activity of one comparison; nothing where nothing is learned."""
     if not affine.figures:
         return Html("")
@@ -31,14 +32,14 @@ def affine_section(each: Comparison, affine: Affine, commands: Commands) -> Html
     return join([heading, *drawn, boxed(table, commands.activity(each.group))])
 
 
-def zeroed_table(each: Comparison, summary: pd.DataFrame) -> Table | None:
+def zeroed_table(each: Section, summary: pd.DataFrame) -> Table | None:
     """The share of activations that each ReLU zeroes; None where the probe was not on.
 
     Args:
         each: the comparison.
         summary: as `sparsity_summary` gives it.
     """
-    own = summary[summary["run_id"].isin([run.run.run_id for row in each.group.rows for run in row.runs])]
+    own = summary[summary["run_id"].isin(each.group.run_ids)]
     if own.empty:
         return None
     table = sparsity_table(average_over_seeds(own, ["initial", "final"]))
@@ -55,7 +56,7 @@ def _seed_choice(affine: Affine) -> Html:
     )
 
 
-def _map_figure(each: Comparison, affine: Affine, place: int, figure: AffineFigure, commands: Commands) -> Html:
+def _map_figure(each: Section, affine: Affine, place: int, figure: AffineFigure, commands: Commands) -> Html:
     greek = GREEK[figure.parameter]
     caption = [
         text(f"{greek} of "),
@@ -88,7 +89,7 @@ def _map_figure(each: Comparison, affine: Affine, place: int, figure: AffineFigu
     )
 
 
-def _activity_figure(each: Comparison, affine: Affine, commands: Commands) -> Html:
+def _activity_figure(each: Section, affine: Affine, commands: Commands) -> Html:
     caption = (
         f"Activity over training, {each.title}: mean over the channels of |β| or |γ − 1|, a line for each BatchNorm "
         "layer, from the first (dark) to the last (light); mean over the seeds that did not diverge."

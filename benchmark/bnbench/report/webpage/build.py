@@ -17,12 +17,12 @@ from bnbench.report.webpage import markup, origins, overview, standings
 from bnbench.report.webpage.claims_section import claims_content, verdict_counts
 from bnbench.report.webpage.colours import Stroke
 from bnbench.report.webpage.comparison_section import comparisons_content
-from bnbench.report.webpage.comparisons import Comparison
 from bnbench.report.webpage.contents import Contents, gather
 from bnbench.report.webpage.coverage import coverage_table
 from bnbench.report.webpage.curves import MEASURED_ON
 from bnbench.report.webpage.embedding import data_block, page_file, plotly_script, script_hash
 from bnbench.report.webpage.markup import Html, join, notes, tag, text
+from bnbench.report.webpage.sections import Section
 from bnbench.report.webpage.tables import boxed
 from bnbench.words import counted
 
@@ -135,7 +135,7 @@ def _section(part: Part) -> Html:
 # --- the page as a whole --------------------------------------------------------------------------------------------
 
 
-def _title(compared: tuple[Comparison, ...]) -> str:
+def _title(compared: tuple[Section, ...]) -> str:
     problems = list(dict.fromkeys(each.problem for each in compared))
     shown = ", ".join(problems[:3]) + (f" and {len(problems) - 3} more" if len(problems) > 3 else "")
     return f"BatchNorm on {shown}" if problems else "No finished runs"
@@ -143,7 +143,7 @@ def _title(compared: tuple[Comparison, ...]) -> str:
 
 def _subtitle(contents: Contents) -> str:
     compared = contents.compared
-    seeds = sorted({len(each.seeds) for each in compared})
+    seeds = sorted({len(each.group.seeds) for each in compared})
     up_to = "up to " if len(seeds) > 1 else ""
     return " · ".join(
         [

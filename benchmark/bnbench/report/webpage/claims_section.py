@@ -12,9 +12,9 @@ from bnbench.analysis.claims.tables import WOULD, body_table, parts_table
 from bnbench.analysis.claims.verdict import Verdict
 from bnbench.analysis.frames import Results
 from bnbench.analysis.table import Cell, Column, Kind
-from bnbench.report.webpage.comparisons import Commands, Comparison
 from bnbench.report.webpage.coverage import ExperimentCoverage, coverage
 from bnbench.report.webpage.markup import Html, join, notes, tag, text
+from bnbench.report.webpage.sections import Commands, Section
 from bnbench.report.webpage.tables import boxed
 from bnbench.study import Study, find_study, study_files, study_problem_files
 
@@ -59,14 +59,14 @@ def verdict_counts(findings: Sequence[StudyFindings]) -> dict[str, int]:
     return {str(verdict): found[verdict] for verdict in Verdict}
 
 
-def claims_content(findings: Sequence[StudyFindings], compared: Sequence[Comparison], commands: Commands) -> Html:
+def claims_content(findings: Sequence[StudyFindings], compared: Sequence[Section], commands: Commands) -> Html:
     """The verdicts of every study; then, apart from them, what the same rules make of runs that do not count."""
     if not findings:
         return notes([text("No run belongs to a problem of a study, so there are no claims to decide.")])
     return join(_study(each.claims, compared, commands) for each in findings)
 
 
-def _study(report: ClaimsReport, compared: Sequence[Comparison], commands: Commands) -> Html:
+def _study(report: ClaimsReport, compared: Sequence[Section], commands: Commands) -> Html:
     heading = tag("h3", text(f"Study {report.study}"))
     about = notes(
         [text(f"{report.source}. The rules were fixed beforehand; what they are is said below the verdicts.")]
@@ -88,7 +88,7 @@ def _would_be(body: BodyOfRuns) -> str:
     return ", ".join([*told, f"{found[Verdict.NO_DATA]} without data"] if found[Verdict.NO_DATA] else told)
 
 
-def _body(report: ClaimsReport, body: BodyOfRuns, compared: Sequence[Comparison], commands: Commands) -> Html:
+def _body(report: ClaimsReport, body: BodyOfRuns, compared: Sequence[Section], commands: Commands) -> Html:
     name = f"claims-{report.study}" + (f"-not-evidence-{report.apart.index(body) + 1}" if body.label else "")
     study = () if report.study == FIRST else ("--study", report.study)
     size = ("--size", body.size) if body.label else ()
@@ -101,10 +101,10 @@ def _body(report: ClaimsReport, body: BodyOfRuns, compared: Sequence[Comparison]
     return join([shown, tag("details", summary, boxed(parts, commands.line("claims", *study, "--json")))])
 
 
-def _drawn_in(result: ClaimResult, compared: Sequence[Comparison]) -> Cell:
+def _drawn_in(result: ClaimResult, compared: Sequence[Section]) -> Cell:
     """Links to the sections that show the runs of the deciding part: those with all of them, else with any."""
     wanted = set() if result.deciding is None else set(result.deciding.run_ids)
-    own = {each.name: {run.run.run_id for row in each.group.rows for run in row.runs} for each in compared}
+    own = {each.name: set(each.group.run_ids) for each in compared}
     found = [each for each in compared if wanted and wanted <= own[each.name]]
     found = found or [each for each in compared if wanted & own[each.name]]
     links = [(each.name, f"{each.problem} {each.group.placement}, lr {each.rate}") for each in found[:_MOST_LINKS]]

@@ -8,10 +8,10 @@ from bnbench.analysis.ranking_tables import group_table
 from bnbench.report.webpage import markup, standings
 from bnbench.report.webpage.affine_section import affine_section, zeroed_table
 from bnbench.report.webpage.colours import Stroke
-from bnbench.report.webpage.comparisons import Commands, Comparison
 from bnbench.report.webpage.contents import Contents
 from bnbench.report.webpage.curves import MEASURED_ON, Curves
 from bnbench.report.webpage.markup import Html, join, symbol, tag, text
+from bnbench.report.webpage.sections import Commands, Section
 from bnbench.report.webpage.tables import boxed
 from bnbench.words import counted
 
@@ -26,7 +26,7 @@ def comparisons_content(contents: Contents) -> Html:
     return join([_toolbar(contents), *sections])
 
 
-def _section(contents: Contents, each: Comparison, *, unfolded: bool) -> Html:
+def _section(contents: Contents, each: Section, *, unfolded: bool) -> Html:
     commands, drawn = contents.commands, contents.drawn[each.name]
     zeroed = zeroed_table(each, contents.sparsity)
     ranking = replace(
@@ -42,9 +42,9 @@ def _section(contents: Contents, each: Comparison, *, unfolded: bool) -> Html:
     return tag("details", _summary(each), *pieces, id=each.name, class_="comparison", open="" if unfolded else None)
 
 
-def _summary(each: Comparison) -> Html:
+def _summary(each: Section) -> Html:
     size = [] if each.size is None else [tag("span", text(each.size), class_="badge")]
-    seeds, epochs = counted(len(each.seeds), "seed"), counted(each.epochs, "epoch")
+    seeds, epochs = counted(len(each.group.seeds), "seed"), counted(each.group.epochs, "epoch")
     pieces = [
         tag("h3", text(each.problem), *size),
         tag("span", text(f"{each.where} · learning rate {each.rate} · {epochs} · {seeds}"), class_="facts"),
@@ -54,7 +54,7 @@ def _summary(each: Comparison) -> Html:
     return tag("summary", *pieces, standings.headline(each.group))
 
 
-def _curves_figure(each: Comparison, curves: Curves, commands: Commands) -> Html:
+def _curves_figure(each: Section, curves: Curves, commands: Commands) -> Html:
     caption = [
         text("Loss and accuracy on "),
         tag(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,11 +11,12 @@ import pandas as pd
 from bnbench.analysis.activity import sparsity_summary
 from bnbench.analysis.frames import Results
 from bnbench.analysis.ranking import Ranking, rank
+from bnbench.measurement import TABLES
 from bnbench.report.style import looks_of
 from bnbench.report.webpage.claims_section import StudyFindings, study_findings
 from bnbench.report.webpage.colours import Stroke, stroke
-from bnbench.report.webpage.comparisons import Commands, Comparison, comparisons
 from bnbench.report.webpage.curves import MEASURED_ON, Curves, curves_of
+from bnbench.report.webpage.sections import Commands, Section, sections
 from bnbench.report.webpage.trajectories import Affine, affine_of
 from bnbench.storage.store import ResultStore, StoreContents
 
@@ -35,7 +37,7 @@ class Contents:
     store: StoreContents
     """As it was looked at for the runs that have not ended, and for where the others come from."""
     ranking: Ranking
-    compared: tuple[Comparison, ...]
+    compared: tuple[Section, ...]
     symbols: dict[str, str]
     """Variant to symbol, in the order in which variants are listed everywhere."""
     strokes: dict[str, Stroke]
@@ -63,10 +65,12 @@ def gather(results: Results, on_run: Callable[[], None]) -> Contents:
         on_run: called whenever the trajectories of a run have been read, which is what takes the time.
 
     Raises:
-        UserError: a table is damaged.
+        UserError: a problem or study file is not valid.
     """
+    # What is damaged is found out before anything is said of it: the page counts runs, and reads all of them.
+    deque(results.sound(results.records, *TABLES), maxlen=0)
     ranking = rank(results)
-    compared = comparisons(ranking)
+    compared = sections(ranking)
     named = {row.variant: row.symbol for group in ranking.groups for row in group.rows}
     strokes = {name: stroke(look) for name, look in looks_of(named).items()}
     return Contents(

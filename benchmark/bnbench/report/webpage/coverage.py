@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bnbench.analysis.claims.evidence import Body
+from bnbench.analysis.comparison import USUAL_PLACEMENT
 from bnbench.analysis.table import NOTHING, Cell, Column, Kind, Table, Tone, whole
 from bnbench.claim import Run
-from bnbench.report.groups import USUAL_PLACEMENT
 from bnbench.study import Experiment, Study
 from bnbench.variant import VARIANTS
 

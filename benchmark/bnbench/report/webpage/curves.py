@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bnbench.analysis.frames import Results
-from bnbench.report.webpage.comparisons import Comparison
 from bnbench.report.webpage.embedding import rounded
+from bnbench.report.webpage.sections import Section
 from bnbench.report.webpage.standings import summary_in_words
 from bnbench.words import counted
 
@@ -36,19 +36,19 @@ class Curves:
     """In words, for those who cannot see the figure."""
 
 
-def curves_of(results: Results, each: Comparison) -> Curves:
+def curves_of(results: Results, each: Section) -> Curves:
     """The curves of every run of a comparison.
 
     Raises:
         UserError: a table is damaged.
     """
-    owners = {run.run.run_id: (row.variant, run) for row in each.group.rows for run in row.runs}
+    owners = {run.identity.run_id: (row.variant, run) for row in each.group.rows for run in row.records}
     frame = results.curves(run_id=list(owners), columns=_COLUMNS)
     of_run = {str(run_id): rows for run_id, rows in frame.groupby("run_id", observed=True)}
     drawn = [
         {
             "variant": variant,
-            "seed": run.run.seed,
+            "seed": run.identity.seed,
             "diverged": run.diverged_at_step,
             "on": _by_split(of_run.get(run_id, frame.iloc[:0])),
         }
@@ -56,7 +56,7 @@ def curves_of(results: Results, each: Comparison) -> Curves:
     ]
     recorded = {key for run in drawn for key in dict.fromkeys(run["on"] if isinstance(run["on"], dict) else ())}
     return Curves(
-        payload={"epochs": each.epochs, "runs": drawn, "file": f"curves-{each.file_name}.csv"},
+        payload={"epochs": each.group.epochs, "runs": drawn, "file": f"curves-{each.file_name}.csv"},
         measured_on=tuple(key for key in MEASURED_ON if key in recorded),
         description=_description(each),
     )
@@ -74,9 +74,9 @@ def _by_split(rows: pd.DataFrame) -> dict[str, dict[str, list[float | None]]]:
     return found
 
 
-def _description(each: Comparison) -> str:
-    seeds, variants = len(each.seeds), len(each.group.rows)
+def _description(each: Section) -> str:
+    seeds, variants = len(each.group.seeds), len(each.group.rows)
     return (
-        f"Line charts of loss and accuracy over {each.epochs} epochs, a line for each of {variants} variants, "
+        f"Line charts of loss and accuracy over {each.group.epochs} epochs, a line for each of {variants} variants, "
         f"{counted(seeds, 'seed')}. Final training accuracy: {summary_in_words(each.group)}."
     )

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from bnbench.analysis.frames import Results, RunRecord
+from bnbench.analysis.frames import Results
 from bnbench.analysis.ranking import Ranking
+from bnbench.analysis.records import RunRecord
 from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, Value, fixed, rate, short, whole
 from bnbench.data.origin import is_evidence, origin_in_words
 from bnbench.identity import canonical_json, setting_of

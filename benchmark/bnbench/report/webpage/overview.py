@@ -6,14 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bnbench.analysis.frames import Results, RunRecord
+from bnbench.analysis.comparison import circumstances_of
+from bnbench.analysis.frames import Results
+from bnbench.analysis.records import RunRecord
 from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, Value, rate, whole
-from bnbench.placement import NOWHERE
-from bnbench.report.webpage.comparisons import Comparison
 from bnbench.report.webpage.markup import Html, tag, text
-
-Key = tuple[str, float, str]
-"""Setting, learning rate, placement: what a comparison is about."""
+from bnbench.report.webpage.sections import Section
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def tiles(overview: Overview, verdicts: Mapping[str, int]) -> Html:
     )
 
 
-def runs_table(compared: Sequence[Comparison], records: Sequence[RunRecord], variants: Mapping[str, str]) -> Table:
+def runs_table(compared: Sequence[Section], records: Sequence[RunRecord], variants: Mapping[str, str]) -> Table:
     """One row for each comparison, one column for each variant: how many seeds, and how they ended.
 
     Args:
@@ -112,14 +110,14 @@ def runs_table(compared: Sequence[Comparison], records: Sequence[RunRecord], var
     )
 
 
-def missing_table(overview: Overview, compared: Sequence[Comparison]) -> Table | None:
+def missing_table(overview: Overview, compared: Sequence[Section]) -> Table | None:
     """Everything that is in no average, and seeds that one variant has and another has not; None if all is there."""
     rows: list[tuple[Value | Cell, ...]] = [
         (each.what, each.run, Cell(each.reason, details=each.details)) for each in overview.missing
     ]
     for each in compared:
         for row in each.group.rows:
-            absent = [seed for seed in each.seeds if seed not in row.seeds]
+            absent = [seed for seed in each.group.seeds if seed not in row.seeds]
             if absent:
                 seeds = ", ".join(map(str, absent))
                 where = Cell(f"{row.variant} in {each.title}", links=((each.name, f"{row.symbol} in {each.title}"),))
@@ -135,7 +133,7 @@ def missing_table(overview: Overview, compared: Sequence[Comparison]) -> Table |
     )
 
 
-def _comparison_row(each: Comparison, failed: Sequence[RunRecord], variants: Sequence[str]) -> tuple[Value | Cell, ...]:
+def _comparison_row(each: Section, failed: Sequence[RunRecord], variants: Sequence[str]) -> tuple[Value | Cell, ...]:
     group = each.group
     rows = {row.variant: row for row in group.rows}
     problem = each.problem if each.size is None else f"{each.problem} ({each.size})"
@@ -143,11 +141,11 @@ def _comparison_row(each: Comparison, failed: Sequence[RunRecord], variants: Seq
         Cell(problem, links=((each.name, problem),)),
         group.placement,
         group.learning_rate,
-        each.epochs,
+        each.group.epochs,
         ", ".join(group.overrides or ()) or None,
     ]
     for name in variants:
-        crashed = sum(_belongs(record, each, name) for record in failed)
+        crashed = sum(r.identity.variant == name and group.key.holds(circumstances_of(r.identity)) for r in failed)
         row = rows.get(name)
         cells.append(_seeds(0 if row is None else len(row.seeds), 0 if row is None else row.diverged, crashed))
     return tuple(cells)
@@ -158,12 +156,6 @@ def _seeds(seeds: int, diverged: int, failed: int) -> Cell:
         return Cell(None)
     wrong = [f"{number} {how}" for number, how in ((diverged, "diverged"), (failed, "failed")) if number]
     return Cell(seeds, remark=f"({', '.join(wrong)})", tone=Tone.WARNING) if wrong else Cell(seeds)
-
-
-def _belongs(record: RunRecord, each: Comparison, variant: str) -> bool:
-    own, group = record.identity, each.group
-    same = (own.setting_id, own.learning_rate, own.variant) == (group.setting_id, group.learning_rate, variant)
-    return same and own.placement in {group.placement, NOWHERE}
 
 
 def _damaged(warning: str) -> Missing:

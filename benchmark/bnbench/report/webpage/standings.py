@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from bnbench.analysis.ranked_group import RankedGroup, RankedVariant
 from bnbench.analysis.ranking_tables import absence_in_words
 from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, fixed
-from bnbench.report.webpage.comparisons import Comparison
 from bnbench.report.webpage.markup import Html, join, symbol, tag, text
+from bnbench.report.webpage.sections import Section
 
 
-def every_comparison_table(compared: Sequence[Comparison], symbols: Mapping[str, str]) -> Table:
+def every_comparison_table(compared: Sequence[Section], symbols: Mapping[str, str]) -> Table:
     """The final training accuracy of every variant in every comparison, the best of each row set bold."""
     return Table(
         name="final-train-accuracy",

@@ -11,22 +11,23 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bnbench.analysis.activity import average_over_seeds
-from bnbench.analysis.frames import Results, RunRecord, Trajectory
+from bnbench.analysis.activity import average_over_seeds, run_columns
+from bnbench.analysis.comparison import DefinedAs, variant_labels
+from bnbench.analysis.frames import Results, Trajectory
+from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import NEUTRAL, measure_trajectory, snapshot_measures
 from bnbench.report.decimation import even_steps, every_so_many
-from bnbench.report.groups import learns, normalised_slots
 from bnbench.report.style import BETA, GAMMA, GREEK
 from bnbench.report.trajectories import SMALLEST_RANGE, sort_channels
-from bnbench.report.webpage.comparisons import Comparison
 from bnbench.report.webpage.embedding import rounded
+from bnbench.report.webpage.sections import Section
 
 ROWS = 80
 """Snapshots of a panel, at most."""
@@ -146,7 +147,7 @@ class Affine:
         ]
 
 
-def affine_of(results: Results, each: Comparison, on_run: Callable[[], None] = lambda: None) -> Affine:
+def affine_of(results: Results, each: Section, on_run: Callable[[], None] = lambda: None) -> Affine:
     """β, then γ, of every variant of a comparison that learns it, the full BatchNorm first, as in the study.
 
     Args:
@@ -157,25 +158,25 @@ def affine_of(results: Results, each: Comparison, on_run: Callable[[], None] = l
     Raises:
         UserError: a table is damaged.
     """
-    records = {record.identity.run_id: record for record in results.records}
+    labels = variant_labels(results.records)
     found: list[AffineFigure] = []
     rows: list[dict[str, object]] = []
     for row in each.group.rows:
         read = []
-        for run in row.runs:
-            read.append(_Run.read(results, records[run.run.run_id]))
+        for record in row.records:
+            read.append(_Run.read(results, record, labels))
             on_run()
         rows += [summary for run in read for summary in run.summaries]
         for parameter in (BETA, GAMMA):
             of_seed = {run.seed: run.maps[parameter] for run in read if parameter in run.maps}
-            maps = {seed: of_seed[seed] for seed in each.seeds[:SEEDS] if seed in of_seed}
+            maps = {seed: of_seed[seed] for seed in each.group.seeds[:SEEDS] if seed in of_seed}
             if maps:
                 activity = _mean_activity([run for run in read if not run.diverged], parameter)
                 found.append(AffineFigure(row.variant, row.symbol, parameter, maps, activity))
     learned = Counter(figure.variant for figure in found)
     found.sort(key=lambda figure: (figure.parameter, -learned[figure.variant], figure.variant))
     summary = average_over_seeds(pd.DataFrame(rows)) if rows else pd.DataFrame()
-    return Affine(tuple(found), summary, each.seeds)
+    return Affine(tuple(found), summary, each.group.seeds)
 
 
 def quantised(values: Floats, centre: float, extent: float) -> str:
@@ -224,7 +225,7 @@ class _Run:
     summaries: list[dict[str, object]]
 
     @classmethod
-    def read(cls, results: Results, record: RunRecord) -> _Run:
+    def read(cls, results: Results, record: RunRecord, labels: Mapping[DefinedAs, str]) -> _Run:
         run = cls(record.identity.seed, record.status == "diverged", {}, {}, [])
         for parameter in (BETA, GAMMA):
             panels: list[Panel] = []
@@ -232,12 +233,14 @@ class _Run:
             for slot, trajectory in _learned(results, record, parameter):
                 panels.append(panel_of(slot, trajectory))
                 extent = max(extent, extent_of(trajectory.values, NEUTRAL[parameter]))
-                run._note(record, slot, parameter, trajectory, len(panels) - 1)
+                run._note(run_columns(record, labels), slot, parameter, trajectory, len(panels) - 1)
             if panels:
                 run.maps[parameter] = Map(tuple(panels), extent)
         return run
 
-    def _note(self, record: RunRecord, slot: str, parameter: str, trajectory: Trajectory, position: int) -> None:
+    def _note(
+        self, who: Mapping[str, object], slot: str, parameter: str, trajectory: Trajectory, position: int
+    ) -> None:
         """Keep what is measured on a trajectory, as far as it is finite."""
         good = np.asarray(np.isfinite(trajectory.values).all(axis=1))
         count = len(good) if good.all() else int(good.argmin())
@@ -249,9 +252,7 @@ class _Run:
         self.activity.setdefault(parameter, {})[slot] = ([int(step) for step in kept.steps], magnitude)
         self.summaries.append(
             {
-                **asdict(record.identity),
-                "status": record.status,
-                "variant_row": record.variant_row,
+                **who,
                 "slot": slot,
                 "position": position,
                 "parameter": parameter,
@@ -262,10 +263,10 @@ class _Run:
 
 def _learned(results: Results, record: RunRecord, parameter: str) -> Iterator[tuple[str, Trajectory]]:
     """The trajectories of a parameter that the optimiser moves, one after the other, in the network's order."""
-    if not record.readable or not learns(record, parameter):
+    if not record.readable or not record.learns(parameter):
         return
     recorded = {slot for slot, name in results.trajectory_names(record.identity.run_id) if name == parameter}
-    for slot in normalised_slots(record):
+    for slot in record.normalised_slots:
         if slot in recorded:
             yield slot, results.trajectory(record.identity.run_id, slot, parameter)
 

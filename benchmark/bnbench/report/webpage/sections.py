@@ -1,4 +1,4 @@
-"""What belongs together on the page: the runs of one ranking, under one heading, with one name in links."""
+"""A comparison on the page: one heading, one name in links, and the commands that show the same."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bnbench.analysis.comparison import USUAL_PLACEMENT
 from bnbench.analysis.ranked_group import RankedGroup
 from bnbench.analysis.ranking import Ranking
-from bnbench.analysis.settings import problem_at
 from bnbench.paths import working_directory
 from bnbench.placement import NOWHERE
-from bnbench.report.groups import USUAL_PLACEMENT, seed_order
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The variants of one setting, placement and learning rate: a section of the page."""
+class Section:
+    """A comparison as a section of the page."""
 
     name: str
     """In links and element ids: "c1", "c2" …"""
     group: RankedGroup
-    epochs: int
-    """The longest run's, as planned."""
 
     @property
     def problem(self) -> str:
@@ -47,21 +44,15 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """One line that no other comparison has, unless their settings differ in what has no name."""
+        """One line that no other section has, unless their settings differ in what has no name."""
         size = "" if self.size is None else f" ({self.size})"
         changed = f", {', '.join(self.group.overrides)}" if self.group.overrides else ""
         return f"{self.problem}{size}, {self.where}, learning rate {self.rate}{changed}"
 
     @property
-    def lr_factor(self) -> float | None:
-        """The learning rate over the problem's own; None where its file is not known."""
-        known = problem_at(self.group.problems[0], self.group.sizes[0])
-        return None if known is None else float(f"{self.group.learning_rate / known.training.learning_rate:.6g}")
-
-    @property
     def is_usual(self) -> bool:
         """Whether it is the first that somebody would look at: hidden layers, the problem's own learning rate."""
-        return self.group.placement == USUAL_PLACEMENT and self.lr_factor == 1
+        return self.group.placement == USUAL_PLACEMENT and self.group.lr_factor == 1
 
     @property
     def file_name(self) -> str:
@@ -69,19 +60,10 @@ class Comparison:
         parts = [*self.group.problems, *self.group.sizes, self.group.placement, f"lr{self.rate}", self.name]
         return "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in part) for part in parts)
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Every seed that any of the variants was run with, in the order of the problem's list."""
-        seeds = {seed for row in self.group.rows for seed in row.seeds}
-        return tuple(seed_order(seeds, self.group.problems[0], self.group.sizes[0]))
 
-
-def comparisons(ranking: Ranking) -> tuple[Comparison, ...]:
+def sections(ranking: Ranking) -> tuple[Section, ...]:
     """A section for each group of a ranking, in its order."""
-    return tuple(
-        Comparison(f"c{place}", group, max(run.epochs for row in group.rows for run in row.runs))
-        for place, group in enumerate(ranking.groups, start=1)
-    )
+    return tuple(Section(f"c{place}", group) for place, group in enumerate(ranking.groups, start=1))
 
 
 @dataclass(frozen=True)
@@ -100,12 +82,12 @@ class Commands:
         placement = () if group.placement == NOWHERE else ("--placement", group.placement)
         return self.line("rank", *group.problems, *_size(group.sizes), *placement, *more)
 
-    def plot(self, each: Comparison, kind: str, *more: object) -> str:
+    def plot(self, each: Section, kind: str, *more: object) -> str:
         """A figure of one comparison, by its kind."""
         group = each.group
         problems = [word for problem in group.problems for word in ("--problem", problem)]
         placement = () if group.placement == NOWHERE else ("--placement", group.placement)
-        factor = () if each.lr_factor is None else ("--lr-factor", f"{each.lr_factor:g}")
+        factor = () if group.lr_factor is None else ("--lr-factor", f"{group.lr_factor:g}")
         size = () if group.sizes == ("full",) else _size(group.sizes)
         return self.line("plot", "--kind", kind, *problems, *size, *placement, *factor, *more)
 
