@@ -10,7 +10,6 @@ from bnbench.analysis.frames import Results, RunRecord
 from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, Value, rate, whole
 from bnbench.placement import NOWHERE
 from bnbench.report.webpage.comparisons import Comparison
-from bnbench.report.webpage.markup import Html, tag, text
 
 Key = tuple[str, float, str]
 """Setting, learning rate, placement: what a comparison is about."""
@@ -63,29 +62,15 @@ def look_over(results: Results, unfinished: Sequence[str]) -> Overview:
     )
 
 
-def tiles(overview: Overview, verdicts: Mapping[str, int]) -> Html:
-    """The counts of runs, and of claims by their verdict, large."""
-    shown = [
+def tiles(overview: Overview, verdicts: Mapping[str, int]) -> list[tuple[int, str]]:
+    """The counts of runs, and of claims by their verdict, each with its name."""
+    return [
         (overview.finished, "finished"),
         (overview.diverged, "diverged"),
         (overview.failed, "failed"),
         (overview.unfinished, "unfinished"),
+        *((number, f"claims: {verdict}") for verdict, number in verdicts.items()),
     ]
-    shown += [(number, f"claims: {verdict}") for verdict, number in verdicts.items()]
-    return tag(
-        "ul",
-        *(
-            tag(
-                "li",
-                tag("strong", text(number)),
-                text(" "),
-                tag("span", text(label)),
-                class_=None if number else "none",
-            )
-            for number, label in shown
-        ),
-        class_="tiles",
-    )
 
 
 def runs_table(compared: Sequence[Comparison], records: Sequence[RunRecord], variants: Mapping[str, str]) -> Table:
