@@ -99,6 +99,12 @@ def test_a_wheel_brings_one_package_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"bnbench"}
     assert "bnbench/py.typed" in names
+    carried = {name for name in names if name.endswith((".j2", ".css", ".js"))}
+    package = ROOT / "benchmark"
+    assert carried == {
+        str(path.relative_to(package)) for kind in ("*.j2", "*.css", "*.js") for path in package.rglob(kind)
+    }
+    assert "bnbench/report/webpage/templates/page.html.j2" in carried
     assert {name for name in names if name.startswith("bnbench/_shipped/problems/") and name.count("/") == 3} == {
         f"bnbench/_shipped/problems/{name}.toml" for name in SHIPPED
     }

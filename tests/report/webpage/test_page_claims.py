@@ -7,10 +7,10 @@ import pytest
 from bnbench.analysis.claims import Verdict, decide_claims
 from bnbench.analysis.frames import open_results
 from bnbench.analysis.ranking import rank
-from bnbench.report.webpage.claims_section import claims_content, study_findings, verdict_counts
+from bnbench.report.webpage.claims_section import claims_view, study_findings, verdict_counts
 from bnbench.report.webpage.coverage import coverage_table
 from bnbench.report.webpage.sections import Commands, sections
-from bnbench.report.webpage.tables import boxed
+from bnbench.report.webpage.templating import rendered
 from bnbench.study import find_study
 from support.synthetic_store import SyntheticRun, build_store
 
@@ -48,10 +48,13 @@ def results(tmp_path_factory):
     return open_results(build_store(folder, full + short))
 
 
+def read_claims(results, findings, compared):
+    return Reader(rendered("claims.html.j2", studies=claims_view(findings, compared, Commands(results.path))))
+
+
 @pytest.fixture(scope="module")
 def read(results):
-    compared = sections(rank(results))
-    return Reader(claims_content(study_findings(results), compared, Commands(results.path)))
+    return read_claims(results, study_findings(results), sections(rank(results)))
 
 
 def test_the_verdicts_are_those_of_the_analysis(read, results):
@@ -112,8 +115,9 @@ def test_how_much_of_the_study_has_been_run(results):
     # Vanilla has no placement: it is one run of both placements' nine, and the only one that is there.
     assert (coverage["fig-A.1"].runs, coverage["fig-A.1"].recorded) == (9, 1)
     assert coverage["fig-4.2"].recorded == 0
-    read = Reader(boxed(coverage_table(found.study, found.coverage)))
-    head, *rows = read.tables()["study-thesis.csv"]
+    table = coverage_table(found.study, found.coverage)
+    assert table.name == "study-thesis"
+    head, *rows = table.fields, *table.as_text()
     assert len(rows) == len(found.study.experiments)
     assert {row[0]: row[head.index("recorded")] for row in rows}["fig-4.1"] == "5"
 
@@ -122,5 +126,5 @@ def test_without_runs_of_a_study_there_is_nothing_to_decide(store):
     results = open_results(store)
     assert study_findings(results) == ()
     assert verdict_counts(()) == {}
-    read = Reader(claims_content((), (), Commands(results.path)))
+    read = read_claims(results, (), ())
     assert "no claims to decide" in "".join(read.text)

@@ -185,7 +185,7 @@ def test_a_table_is_saved_as_csv(page, browser, tmp_path):
 
 def test_the_curves_are_saved_as_csv(page, browser, tmp_path):
     browser.command("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path), eventsEnabled=True)
-    page.evaluate("document.querySelector('[data-curves=c1]').click()")
+    page.evaluate("document.querySelector('[data-frame=c1-curves]').click()")
     name = page.evaluate("document.getElementById('said').textContent")
     page.wait_until("document.getElementById('said').textContent.startsWith('curves-')")
     name = page.evaluate("document.getElementById('said').textContent").removesuffix(" saved")

@@ -13,15 +13,18 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 
 from bnbench.analysis.frames import open_results
 from bnbench.analysis.ranking import rank
+from bnbench.analysis.table import Cell, Column, Table
 from bnbench.errors import UserError
+from bnbench.report.render import html
 from bnbench.report.style import LOOKS
-from bnbench.report.webpage import markup
 from bnbench.report.webpage.build import report_page
 from bnbench.report.webpage.colours import DARK_PAPER, contrast, stroke
 from bnbench.report.webpage.embedding import data_block, inline_script, rounded
+from bnbench.report.webpage.templating import rendered
 from support.command_line import invoke
 from support.synthetic_store import SyntheticRun, build_store
 
@@ -123,25 +126,29 @@ def test_the_ranking_is_that_of_the_analysis(read, store):
             assert float(shown[head.index("accuracy_difference_high")]) == row.difference.t_interval.high
 
 
+def runs_of(block):
+    return {(line["series"], line["seed"]): line["diverged_at_step"] for line in block["lines"]}
+
+
 def test_the_embedded_curves_are_those_of_the_store(read, store):
     results = open_results(store)
     blocks = [unpacked(text) for name, text in read.scripts.items() if name and name.endswith("-curves")]
-    by_rate = [block for block in blocks if len(block["runs"]) == len(STUDIED) * len(SEEDS)]
+    by_rate = [block for block in blocks if len(runs_of(block)) == len(STUDIED) * len(SEEDS)]
     (block,) = by_rate
-    assert block["epochs"] == 20
+    assert block["x_end"] == 20
+    panels = [panel["name"] for panel in block["panels"]]
+    assert sorted(panels) == ["accuracy", "loss"]
+    assert len(block["lines"]) == len(STUDIED) * len(SEEDS) * 3 * len(panels)
     frame = results.curves(problem="digits_3c3d", placement=["hidden", "none"], learning_rate=0.02)
-    for run in block["runs"]:
-        for on, curve in run["on"].items():
-            split, statistics = on.split(" ")
-            own = frame[
-                (frame.variant == run["variant"])
-                & (frame.seed == run["seed"])
-                & (frame.split == split)
-                & (frame.statistics == statistics)
-            ].sort_values("epoch")
-            assert curve["epoch"] == own.epoch.tolist()
-            assert curve["loss"] == pytest.approx(own.loss.tolist(), rel=1e-5)
-            assert curve["accuracy"] == pytest.approx(own.accuracy.tolist(), rel=1e-5)
+    for line in block["lines"]:
+        own = frame[
+            (frame.variant == line["series"])
+            & (frame.seed == line["seed"])
+            & (frame.split == line["split"])
+            & (frame.statistics == line["statistics"])
+        ].sort_values("epoch")
+        assert line["x"] == own.epoch.tolist()
+        assert line["y"] == pytest.approx(own[panels[line["panel"]]].tolist(), rel=1e-5)
 
 
 def test_what_was_not_run_is_said(read):
@@ -160,9 +167,15 @@ def test_divergence_is_in_the_ranking_and_in_the_curves(read):
     assert rows[-1][head.index("variant")] == "vanilla"
     assert rows[-1][head.index("final_train_accuracy")] == "1 of 3 diverged"
     blocks = [unpacked(text) for name, text in read.scripts.items() if name and name.endswith("-curves")]
-    (diverged,) = [run for block in blocks for run in block["runs"] if run["diverged"] is not None]
-    assert diverged["diverged"] == 17
-    assert diverged["on"]["train_eval running"]["loss"] == [2.3, 1.5, None]
+    (block,) = [block for block in blocks if any(step is not None for step in runs_of(block).values())]
+    assert {run: step for run, step in runs_of(block).items() if step is not None} == {("vanilla", 43): 17}
+    (loss,) = [
+        line
+        for line in block["lines"]
+        if line["diverged_at_step"] == 17 and (line["split"], line["panel"]) == ("train_eval", 0)
+    ]
+    assert block["panels"][0]["name"] == "loss"
+    assert loss["y"] == [2.3, 1.5, None]
 
 
 def test_the_fingerprint_of_the_data_and_the_settings_are_there(read, store):
@@ -239,13 +252,36 @@ def test_contrast_is_that_of_the_recommendation():
     assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=0.001)
 
 
+_TEMPLATE = html.environment("bnbench.report.webpage").from_string('<p title="{{ value }}">{{ value }}</p>')
+
+
 @given(st.text())
 def test_any_text_survives_as_text_and_attribute(value):
     cleaned = re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]", "", value)
-    read = Reader(markup.tag("p", markup.text(cleaned), title=cleaned))
+    read = Reader(_TEMPLATE.render(value=cleaned))
     assert [tag for tag, _ in read.elements] == ["p"]
     assert "".join(read.text) == cleaned
     assert read.elements[0][1]["title"] == cleaned
+
+
+@given(st.text("<>&\"'/`_-γβaé \u2028", min_size=1))
+def test_no_text_is_markup_anywhere_in_a_table(value):
+    columns = (Column("a", value, hint=value), Column("b", value, of_variant=True))
+    cells = (Cell(value, remark=value, details=value), Cell(value, links=((value, value),)))
+    read = Reader(html.render(Table("name", columns, (cells,), title=value, notes=(value,) * 9, warnings=(value,))))
+    ours = {"table", "caption", "span", "thead", "tbody", "tr", "th", "td", "p", "code", "sub", "a", "small", "details",
+            "summary", "pre", "dl", "dt", "dd"}  # fmt: skip
+    assert {tag for tag, _ in read.elements} <= ours
+    assert [attributes["data-value"] for tag, attributes in read.elements if "data-value" in attributes] == [value] * 2
+    assert [attributes["href"] for tag, attributes in read.elements if tag == "a"] == [f"#{value}"]
+    assert {name for _, attributes in read.elements for name in attributes} <= {
+        "id", "scope", "class", "data-name", "data-value", "title", "href", "tabindex"
+    }  # fmt: skip
+
+
+def test_a_value_that_a_template_lacks_is_an_error():
+    with pytest.raises(UndefinedError, match="studies"):
+        rendered("claims.html.j2")
 
 
 @settings(max_examples=50)
@@ -271,4 +307,4 @@ def test_numbers_are_rounded_and_finite(value, expected):
     [("BN_γ,β", "BN<sub>γ,β</sub>"), ("vanilla", "vanilla"), ("_x", "_x"), ("a_<b>", "a<sub>&lt;b&gt;</sub>")],
 )
 def test_symbols_have_subscripts(name, expected):
-    assert markup.symbol(name) == expected
+    assert html.symbol(name) == expected

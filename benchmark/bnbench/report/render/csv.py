@@ -22,14 +22,19 @@ def joined(tables: Sequence[Table]) -> str:
     about = list(dict.fromkeys(name for table in tables for name, _ in table.about))
     fields = list(dict.fromkeys(field for table in tables for field in table.fields))
     written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
-    writer.writerow([*about, *fields])
+    _write(written, [*about, *fields])
     for table in tables:
         common = dict(table.about)
         for row in table.as_text():
             cells = dict(zip(table.fields, row, strict=True))
-            writer.writerow([*(_text(common.get(name)) for name in about), *(cells.get(name, "") for name in fields)])
+            _write(written, [*(_text(common.get(name)) for name in about), *(cells.get(name, "") for name in fields)])
     return written.getvalue()
+
+
+def _write(written: io.StringIO, row: Sequence[str]) -> None:
+    # Of the ends of a line, csv quotes only the one it writes itself; readers take a carriage return for one too.
+    quoting = csv.QUOTE_ALL if any("\r" in each for each in row) else csv.QUOTE_MINIMAL
+    csv.writer(written, lineterminator="\n", quoting=quoting).writerow(row)
 
 
 def _text(value: object) -> str:

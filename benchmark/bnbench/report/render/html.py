@@ -1,15 +1,26 @@
-"""A table as HTML: an element of the report's page, or a small page of its own."""
+"""A table as HTML: an element of the report's page, or a small page of its own.
+
+What is `Markup` here, and what the report's page embeds, is the only text that a template takes for HTML. It may:
+it comes out of templates that escape every value, or of format strings that do.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2.environment import TemplateModule
+from markupsafe import Markup, escape
 
 from bnbench.analysis.interval import Interval
 from bnbench.analysis.table import Cell, Column, Kind, Remark, Table, Tone, Value, cell, shown
-from bnbench.report.webpage.markup import Html, join, notes, symbol, tag, text, void
 
-_NOTHING = Html('<span class="nothing" aria-label="no value">–</span>')
+MOST_NOTES = 6
+"""Small print of more lines is folded away."""
+
 _CLASSES = {
     Tone.GOOD: "verdict holds",
     Tone.BAD: "verdict refuted",
@@ -20,128 +31,173 @@ _CLASSES = {
 _INLINE = re.compile(r"([A-Za-z]+_[γβ](?:,[γβ])*|`[^`]+`)")
 """What is more than plain text in a sentence: a variant's symbol, a placement in backticks."""
 _MINUS = re.compile(r"(?<![\w-])-(?=\d)")
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color-scheme: light dark; margin: 2rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin-top: 2rem; }
-caption { text-align: left; font-weight: 600; padding: .4rem .75rem; }
-th, td { padding: .3rem .75rem; text-align: left; vertical-align: top; }
-thead th { border-bottom: 1px solid; } tbody th { font-weight: 400; }
-.number { text-align: right; } .note { font-size: .85rem; margin: .25rem .75rem; } .warning { color: #8a3b00; }
-.forest .zero, .forest .interval { stroke: currentColor; } .forest .zero { stroke-dasharray: 2 2; }
-.unseen { position: absolute; clip-path: inset(50%); }
-"""
 
 
-def render(table: Table) -> str:
+def render(table: Table) -> Markup:
     """The table and its notes, as a piece of a page."""
-    return join([grid(table), small_print(table), hints(table.columns)])
+    return grid(table) + small_print(table) + hints(table.columns)
 
 
 def document(tables: Sequence[Table]) -> str:
     """Tables below each other as a page that needs nothing else."""
     title = next((table.title for table in tables if table.title is not None), "bnbench")
-    head = [void("meta", charset="utf-8"), tag("title", text(title)), tag("style", Html(_STYLE))]
-    return f"<!doctype html>\n{tag('html', *head, *(Html(render(table)) for table in tables), lang='en')}\n"
+    return _environment().get_template("document.html.j2").render(title=title, tables=map(render, tables))
 
 
-def grid(table: Table) -> Html:
+def grid(table: Table) -> Markup:
     """The table alone; every cell has its exact value as an attribute."""
     title = table.title or table.name
-    caption = title if table.caution is None else f"{table.caution}: {title}"
+    return _written(
+        "grid",
+        name=table.name,
+        caption=title if table.caution is None else f"{table.caution}: {title}",
+        columns=table.columns,
+        rows=_rows(table),
+    )
+
+
+def small_print(table: Table) -> Markup:
+    """The notes of a table, what changes its numbers' meaning first."""
+    return _written("notes", [*((each, True) for each in table.warnings), *((each, False) for each in table.notes)])
+
+
+def plain_notes(lines: Sequence[str]) -> Markup:
+    """Small print that belongs to no table."""
+    return _written("notes", [(each, False) for each in lines])
+
+
+def hints(columns: Sequence[Column]) -> Markup:
+    """What the columns mean, for those who cannot point at a heading."""
+    return _written("hints", [column for column in columns if column.hint is not None])
+
+
+def symbol(name: str) -> Markup:
+    """A variant's symbol with its subscript set as one: "BN_γ,β"."""
+    stem, underscore, index = name.partition("_")
+    if not underscore or not stem or not index:
+        return escape(name)
+    return Markup("{}<sub>{}</sub>").format(stem, index)
+
+
+def inline(sentence: str) -> Markup:
+    """A sentence as HTML: symbols with their subscripts, what stands in backticks as code, a minus as a minus."""
+    found = Markup("")
+    for piece in _INLINE.split(sentence):
+        if not _INLINE.fullmatch(piece):
+            found += _MINUS.sub("−", piece)
+        else:
+            found += Markup("<code>{}</code>").format(piece.strip("`")) if piece.startswith("`") else symbol(piece)
+    return found
+
+
+def environment(*packages: str) -> Environment:
+    """What renders the templates of these packages: every value escaped, and a name that is not given an error."""
+    made = Environment(
+        loader=ChoiceLoader([PackageLoader(package) for package in packages]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"symbol": symbol, "inline": inline}
+    return made
+
+
+@cache
+def _environment() -> Environment:
+    return environment(__package__)
+
+
+@cache
+def _macros() -> TemplateModule:
+    return _environment().get_template("table.html.j2").make_module({"most_notes": MOST_NOTES})
+
+
+def _written(macro: str, *given: object, **named: object) -> Markup:
+    written: Markup = getattr(_macros(), macro)(*given, **named)
+    return written
+
+
+# --- what the template needs to know of a cell ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A cell as the template writes it."""
+
+    name: str
+    """Of the element: the first cell of a row is its heading."""
+    attributes: Mapping[str, str | None]
+    links: tuple[tuple[str, str], ...] = ()
+    said: str | None = None
+    """None: nothing at all; beside links, what follows them."""
+    missing: bool = False
+    style: str = "inline"
+    """How `said` is set: "symbol", "code", "inline"."""
+    variant: Value = None
+    best: bool = False
+    toned: str | None = None
+    range: bool = False
+    remark: str | None = None
+    details: str | None = None
+    prose: bool = False
+    drawn: _Drawn | None = None
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """An interval in pixels: the number as a dot, the interval as a line, 0 as a rule."""
+
+    width: int
+    height: int
+    zero: str
+    ends: tuple[str, str] | None
+    middle: str | None
+
+
+def _rows(table: Table) -> list[list[_Shown]]:
     places = {column.name: place for place, column in enumerate(table.columns)}
     scales = {
         column.name: _Scale.over(table, place, places.get(column.around or ""))
         for place, column in enumerate(table.columns)
         if column.kind is Kind.INTERVAL
     }
-    head = tag("thead", tag("tr", *(each for column in table.columns for each in _heading(column))))
-    body = []
+    rows = []
     for row, exact in zip(table.rows, table.as_text(), strict=True):
         values = iter(exact)
-        cells: list[Html] = []
+        cells: list[_Shown] = []
         for place, (column, each) in enumerate(zip(table.columns, row, strict=True)):
             own = [next(values) for _ in column.fields]
+            name, scope = ("th", "row") if place == 0 and column.kind is not Kind.INTERVAL else ("td", None)
+            right = "number" if column.to_the_right else None
+            cells.append(_as_shown(column, cell(each), name, {"scope": scope, "class": right, "data-value": own[0]}))
             if column.kind is Kind.INTERVAL:
                 middle = places.get(column.around or "")
                 about = None if middle is None else cell(row[middle]).value
-                cells += _interval(column, each, own, scales[column.name], about)
-            else:
-                name, scope = ("th", "row") if place == 0 else ("td", None)
-                right = "number" if column.to_the_right else None
-                cells.append(tag(name, content(column, each), scope=scope, class_=right, data_value=own[0]))
-        body.append(tag("tr", *cells))
-    parts = [tag("caption", tag("span", inline(caption)), id=f"{table.name}-caption"), head, tag("tbody", *body)]
-    return tag("table", *parts)
+                drawn = scales[column.name].draw(cell(each).value, about)
+                cells.append(_Shown("td", {"scope": None, "class": None, "data-value": own[1]}, drawn=drawn))
+        rows.append(cells)
+    return rows
 
 
-def content(column: Column, each: Value | Cell) -> Html:
-    """What stands in a cell."""
-    own = cell(each)
-    said = shown(column, own)
-    if own.links:
-        told = join([tag("a", inline(words), href=f"#{name}") for name, words in own.links], ", ")
-        rest = inline(own.shown) if own.shown else Html("")
-        told = join([told, rest], " ") if rest else told
-    elif own.value is None and own.shown is None:
-        told = _NOTHING
-    elif column.kind is Kind.SYMBOL:
-        told = tag("span", symbol(said), class_="variant", data_variant=str(own.value))
-    elif column.kind is Kind.IDENTIFIER:
-        told = tag("code", text(said)) if said else Html("")
-    else:
-        told = inline(said)
-    if own.tone is Tone.BEST:
-        told = tag("b", told)
-    elif own.tone is not None:
-        told = tag("span", told, class_=_CLASSES[own.tone])
-    if own.remark is not None:
-        remark = own.remark.words if isinstance(own.remark, Remark) else own.remark
-        told = join([told, tag("small", inline(remark))], " ")
-    if own.details is not None:
-        told = tag("details", tag("summary", told), tag("pre", text(own.details)))
-    return tag("div", told, class_="prose") if column.foldable else told
-
-
-def inline(sentence: str) -> Html:
-    """A sentence as HTML: symbols with their subscripts, what stands in backticks as code, a minus as a minus."""
-    found = []
-    for piece in _INLINE.split(sentence):
-        if not _INLINE.fullmatch(piece):
-            found.append(text(_MINUS.sub("−", piece)))
-        else:
-            found.append(tag("code", text(piece.strip("`"))) if piece.startswith("`") else symbol(piece))
-    return join(found)
-
-
-def small_print(table: Table) -> Html:
-    """The notes of a table, what changes its numbers' meaning first."""
-    warnings = [tag("span", inline(warning), class_="warning") for warning in table.warnings]
-    return notes([*warnings, *map(inline, table.notes)])
-
-
-def hints(columns: Sequence[Column]) -> Html:
-    """What the columns mean, for those who cannot point at a heading."""
-    hinted = [column for column in columns if column.hint is not None]
-    if not hinted:
-        return Html("")
-    terms = join(join([tag("dt", _title(each)), tag("dd", inline(each.hint or ""))]) for each in hinted)
-    return tag("details", tag("summary", text("What the columns mean")), tag("dl", terms), class_="hints")
-
-
-def _title(column: Column) -> Html:
-    return symbol(column.heading) if column.of_variant else inline(column.heading)
-
-
-def _heading(column: Column) -> list[Html]:
-    right = "number" if column.to_the_right else None
-    names = column.fields
-    first = tag("th", _title(column), scope="col", class_=right, data_name=names[0], title=column.hint)
-    if len(names) == 1:
-        return [first]
-    return [first, tag("th", tag("span", text("interval"), class_="unseen"), scope="col", data_name=names[1])]
-
-
-# --- intervals, drawn ---------------------------------------------------------------------------------------------
+def _as_shown(column: Column, own: Cell, name: str, attributes: Mapping[str, str | None]) -> _Shown:
+    missing = not own.links and own.value is None and own.shown is None
+    said = own.shown if own.links else shown(column, own)
+    return _Shown(
+        name,
+        attributes,
+        links=own.links,
+        said=None if missing else said or None,
+        missing=missing,
+        style="inline" if own.links else {Kind.SYMBOL: "symbol", Kind.IDENTIFIER: "code"}.get(column.kind, "inline"),
+        variant=own.value if column.kind is Kind.SYMBOL and not own.links else None,
+        best=own.tone is Tone.BEST,
+        toned=None if own.tone is None else _CLASSES.get(own.tone),
+        range=isinstance(own.value, Interval),
+        remark=own.remark.words if isinstance(own.remark, Remark) else own.remark,
+        details=own.details,
+        prose=column.foldable,
+    )
 
 
 class _Scale:
@@ -169,21 +225,14 @@ class _Scale:
         span = (self._high - self._low) or 1.0
         return f"{self.MARGIN + (value - self._low) / span * (self.WIDTH - 2 * self.MARGIN):.1f}"
 
-    def draw(self, interval: Value, about: Value) -> Html:
-        """The number as a dot, the interval as a line, 0 as a rule; said in words in the cells beside it."""
-        middle = str(self.HEIGHT // 2)
-        marks = [tag("line", x1=self.at(0), x2=self.at(0), y1="0", y2=str(self.HEIGHT), class_="zero")]
-        if isinstance(interval, Interval):
-            low, high = self.at(interval.low), self.at(interval.high)
-            marks.append(tag("line", x1=low, x2=high, y1=middle, y2=middle, class_="interval"))
-        if isinstance(about, int | float):
-            marks.append(tag("circle", cx=self.at(about), cy=middle, r="3.5"))
-        return tag("svg", *marks, class_="forest", width=str(self.WIDTH), height=str(self.HEIGHT), aria_hidden="true")
-
-
-def _interval(column: Column, each: Value | Cell, exact: Sequence[str], scale: _Scale, about: Value) -> list[Html]:
-    own = cell(each)
-    told = content(column, own)
-    told = tag("span", told, class_="range") if isinstance(own.value, Interval) else told
-    drawn = scale.draw(own.value, about) if own.value is not None or about is not None else Html("")
-    return [tag("td", told, data_value=exact[0]), tag("td", drawn, data_value=exact[1])]
+    def draw(self, interval: Value, about: Value) -> _Drawn | None:
+        """Said in words in the cells beside it; None where there is nothing to draw."""
+        if interval is None and about is None:
+            return None
+        return _Drawn(
+            self.WIDTH,
+            self.HEIGHT,
+            zero=self.at(0),
+            ends=(self.at(interval.low), self.at(interval.high)) if isinstance(interval, Interval) else None,
+            middle=self.at(about) if isinstance(about, int | float) else None,
+        )

@@ -13,9 +13,8 @@ from bnbench.analysis.claims.verdict import Verdict
 from bnbench.analysis.frames import Results
 from bnbench.analysis.table import Cell, Column, Kind
 from bnbench.report.webpage.coverage import ExperimentCoverage, coverage
-from bnbench.report.webpage.markup import Html, join, notes, tag, text
 from bnbench.report.webpage.sections import Commands, Section
-from bnbench.report.webpage.tables import boxed
+from bnbench.report.webpage.tables import Boxed
 from bnbench.study import Study, find_study, study_files, study_problem_files
 
 FIRST = "thesis"
@@ -59,27 +58,44 @@ def verdict_counts(findings: Sequence[StudyFindings]) -> dict[str, int]:
     return {str(verdict): found[verdict] for verdict in Verdict}
 
 
-def claims_content(findings: Sequence[StudyFindings], compared: Sequence[Section], commands: Commands) -> Html:
-    """The verdicts of every study; then, apart from them, what the same rules make of runs that do not count."""
-    if not findings:
-        return notes([text("No run belongs to a problem of a study, so there are no claims to decide.")])
-    return join(_study(each.claims, compared, commands) for each in findings)
+@dataclass(frozen=True)
+class BodyView:
+    """What a study's rules make of runs that belong together."""
+
+    verdicts: Boxed
+    parts: Boxed | None
+    """Every part of every claim; None where none has runs."""
+    label: str = ""
+    """Of runs that are no evidence: what sets them apart."""
+    would_be: str = ""
+    """Of these: the verdicts in words."""
 
 
-def _study(report: ClaimsReport, compared: Sequence[Section], commands: Commands) -> Html:
-    heading = tag("h3", text(f"Study {report.study}"))
-    about = notes(
-        [text(f"{report.source}. The rules were fixed beforehand; what they are is said below the verdicts.")]
+@dataclass(frozen=True)
+class StudyView:
+    """The verdicts on a study's claims, and apart from them what the same rules make of runs that do not count."""
+
+    study: str
+    about: tuple[str, ...]
+    evidence: BodyView | None
+    apart: tuple[BodyView, ...]
+
+
+def claims_view(
+    findings: Sequence[StudyFindings], compared: Sequence[Section], commands: Commands
+) -> tuple[StudyView, ...]:
+    """The verdicts of every study."""
+    return tuple(_study(each.claims, compared, commands) for each in findings)
+
+
+def _study(report: ClaimsReport, compared: Sequence[Section], commands: Commands) -> StudyView:
+    about = (f"{report.source}. The rules were fixed beforehand; what they are is said below the verdicts.",)
+    return StudyView(
+        study=report.study,
+        about=about,
+        evidence=_body(report, report.evidence, compared, commands) if report.evidence.runs else None,
+        apart=tuple(_body(report, body, compared, commands) for body in report.apart),
     )
-    if report.evidence.runs:
-        pieces = [_body(report, report.evidence, compared, commands)]
-    else:
-        pieces = [tag("p", text("No run of this page is evidence: no claim is decided."), class_="warning")]
-    for body in report.apart:
-        label = tag("span", text(f"Not evidence: {body.label}"), class_="warning")
-        summary = tag("summary", label, text(f" · {_would_be(body)}"))
-        pieces.append(tag("details", summary, _body(report, body, compared, commands)))
-    return join([heading, about, *pieces])
 
 
 def _would_be(body: BodyOfRuns) -> str:
@@ -88,17 +104,18 @@ def _would_be(body: BodyOfRuns) -> str:
     return ", ".join([*told, f"{found[Verdict.NO_DATA]} without data"] if found[Verdict.NO_DATA] else told)
 
 
-def _body(report: ClaimsReport, body: BodyOfRuns, compared: Sequence[Section], commands: Commands) -> Html:
+def _body(report: ClaimsReport, body: BodyOfRuns, compared: Sequence[Section], commands: Commands) -> BodyView:
     name = f"claims-{report.study}" + (f"-not-evidence-{report.apart.index(body) + 1}" if body.label else "")
     study = () if report.study == FIRST else ("--study", report.study)
     size = ("--size", body.size) if body.label else ()
     verdicts = body_table(report, body).beside(_DRAWN_IN, [_drawn_in(result, compared) for result in body.claims])
-    shown = boxed(replace(verdicts, name=name), commands.line("claims", *study, *size))
     parts = replace(parts_table(report, body), name=f"{name}-parts")
-    if not parts.rows:
-        return shown
-    summary = tag("summary", text("Every part of every claim, with its numbers"))
-    return join([shown, tag("details", summary, boxed(parts, commands.line("claims", *study, "--json")))])
+    return BodyView(
+        verdicts=Boxed(replace(verdicts, name=name), commands.line("claims", *study, *size)),
+        parts=Boxed(parts, commands.line("claims", *study, "--json")) if parts.rows else None,
+        label=body.label or "",
+        would_be=_would_be(body) if body.label else "",
+    )
 
 
 def _drawn_in(result: ClaimResult, compared: Sequence[Section]) -> Cell:

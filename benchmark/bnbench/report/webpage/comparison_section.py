@@ -2,122 +2,142 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from bnbench.analysis.ranking_tables import group_table
-from bnbench.report.webpage import markup, standings
-from bnbench.report.webpage.affine_section import affine_section, zeroed_table
-from bnbench.report.webpage.colours import Stroke
-from bnbench.report.webpage.contents import Contents
-from bnbench.report.webpage.curves import MEASURED_ON, Curves
-from bnbench.report.webpage.markup import Html, join, symbol, tag, text
+from bnbench.report.webpage import standings
+from bnbench.report.webpage.affine_section import AffineView, activity_figure, affine_view, zeroed_table
+from bnbench.report.webpage.contents import Contents, Drawn
+from bnbench.report.webpage.curves import MEASURED_ON
+from bnbench.report.webpage.figures import FigureView, TidyFigure, element_name
 from bnbench.report.webpage.sections import Commands, Section
-from bnbench.report.webpage.tables import boxed
+from bnbench.report.webpage.tables import Boxed
 from bnbench.words import counted
 
 SPANS = (("1", "all epochs"), ("0.5", "first half"), ("0.25", "first quarter"), ("0.1", "first tenth"))
 """How much of training the curves show: a share of the epochs, and what it is called."""
 
 
-def comparisons_content(contents: Contents) -> Html:
-    """The controls, then every comparison; the first at its problem's own learning rate is unfolded."""
+@dataclass(frozen=True)
+class Chip:
+    """A switch for a variant, with a piece of its line."""
+
+    variant: str
+    symbol: str
+    dash: str | None
+    """As SVG takes it."""
+
+
+@dataclass(frozen=True)
+class Toolbar:
+    """What all figures show: set once, for every comparison."""
+
+    chips: tuple[Chip, ...]
+    measured_on: tuple[tuple[str, str], ...]
+    spans: tuple[tuple[str, str], ...] = SPANS
+
+
+@dataclass(frozen=True)
+class SectionView:
+    """One comparison, as its template shows it."""
+
+    name: str
+    """In links."""
+    problem: str
+    size: str | None
+    facts: str
+    changed: str | None
+    headline: list[tuple[str, str]]
+    unfolded: bool
+    ranking: Boxed
+    curves: FigureView
+    affine: AffineView | None
+    activity: FigureView | None
+    zeroed: Boxed | None
+    more: tuple[FigureView, ...]
+    """Figures of kinds that were added."""
+
+    @property
+    def figures(self) -> tuple[FigureView, ...]:
+        """All that are drawn from tidy frames."""
+        return (self.curves, *([] if self.activity is None else [self.activity]), *self.more)
+
+
+def toolbar(contents: Contents) -> Toolbar:
+    """The controls of all figures."""
+    return Toolbar(
+        chips=tuple(
+            Chip(name, shown, " ".join(f"{length * 3:g}" for length in contents.strokes[name].dash) or None)
+            for name, shown in contents.symbols.items()
+        ),
+        measured_on=tuple((key, MEASURED_ON.get(key, key)) for key in contents.measured_on),
+    )
+
+
+def section_views(contents: Contents) -> Iterator[SectionView]:
+    """Every comparison; the first at its problem's own learning rate is unfolded."""
     usual = [each for each in contents.compared if each.is_usual] or list(contents.compared)
-    sections = [_section(contents, each, unfolded=each is usual[0]) for each in contents.compared]
-    return join([_toolbar(contents), *sections])
+    for each in contents.compared:
+        yield _view(contents, each, contents.drawn[each.name], unfolded=each is usual[0])
 
 
-def _section(contents: Contents, each: Section, *, unfolded: bool) -> Html:
-    commands, drawn = contents.commands, contents.drawn[each.name]
-    zeroed = zeroed_table(each, contents.sparsity)
+def _view(contents: Contents, each: Section, drawn: Drawn, *, unfolded: bool) -> SectionView:
+    commands = contents.commands
     ranking = replace(
         group_table(each.group), name=f"ranking-{each.file_name}", title="Ranking by final training accuracy"
     )
-    pieces = [
-        boxed(ranking, commands.rank(each.group, "--details")),
-        _curves_figure(each, drawn.curves, commands),
-        affine_section(each, drawn.affine, commands),
-    ]
-    if zeroed is not None:
-        pieces.append(boxed(zeroed, commands.activity(each.group)))
-    return tag("details", _summary(each), *pieces, id=each.name, class_="comparison", open="" if unfolded else None)
-
-
-def _summary(each: Section) -> Html:
-    size = [] if each.size is None else [tag("span", text(each.size), class_="badge")]
-    seeds, epochs = counted(len(each.group.seeds), "seed"), counted(each.group.epochs, "epoch")
-    pieces = [
-        tag("h3", text(each.problem), *size),
-        tag("span", text(f"{each.where} · learning rate {each.rate} · {epochs} · {seeds}"), class_="facts"),
-    ]
-    if each.group.overrides:
-        pieces.append(tag("span", text(f"changed: {', '.join(each.group.overrides)}"), class_="warning"))
-    return tag("summary", *pieces, standings.headline(each.group))
-
-
-def _curves_figure(each: Section, curves: Curves, commands: Commands) -> Html:
-    caption = [
-        text("Loss and accuracy on "),
-        tag(
-            "span", text(MEASURED_ON[curves.measured_on[0]] if curves.measured_on else "nothing"), class_="measured-on"
-        ),
-        text(
-            f" after every epoch, {each.title}. Lines: means over the seeds that did not diverge; bands: from the "
-            "lowest to the highest seed; a cross: where a run diverged."
-        ),
-    ]
-    tools = [
-        tag("button", text("Download CSV"), type="button", class_="quiet", data_curves=each.name),
-        markup.command(commands.plot(each, "curves")),
-    ]
-    return tag(
-        "figure",
-        tag("div", class_="plot-area curves", role="group", aria_label=curves.description),
-        tag("figcaption", *caption),
-        tag("div", *tools, class_="tools"),
-        id=f"{each.name}-curves",
-        data_figure="curves",
-        data_comparison=each.name,
+    zeroed = zeroed_table(each, contents.sparsity)
+    views = _Views(each, commands)
+    facts = (
+        each.where,
+        f"learning rate {each.rate}",
+        counted(each.group.epochs, "epoch"),
+        counted(len(each.group.seeds), "seed"),
+    )
+    return SectionView(
+        name=each.name,
+        problem=each.problem,
+        size=each.size,
+        facts=" · ".join(facts),
+        changed=", ".join(each.group.overrides) if each.group.overrides else None,
+        headline=standings.headline(each.group),
+        unfolded=unfolded,
+        ranking=Boxed(ranking, commands.rank(each.group, "--details")),
+        curves=views.of(drawn.curves),
+        affine=affine_view(each, drawn.affine, commands),
+        activity=views.of(activity_figure(each, drawn.affine)) if drawn.affine.figures else None,
+        zeroed=None if zeroed is None else Boxed(zeroed, commands.activity(each.group)),
+        more=tuple(views.of(figure) for figure in drawn.more),
     )
 
 
-def _toolbar(contents: Contents) -> Html:
-    """What all figures show: set once, for every comparison."""
-    chips = [
-        tag(
-            "label",
-            markup.void("input", type="checkbox", checked="", data_toggle=name),
-            _swatch(contents.strokes[name]),
-            tag("span", symbol(shown)),
-            class_=f"chip stroke-{place}",
+class _Views:
+    """The figures of a comparison, each under a name of its own."""
+
+    def __init__(self, each: Section, commands: Commands) -> None:
+        self._each, self._commands = each, commands
+        self._taken: list[str] = []
+
+    def of(self, figure: TidyFigure) -> FigureView:
+        name = element_name(self._each.name, figure.kind, self._taken)
+        self._taken.append(name)
+        chosen = next((key for key in MEASURED_ON if key in figure.measured_on), None)
+        return FigureView(
+            name=name,
+            comparison=self._each.name,
+            figure=figure,
+            block=figure.block(f"{figure.kind}-{self._each.file_name}.csv"),
+            command=self._commands.plot(self._each, figure.kind),
+            measured_on=None if chosen is None else MEASURED_ON[chosen],
         )
-        for place, (name, shown) in enumerate(contents.symbols.items())
-    ]
-    choices = [
-        _choice("measured on", "on", [(key, MEASURED_ON[key]) for key in contents.measured_on]),
-        _choice("epochs", "span", SPANS),
-        _switch("log loss", "log"),
-        _switch("each seed", "each"),
-    ]
-    return tag(
-        "form",
-        tag("fieldset", tag("legend", text("Variants"), class_="unseen"), *chips),
-        tag("fieldset", tag("legend", text("Curves"), class_="unseen"), *choices),
-        class_="toolbar",
-        aria_label="What the figures show",
-    )
 
 
-def _choice(label: str, option: str, values: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> Html:
-    options = (tag("option", text(shown), value=value) for value, shown in values)
-    return tag("label", text(label), tag("select", *options, data_option=option))
-
-
-def _switch(label: str, option: str) -> Html:
-    return tag("label", markup.void("input", type="checkbox", data_option=option), text(label))
-
-
-def _swatch(drawn: Stroke) -> Html:
-    """A piece of a variant's line."""
-    dash = " ".join(f"{length * 3:g}" for length in drawn.dash) or None
-    line = tag("line", x1="0", x2="28", y1="4", y2="4", stroke_dasharray=dash)
-    return tag("svg", line, class_="swatch", width="28", height="8", aria_hidden="true")
+def blocks(contents: Contents, every: tuple[SectionView, ...]) -> Mapping[str, object]:
+    """What the figures are drawn from, by the name of the block."""
+    found: dict[str, object] = {}
+    for section in every:
+        found |= {f"data-{view.name}": view.block for view in section.figures}
+        affine = contents.drawn[section.name].affine
+        found |= {f"data-{section.name}-maps-{seed}": affine.map_block(seed) for seed in affine.seeds}
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -15,18 +15,24 @@ from bnbench.measurement import TABLES
 from bnbench.report.style import looks_of
 from bnbench.report.webpage.claims_section import StudyFindings, study_findings
 from bnbench.report.webpage.colours import Stroke, stroke
-from bnbench.report.webpage.curves import MEASURED_ON, Curves, curves_of
+from bnbench.report.webpage.curves import MEASURED_ON, curves_figure
+from bnbench.report.webpage.figures import TidyFigure
 from bnbench.report.webpage.sections import Commands, Section, sections
 from bnbench.report.webpage.trajectories import Affine, affine_of
 from bnbench.storage.store import ResultStore, StoreContents
+
+MoreFigures = Callable[[Results, Section], Iterable[TidyFigure]]
+"""What draws further figures of a comparison; none where its runs do not allow it."""
 
 
 @dataclass(frozen=True)
 class Drawn:
     """What the figures of a comparison show."""
 
-    curves: Curves
+    curves: TidyFigure
     affine: Affine
+    more: tuple[TidyFigure, ...] = ()
+    """Of kinds that were added, in their order."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +59,22 @@ class Contents:
     @property
     def measured_on(self) -> list[str]:
         """Splits and statistics that any run recorded, in the order of the page."""
-        recorded = {key for each in self.drawn.values() for key in each.curves.measured_on}
-        return [key for key in MEASURED_ON if key in recorded]
+        recorded = {key for each in self.drawn.values() for one in (each.curves, *each.more) for key in one.measured_on}
+        return [*(key for key in MEASURED_ON if key in recorded), *sorted(recorded - set(MEASURED_ON))]
 
 
-def gather(results: Results, on_run: Callable[[], None]) -> Contents:
+def gather(results: Results, on_run: Callable[[], None], more: Iterable[MoreFigures] = ()) -> Contents:
     """Read what the page needs.
 
     Args:
         results: an opened results folder.
         on_run: called whenever the trajectories of a run have been read, which is what takes the time.
+        more: figures beside those that every page has.
 
     Raises:
         UserError: a problem or study file is not valid.
     """
+    kinds = tuple(more)
     # What is damaged is found out before anything is said of it: the page counts runs, and reads all of them.
     deque(results.sound(results.records, *TABLES), maxlen=0)
     ranking = rank(results)
@@ -80,7 +88,14 @@ def gather(results: Results, on_run: Callable[[], None]) -> Contents:
         compared=compared,
         symbols={name: named[name] for name in strokes},
         strokes=strokes,
-        drawn={each.name: Drawn(curves_of(results, each), affine_of(results, each, on_run)) for each in compared},
+        drawn={
+            each.name: Drawn(
+                curves_figure(results, each),
+                affine_of(results, each, on_run),
+                tuple(figure for kind in kinds for figure in kind(results, each)),
+            )
+            for each in compared
+        },
         findings=study_findings(results),
         sparsity=sparsity_summary(results),
         commands=Commands(results.path),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pandas as pd
 
 from bnbench.analysis.frames import Results
-from bnbench.report.webpage.embedding import rounded
+from bnbench.report.webpage.figures import Panel, TidyFigure
 from bnbench.report.webpage.sections import Section
 from bnbench.report.webpage.standings import summary_in_words
 from bnbench.words import counted
@@ -23,60 +21,52 @@ MEASURED_ON = {
 """Split and statistics to what they are called on the page."""
 
 _COLUMNS = ["run_id", "epoch", "split", "statistics", "loss", "accuracy"]
+_PANELS = (
+    Panel("loss", "loss [nats]", can_be_log=True),
+    Panel("accuracy", "accuracy", limits=(0.0, 1.02)),
+)
 
 
-@dataclass(frozen=True)
-class Curves:
-    """What the page draws, as plain JSON values, and what it says of it."""
-
-    payload: dict[str, object]
-    measured_on: tuple[str, ...]
-    """Those of `MEASURED_ON` that were recorded."""
-    description: str
-    """In words, for those who cannot see the figure."""
-
-
-def curves_of(results: Results, each: Section) -> Curves:
+def curves_figure(results: Results, each: Section) -> TidyFigure:
     """The curves of every run of a comparison.
 
     Raises:
         UserError: a table is damaged.
     """
-    owners = {run.identity.run_id: (row.variant, run) for row in each.group.rows for run in row.records}
-    frame = results.curves(run_id=list(owners), columns=_COLUMNS)
-    of_run = {str(run_id): rows for run_id, rows in frame.groupby("run_id", observed=True)}
-    drawn = [
-        {
-            "variant": variant,
-            "seed": run.identity.seed,
-            "diverged": run.diverged_at_step,
-            "on": _by_split(of_run.get(run_id, frame.iloc[:0])),
-        }
-        for run_id, (variant, run) in owners.items()
+    runs = [
+        (record.identity.run_id, row.variant, record.identity.seed, record.diverged_at_step)
+        for row in each.group.rows
+        for record in row.records
     ]
-    recorded = {key for run in drawn for key in dict.fromkeys(run["on"] if isinstance(run["on"], dict) else ())}
-    return Curves(
-        payload={"epochs": each.group.epochs, "runs": drawn, "file": f"curves-{each.file_name}.csv"},
-        measured_on=tuple(key for key in MEASURED_ON if key in recorded),
-        description=_description(each),
-    )
-
-
-def _by_split(rows: pd.DataFrame) -> dict[str, dict[str, list[float | None]]]:
-    found: dict[str, dict[str, list[float | None]]] = {}
-    for (split, statistics), own in rows.groupby(["split", "statistics"], observed=True):
-        ordered = own.sort_values("epoch")
-        found[f"{split} {statistics}"] = {
-            "epoch": [int(epoch) for epoch in ordered["epoch"]],
-            "loss": [rounded(value) for value in ordered["loss"]],
-            "accuracy": [rounded(value) for value in ordered["accuracy"]],
-        }
-    return found
-
-
-def _description(each: Section) -> str:
-    seeds, variants = len(each.group.seeds), len(each.group.rows)
-    return (
-        f"Line charts of loss and accuracy over {each.group.epochs} epochs, a line for each of {variants} variants, "
-        f"{counted(seeds, 'seed')}. Final training accuracy: {summary_in_words(each.group)}."
+    owners = pd.DataFrame(runs, columns=["run_id", "series", "seed", "diverged_at_step"])
+    # Of an integer that may be missing; a float would be written as one.
+    owners["diverged_at_step"] = owners["diverged_at_step"].astype("Int64")
+    recorded = results.curves(run_id=[run_id for run_id, *_ in runs], columns=_COLUMNS)
+    recorded["run_id"] = recorded["run_id"].astype(str)
+    rows = owners.merge(recorded, on="run_id").rename(columns={"epoch": "x"})
+    return TidyFigure(
+        kind="curves",
+        title=each.title,
+        caption="Loss and accuracy after every epoch. Lines: means over the seeds that did not diverge; bands: from "
+        "the lowest to the highest seed; a cross: where a run diverged.",
+        web="lines",
+        x_label="epoch",
+        y_label="",
+        rows=pd.concat(
+            [
+                rows[["series", "x", "split", "statistics", "seed", "diverged_at_step"]].assign(
+                    panel=panel.name, y=rows[panel.name]
+                )
+                for panel in _PANELS
+            ],
+            ignore_index=True,
+        ),
+        panels=_PANELS,
+        x_end=each.group.epochs,
+        names={"series": "variant"},
+        description=(
+            f"Line charts of loss and accuracy over {each.group.epochs} epochs, a line for each of "
+            f"{counted(len(each.group.rows), 'variant')}, {counted(len(each.group.seeds), 'seed')}. Final training "
+            f"accuracy: {summary_in_words(each.group)}."
+        ),
     )

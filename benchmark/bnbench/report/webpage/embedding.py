@@ -9,8 +9,9 @@ import math
 import zlib
 from importlib.resources import files
 
+from markupsafe import Markup
+
 from bnbench.errors import UserError
-from bnbench.report.webpage.markup import Html, tag
 
 DIGITS = 6
 """Significant digits of embedded numbers: far more than a screen can show."""
@@ -18,7 +19,7 @@ DIGITS = 6
 _LEVEL = 9
 
 
-def data_block(name: str, value: object) -> Html:
+def data_block(name: str, value: object) -> Markup:
     """A value as compressed JSON in a block that browsers do not run; the page unpacks it when it is looked at.
 
     Base64 knows neither `<` nor quotes, so nothing in the value can end the block.
@@ -29,7 +30,7 @@ def data_block(name: str, value: object) -> Html:
     """
     plain = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     packed = base64.b64encode(zlib.compress(plain.encode(), _LEVEL)).decode()
-    return tag("script", Html(packed), type="application/json+deflate", id=name)
+    return Markup('<script type="application/json+deflate" id="{}">{}</script>').format(name, packed)
 
 
 def rounded(value: float) -> float | None:
@@ -42,12 +43,12 @@ def script_hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def page_file(name: str) -> str:
-    """A file of the page's own: markup, style or script."""
-    return (files(__package__) / name).read_text(encoding="utf-8")
+def page_file(name: str) -> Markup:
+    """A file of the page's own, style or script; it comes with the package, and stands in the page as it is."""
+    return Markup((files(__package__) / name).read_text(encoding="utf-8"))
 
 
-def plotly_script() -> str:
+def plotly_script() -> Markup:
     """plotly.js as the installed plotly package carries it.
 
     Raises:
@@ -64,6 +65,6 @@ def plotly_script() -> str:
     return inline_script(script)
 
 
-def inline_script(script: str) -> str:
+def inline_script(script: str) -> Markup:
     """A script that can stand inside a script element: in JavaScript these spellings mean the same."""
-    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--").replace("\r\n", "\n")
+    return Markup(script.replace("</script", "<\\/script").replace("<!--", "<\\!--").replace("\r\n", "\n"))

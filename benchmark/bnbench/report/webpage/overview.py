@@ -10,7 +10,6 @@ from bnbench.analysis.comparison import circumstances_of
 from bnbench.analysis.frames import Results
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, Value, rate, whole
-from bnbench.report.webpage.markup import Html, tag, text
 from bnbench.report.webpage.sections import Section
 
 
@@ -61,29 +60,15 @@ def look_over(results: Results, unfinished: Sequence[str]) -> Overview:
     )
 
 
-def tiles(overview: Overview, verdicts: Mapping[str, int]) -> Html:
-    """The counts of runs, and of claims by their verdict, large."""
-    shown = [
+def tiles(overview: Overview, verdicts: Mapping[str, int]) -> list[tuple[int, str]]:
+    """The counts of runs, and of claims by their verdict, each with its name."""
+    return [
         (overview.finished, "finished"),
         (overview.diverged, "diverged"),
         (overview.failed, "failed"),
         (overview.unfinished, "unfinished"),
+        *((number, f"claims: {verdict}") for verdict, number in verdicts.items()),
     ]
-    shown += [(number, f"claims: {verdict}") for verdict, number in verdicts.items()]
-    return tag(
-        "ul",
-        *(
-            tag(
-                "li",
-                tag("strong", text(number)),
-                text(" "),
-                tag("span", text(label)),
-                class_=None if number else "none",
-            )
-            for number, label in shown
-        ),
-        class_="tiles",
-    )
 
 
 def runs_table(compared: Sequence[Section], records: Sequence[RunRecord], variants: Mapping[str, str]) -> Table:

@@ -8,6 +8,7 @@
   const visible = new Set();
   let plotly = null;
   let page = null;
+  let printing = false;
 
   // --- data ---------------------------------------------------------------------------------------------------
 
@@ -39,7 +40,9 @@
 
   // --- words and colours --------------------------------------------------------------------------------------
 
-  const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
+  const isDark = () => !printing && (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
+  /** Whether panels stand below each other. */
+  const slim = () => !printing && narrow.matches;
 
   /** Text for plotly, which takes a small part of HTML for markup. */
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
@@ -58,12 +61,6 @@
     return colour;
   }
 
-  const line = (look, width) => ({
-    color: isDark() ? look.dark : look.light,
-    width,
-    dash: look.dash.length ? look.dash.map((length) => `${length * width}px`).join(",") : "solid",
-  });
-
   function faint(colour, opacity) {
     const [red, green, blue] = [1, 3, 5].map((start) => parseInt(colour.slice(start, start + 2), 16));
     return `rgba(${red},${green},${blue},${opacity})`;
@@ -78,7 +75,8 @@
     };
   }
 
-  const layout = (more) => ({
+  const layout = (area, more) => ({
+    width: area.clientWidth, height: area.clientHeight,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: ink("ink"), family: getComputedStyle(document.body).fontFamily, size: 12 },
     margin: { l: 56, r: 12, t: 28, b: 44 }, showlegend: false,
@@ -99,121 +97,245 @@
     displaylogo: false, responsive: true, doubleClickDelay: 400,
     // The button would hand the data to a server, and nothing leaves this page.
     showSendToCloud: false, plotlyServerURL: "",
-    displayModeBar: coarse.matches ? false : "hover",
+    displayModeBar: coarse.matches || slim() ? false : "hover",
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
     toImageButtonOptions: { format: "svg", filename: name },
   });
 
-  // --- curves -------------------------------------------------------------------------------------------------
+  // --- tidy frames --------------------------------------------------------------------------------------------
 
-  /** Mean, lowest and highest value of several curves at each epoch that any of them has. */
-  function overSeeds(curves, metric) {
+  /** A name as it is shown, and the looks of its line: a variant's own, or by its place among all series. */
+  function styles(frame) {
+    const names = [...new Set(frame.lines.map((each) => each.series))];
+    const known = Object.keys(page.variants).filter((name) => names.includes(name));
+    const others = names.filter((name) => !known.includes(name));
+    return new Map([...known, ...others].map((name, index) => {
+      const look = page.variants[name];
+      const place = index - known.length;
+      return [name, look
+        ? { label: symbol(look.symbol), colour: isDark() ? look.dark : look.light, dash: look.dash }
+        : { label: symbol(name), colour: depth(place, others.length), dash: [] }];
+    }));
+  }
+
+  const stroke = ({ colour, dash }, width) => ({
+    color: colour, width, dash: dash.length ? dash.map((length) => `${length * width}px`).join(",") : "solid",
+  });
+
+  /** The lines of a frame that the reader wants to see now. */
+  const chosen = (frame) => frame.lines.filter(({ series, variant, split, statistics }) =>
+    !shown.off.has(series) && !shown.off.has(variant) && (split === undefined || `${split} ${statistics}` === shown.on));
+
+  /** Mean, lowest and highest value of several lines at each x that any of them has. */
+  function overSeeds(lines) {
+    if (lines.length === 1) return { low: null, high: null, ...lines[0] };
     const at = new Map();
-    for (const curve of curves) {
-      curve.epoch.forEach((epoch, index) => {
-        if (!at.has(epoch)) at.set(epoch, []);
-        at.get(epoch).push(curve[metric][index]);
+    for (const each of lines) {
+      each.x.forEach((x, index) => {
+        if (!at.has(x)) at.set(x, []);
+        at.get(x).push(each.y[index]);
       });
     }
-    const epochs = [...at.keys()].sort((a, b) => a - b);
-    const whole = (values) => values.length === curves.length && values.every((value) => value !== null);
-    const of = (reduce) => epochs.map((epoch) => (whole(at.get(epoch)) ? reduce(at.get(epoch)) : null));
+    const x = [...at.keys()];
+    if (x.every((each) => typeof each === "number")) x.sort((a, b) => a - b);
+    const whole = (values) => values.length === lines.length && values.every((value) => value !== null);
+    const of = (reduce) => x.map((each) => (whole(at.get(each)) ? reduce(at.get(each)) : null));
     return {
-      epochs,
-      mean: of((values) => values.reduce((sum, value) => sum + value, 0) / values.length),
+      x,
+      y: of((values) => values.reduce((sum, value) => sum + value, 0) / values.length),
       low: of((values) => Math.min(...values)),
       high: of((values) => Math.max(...values)),
     };
   }
 
-  function curveTraces(curves, metric, axes, to) {
+  const hover = (label, more = "") => `${label} %{y:.4g}${more}<extra></extra>`;
+
+  /** A series in a panel: the mean of its seeds and a band, or each of them; a cross where one diverged. */
+  function lineTraces(lines, style, common) {
+    const settled = lines.filter(({ diverged_at_step: diverged }) => (diverged ?? null) === null);
     const traces = [];
-    const values = [];
-    const see = (epochs, series) => series.forEach((value, index) => {
-      if (value !== null && epochs[index] <= to) values.push(value);
-    });
-    for (const [name, look] of Object.entries(page.variants)) {
-      if (shown.off.has(name)) continue;
-      const own = curves.runs.filter((run) => run.variant === name && run.on[shown.on]);
-      const settled = own.filter((run) => run.diverged === null);
-      const label = symbol(look.symbol);
-      // One entry in the legend for each variant: that of its first line.
-      let listed = metric === "loss";
-      const once = () => { const first = listed; listed = false; return first; };
-      const common = { ...axes, name: label, legendgroup: name, meta: name, showlegend: false };
-      if (settled.length && !shown.each) {
-        const seeds = overSeeds(settled.map((run) => run.on[shown.on]), metric);
-        if (settled.length > 1) {
-          const edge = { ...common, x: seeds.epochs, mode: "lines", line: { width: 0 }, hoverinfo: "skip" };
-          traces.push({ ...edge, y: seeds.low });
-          traces.push({ ...edge, y: seeds.high, fill: "tonexty", fillcolor: faint(line(look, 1).color, 0.16) });
-          see(seeds.epochs, seeds.low);
-          see(seeds.epochs, seeds.high);
-        }
-        traces.push({
-          ...common, x: seeds.epochs, y: seeds.mean, mode: "lines", line: line(look, 2.25), showlegend: once(),
-          hovertemplate: `${label} %{y:.4g}<extra></extra>`,
-        });
-        see(seeds.epochs, seeds.mean);
+    if (settled.length && !shown.each) {
+      const { x, y, low, high } = overSeeds(settled);
+      if (low) {
+        const edge = { ...common, x, mode: "lines", line: { width: 0 }, hoverinfo: "skip" };
+        traces.push({ ...edge, y: low }, { ...edge, y: high, fill: "tonexty", fillcolor: faint(style.colour, 0.16) });
       }
-      for (const run of own) {
-        if (!shown.each && run.diverged === null) continue;
-        const curve = run.on[shown.on];
-        const said = run.diverged === null ? "" : `, diverged at step ${run.diverged}`;
-        traces.push({
-          ...common, x: curve.epoch, y: curve[metric], mode: "lines", line: line(look, 1.25), showlegend: once(),
-          hovertemplate: `${label} %{y:.4g} (seed ${run.seed}${said})<extra></extra>`,
-        });
-        see(curve.epoch, curve[metric]);
-        if (run.diverged === null) continue;
-        const last = curve[metric].findLastIndex((value) => value !== null);
-        if (last < 0) continue;
-        traces.push({
-          ...common, x: [curve.epoch[last]], y: [curve[metric][last]], mode: "markers", hoverinfo: "skip",
-          marker: { symbol: "x-thin", size: 11, line: { width: 2.5, color: line(look, 1).color } },
-        });
-      }
+      traces.push({ ...common, x, y, mode: "lines", line: stroke(style, 2.25), hovertemplate: hover(style.label) });
     }
-    return { traces, values };
+    for (const { x, y, seed, diverged_at_step: diverged } of lines) {
+      const ended = (diverged ?? null) !== null;
+      if (!shown.each && !ended) continue;
+      const said = [seed === undefined ? [] : `seed ${seed}`, ended ? `diverged at step ${diverged}` : []].flat();
+      traces.push({
+        ...common, x, y, mode: "lines", line: stroke(style, 1.25),
+        hovertemplate: hover(style.label, said.length ? ` (${said.join(", ")})` : ""),
+      });
+      const last = ended ? y.findLastIndex((value) => value !== null) : -1;
+      if (last < 0) continue;
+      traces.push({
+        ...common, x: [x[last]], y: [y[last]], mode: "markers", hoverinfo: "skip",
+        marker: { symbol: "x-thin", size: 11, line: { width: 2.5, color: style.colour } },
+      });
+    }
+    return traces;
   }
 
-  /** The range of an axis for what is seen of the curves. */
-  function range(values, metric, zoomed) {
-    const log = metric === "loss" && shown.log;
+  function barTraces(lines, style, common) {
+    const { x, y, low, high } = overSeeds(lines);
+    const far = (ends, sign) => ends.map((end, index) => (end === null ? 0 : sign * (end - y[index])));
+    return [{
+      ...common, type: "bar", x, y, marker: { color: style.colour }, hovertemplate: hover(style.label),
+      ...(low ? { error_y: { type: "data", symmetric: false, array: far(high, 1), arrayminus: far(low, -1), color: ink("ink"), thickness: 1.5 } } : {}),
+    }];
+  }
+
+  /** All series of a panel below each other, the first on top. */
+  function heatTraces(lines, looks, common) {
+    const names = [...looks.keys()].filter((name) => lines.some(({ series }) => series === name)).reverse();
+    const rows = names.map((name) => overSeeds(lines.filter(({ series }) => series === name)));
+    const x = [...new Set(rows.flatMap((row) => row.x))];
+    if (x.every((each) => typeof each === "number")) x.sort((a, b) => a - b);
+    const z = rows.map((row) => x.map((each) => row.y[row.x.indexOf(each)] ?? null));
+    return names.length ? [{
+      type: "heatmap", x, y: names.map((name) => looks.get(name).label), z, xaxis: common.xaxis, yaxis: common.yaxis,
+      coloraxis: "coloraxis", hoverongaps: false, hovertemplate: "%{y}, %{x}: %{z:.4g}<extra></extra>",
+    }] : [];
+  }
+
+  /** The range of a y axis for what is seen of its lines. */
+  function range(panel, traces, log, to) {
+    const values = traces.flatMap(({ x, y }) => y.filter((value, index) => value !== null && !(x[index] > to)));
     const seen = log ? values.filter((value) => value > 0).map(Math.log10) : values;
     if (!seen.length) return log ? [-1, 1] : [0, 1];
-    const low = Math.min(...seen);
-    const high = Math.max(...seen);
+    const low = seen.reduce((least, value) => Math.min(least, value));
+    const high = seen.reduce((most, value) => Math.max(most, value));
     const air = (high - low) * 0.05 || 0.05;
-    if (metric === "accuracy" && !zoomed) return [0, 1.02];
-    if (metric === "loss" && !log && !zoomed) return [0, high + air];
+    if (shown.span === 1 && panel.limits) return panel.limits;
+    if (shown.span === 1 && !log && low >= 0) return [0, high + air];
     return [low - air, high + air];
   }
 
-  async function drawCurves(figure, area) {
-    const curves = await data(`data-${figure.dataset.comparison}-curves`);
+  /** Where panel number `index` stands among others in a grid. */
+  function cell(index, across, down, gap) {
+    const wide = (1 - gap.x * (across - 1)) / across;
+    const high = (1 - gap.y * (down - 1)) / down;
+    const left = (index % across) * (wide + gap.x);
+    const top = 1 - Math.floor(index / across) * (high + gap.y);
+    return { x: [left, left + wide], y: [top - high, top] };
+  }
+
+  const above = (text, x, y, anchor) => ({
+    text, showarrow: false, xref: "paper", yref: "paper", x, y, xanchor: anchor, yanchor: "bottom",
+    font: { size: 13, color: ink("ink") },
+  });
+
+  /** The colours of all panels of a heat map: from 0 up, or around 0 where there is anything below it. */
+  function colours(frame, traces) {
+    const values = traces.flatMap(({ z }) => z.flat()).filter((value) => value !== null);
+    const most = values.reduce((far, value) => Math.max(far, Math.abs(value)), 0) || 1;
+    const signed = values.some((value) => value < 0);
+    return {
+      colorscale: signed ? page.diverging : page.sequential, cmin: signed ? -most : 0, cmax: most,
+      colorbar: { thickness: 12, title: { text: plain(frame.panels[0].y_label) }, outlinewidth: 0 },
+    };
+  }
+
+  /** A figure from its frame, by the frame's type; what it is about makes no difference. */
+  async function drawTidy(figure, area) {
+    const frame = await data(`data-${figure.id}`);
     const Plotly = await drawing();
-    const zoomed = shown.span < 1;
-    const to = Math.max(1, Math.ceil(curves.epochs * shown.span));
-    const loss = curveTraces(curves, "loss", { xaxis: "x", yaxis: "y" }, to);
-    const accuracy = curveTraces(curves, "accuracy", { xaxis: "x2", yaxis: "y2" }, to);
-    const stacked = narrow.matches;
-    // No ticks between epochs: nothing was measured there.
-    const epochs = (more) => axis("epoch", { range: [0, to], ...(to <= 10 ? { dtick: 1 } : {}), ...more });
-    await Plotly.react(area, [...loss.traces, ...accuracy.traces], layout({
-      hovermode: "x unified", showlegend: true, legend: legend(), margin: { l: 56, r: 12, t: 28, b: narrow.matches ? 96 : 76 },
-      xaxis: epochs({ domain: stacked ? [0, 1] : [0, 0.46], anchor: "y" }),
-      xaxis2: epochs({ domain: stacked ? [0, 1] : [0.54, 1], anchor: "y2" }),
-      yaxis: axis("loss [nats]", {
-        domain: stacked ? [0.57, 1] : [0, 1], type: shown.log ? "log" : "linear", anchor: "x",
-        range: range(loss.values, "loss", zoomed),
-      }),
-      yaxis2: axis("accuracy", {
-        domain: stacked ? [0, 0.43] : [0, 1], anchor: "x2", range: range(accuracy.values, "accuracy", zoomed),
-      }),
-    }), config(`curves-${figure.dataset.comparison}`));
+    const looks = styles(frame);
+    const lines = chosen(frame);
+    const panels = frame.panels.map((panel, place) => ({ ...panel, lines: lines.filter((each) => each.panel === place) }))
+      .filter((panel) => panel.lines.length);
+    const heat = frame.web === "heat";
+    const across = slim() ? 1 : Math.min(Math.max(panels.length, heat ? 1 : 2), 4);
+    const down = Math.ceil(panels.length / across) || 1;
+    const numbers = lines.flatMap(({ x }) => x).filter((x) => typeof x === "number");
+    const first = numbers.reduce((least, x) => Math.min(least, x), Infinity);
+    // No ticks between whole numbers: nothing was measured there.
+    const whole = frame.web === "lines" && numbers.every(Number.isInteger);
+    const cut = frame.x_end === null ? null : Math.max(first + 1, Math.ceil(first + (frame.x_end - first) * shown.span));
+    // The axis of a panel may say already what it is.
+    const titled = panels.filter(({ name, y_label: said }) => name && (heat || !said.startsWith(name)));
+    const margin = { l: 56, r: 12, t: titled.length ? 46 : 30, b: heat ? 44 : slim() ? 96 : 76 };
+    // Between two rows: the labels of the upper one and the title of the lower one.
+    const gap = { x: across > 2 ? 0.07 : 0.08, y: 80 / Math.max(200, area.clientHeight - margin.t - margin.b) };
+    const drawn = layout(area, { annotations: [], margin, hovermode: heat ? "closest" : "x unified", barmode: "group" });
+    const listed = new Set();
+    const traces = panels.flatMap((panel, index) => {
+      const suffix = index ? String(index + 1) : "";
+      const { x, y } = cell(index, across, down, gap);
+      const common = { xaxis: `x${suffix}`, yaxis: `y${suffix}` };
+      let own;
+      if (heat) {
+        own = heatTraces(panel.lines, looks, common);
+      } else {
+        own = [...looks].flatMap(([name, style]) => {
+          const of = panel.lines.filter(({ series }) => series === name);
+          if (!of.length) return [];
+          const made = (frame.web === "bars" ? barTraces : lineTraces)(of, style, {
+            ...common, name: style.label, legendgroup: name, meta: name, showlegend: false,
+          });
+          // One entry in the legend for each series: that of its first line.
+          const shows = made.find((trace) => trace.hoverinfo !== "skip");
+          if (shows && !listed.has(name)) {
+            listed.add(name);
+            shows.showlegend = true;
+          }
+          return made;
+        });
+      }
+      const log = panel.log && shown.log;
+      drawn[`xaxis${suffix}`] = axis(plain(frame.x_label), {
+        domain: x, anchor: `y${suffix}`, ...(across > 2 ? { nticks: 5 } : {}),
+        ...(cut === null ? {} : { range: [first, cut] }),
+        ...(whole && cut !== null && cut - first <= 10 ? { dtick: 1 } : {}),
+      });
+      drawn[`yaxis${suffix}`] = heat ? axis("", { domain: y, anchor: `x${suffix}` }) : axis(plain(panel.y_label), {
+        domain: y, anchor: `x${suffix}`, type: log ? "log" : "linear",
+        ...(frame.web === "bars" ? { rangemode: "tozero" } : { range: range(panel, own, log, cut ?? Infinity) }),
+      });
+      if (titled.includes(panel)) drawn.annotations.push(above(symbol(panel.name), x[0], y[1], "left"));
+      return own;
+    });
+    if (heat) {
+      drawn.coloraxis = colours(frame, traces);
+      drawn.plot_bgcolor = page.no_value;
+    } else {
+      drawn.showlegend = true;
+      drawn.legend = legend();
+    }
+    await Plotly.react(area, traces, drawn, config(figure.id));
     const on = figure.querySelector(".measured-on");
-    if (on) on.textContent = page.measured_on[shown.on];
+    if (on) on.textContent = page.measured_on[shown.on] ?? shown.on;
+  }
+
+  /** A colour by place, from the first to the last; the ends that the page would swallow are left out. */
+  function depth(place, count) {
+    const [first, last] = isDark() ? [5, 20] : [0, 17];
+    return page.sequential[Math.round(first + ((last - first) * place) / Math.max(count - 1, 1))][1];
+  }
+
+  /** The frame as a file: a row for each x of each line, the panels beside each other. */
+  async function frameCsv(name) {
+    const frame = await data(`data-${name}`);
+    const along = ["variant", "seed", "split", "statistics"].filter((key) => frame.lines.some((each) => key in each));
+    const ends = frame.lines.some((each) => "diverged_at_step" in each) ? ["diverged_at_step"] : [];
+    const band = frame.lines.some((each) => "low" in each) ? ["low", "high"] : [];
+    const names = frame.panels.map((panel) => panel.name || "value");
+    const rows = new Map();
+    for (const each of frame.lines) {
+      const who = [each.series, ...along.map((key) => each[key])];
+      each.x.forEach((x, index) => {
+        const key = JSON.stringify([...who, x]);
+        if (!rows.has(key)) rows.set(key, [...who, x, ...names.flatMap(() => [null, ...band.map(() => null)]), ...ends.map((end) => each[end])]);
+        const at = who.length + 1 + each.panel * (1 + band.length);
+        rows.get(key).splice(at, 1 + band.length, each.y[index], ...band.map((end) => each[end][index]));
+      });
+    }
+    const heads = names.flatMap((panel) => [panel, ...band.map((end) => `${panel}_${end}`)]);
+    save(frame.file, [[frame.names.series, ...along, frame.names.x, ...heads, ...ends], ...rows.values()]);
   }
 
   // --- heat maps ----------------------------------------------------------------------------------------------
@@ -244,42 +366,35 @@
       return;
     }
     const { symbol: greek, centre } = page.parameters[parameter];
-    const across = narrow.matches ? 3 : Math.max(own.panels.length, 4);
+    const across = slim() ? 3 : Math.max(own.panels.length, 4);
     const down = Math.ceil(own.panels.length / across);
-    area.style.height = `${narrow.matches ? down * 190 + 90 : 305}px`;
+    area.style.height = `${slim() ? down * 190 + 90 : 305}px`;
     const last = Math.max(...own.panels.map((panel) => panel.steps.at(-1)));
     const gap = { x: 0.012 + 0.012 * (4 / across), y: 0.28 / down };
-    const wide = (1 - gap.x * (across - 1)) / across;
-    const high = (1 - gap.y * (down - 1)) / down;
-    const drawn = layout({
-      margin: { l: 62, r: narrow.matches ? 8 : 80, t: narrow.matches ? 26 : 44, b: narrow.matches ? 96 : 40 },
+    const drawn = layout(area, {
+      margin: { l: 62, r: slim() ? 8 : 80, t: slim() ? 26 : 44, b: slim() ? 96 : 40 },
       plot_bgcolor: page.no_value,
       annotations: [],
       coloraxis: {
         colorscale: page.diverging, cmin: centre - own.extent, cmax: centre + own.extent,
-        colorbar: narrow.matches
+        colorbar: slim()
           ? { orientation: "h", y: 0, yanchor: "top", ypad: 42, thickness: 10, title: { text: greek, side: "top" }, outlinewidth: 0 }
           : { thickness: 12, title: { text: greek }, outlinewidth: 0, len: 1 },
       },
     });
     const traces = own.panels.map((panel, index) => {
       const suffix = index ? String(index + 1) : "";
-      const [column, row] = [index % across, Math.floor(index / across)];
-      const left = column * (wide + gap.x);
-      const top = 1 - row * (high + gap.y);
+      const { x, y } = cell(index, across, down, gap);
       const most = panel.channels.at(-1);
       drawn[`xaxis${suffix}`] = axis("", {
-        domain: [left, left + wide], anchor: `y${suffix}`, showgrid: false, automargin: false,
-        tickvals: most > 1 && !narrow.matches ? [1, most] : [most], range: [0.5, most + 0.5], tickangle: 0,
+        domain: x, anchor: `y${suffix}`, showgrid: false, automargin: false,
+        tickvals: most > 1 && !slim() ? [1, most] : [most], range: [0.5, most + 0.5], tickangle: 0,
       });
-      drawn[`yaxis${suffix}`] = axis(column || row ? "" : "training step", {
-        domain: [top - high, top], anchor: `x${suffix}`, showgrid: false, showticklabels: column === 0,
+      drawn[`yaxis${suffix}`] = axis(index ? "" : "training step", {
+        domain: y, anchor: `x${suffix}`, showgrid: false, showticklabels: index % across === 0,
         range: [panel.steps[0], last], nticks: 5, automargin: false,
       });
-      drawn.annotations.push({
-        text: plain(panel.slot), showarrow: false, xref: "paper", yref: "paper", x: left + wide / 2, y: top,
-        xanchor: "center", yanchor: "bottom", font: { size: 12, color: ink("ink") },
-      });
+      drawn.annotations.push(above(plain(panel.slot), (x[0] + x[1]) / 2, y[1], "center"));
       return {
         type: "heatmap", x: panel.channels, y: panel.steps, z: unquantised(panel, centre, own.extent),
         xaxis: `x${suffix}`, yaxis: `y${suffix}`, coloraxis: "coloraxis", hoverongaps: false,
@@ -289,67 +404,9 @@
     await Plotly.react(area, traces, drawn, config(`${parameter}-${comparison}`));
   }
 
-  // --- activity -----------------------------------------------------------------------------------------------
-
-  async function drawActivity(figure, area) {
-    const { comparison } = figure.dataset;
-    const panels = (await data(`data-${comparison}-activity`)).filter(({ variant }) => !shown.off.has(variant));
-    const Plotly = await drawing();
-    const across = narrow.matches ? 1 : Math.max(panels.length, 2);
-    const down = Math.ceil(panels.length / across) || 1;
-    area.style.height = `${down * (narrow.matches ? 230 : 270) + 80}px`;
-    const gap = { x: 0.07, y: 0.3 / down };
-    const wide = (1 - gap.x * (across - 1)) / across;
-    const high = (1 - gap.y * (down - 1)) / down;
-    const drawn = layout({
-      annotations: [], showlegend: true, margin: { l: 56, r: 12, t: 44, b: 80 },
-      legend: legend(),
-    });
-    const traces = panels.flatMap((panel, index) => {
-      const suffix = index ? String(index + 1) : "";
-      const [column, row] = [index % across, Math.floor(index / across)];
-      const left = column * (wide + gap.x);
-      const top = 1 - row * (high + gap.y);
-      const { activity, symbol: greek } = page.parameters[panel.parameter];
-      const label = symbol(page.variants[panel.variant].symbol);
-      drawn[`xaxis${suffix}`] = axis("training step", { domain: [left, left + wide], anchor: `y${suffix}`, nticks: 5 });
-      drawn[`yaxis${suffix}`] = axis(activity, { domain: [top - high, top], anchor: `x${suffix}`, rangemode: "tozero" });
-      drawn.annotations.push({
-        text: `${greek} of ${label}`, showarrow: false, xref: "paper", yref: "paper", x: left, y: top,
-        xanchor: "left", yanchor: "bottom", font: { size: 13, color: ink("ink") },
-      });
-      return panel.slots.map(({ slot, steps, magnitude }, place) => ({
-        x: steps, y: magnitude, mode: "lines", xaxis: `x${suffix}`, yaxis: `y${suffix}`, meta: panel.variant,
-        name: plain(slot), showlegend: index === 0,
-        line: { color: depth(place, panel.slots.length), width: 1.75 },
-        hovertemplate: `${plain(slot)} %{y:.4f} at step %{x}<extra></extra>`,
-      }));
-    });
-    await Plotly.react(area, traces, drawn, config(`activity-${comparison}`));
-  }
-
-  /** A layer's colour, from the first to the last; the ends that the page would swallow are left out. */
-  function depth(place, layers) {
-    const [first, last] = isDark() ? [5, 20] : [0, 17];
-    return page.sequential[Math.round(first + ((last - first) * place) / Math.max(layers - 1, 1))][1];
-  }
-
-  async function curvesCsv(comparison) {
-    const curves = await data(`data-${comparison}-curves`);
-    const rows = [["variant", "seed", "split", "statistics", "epoch", "loss", "accuracy", "diverged_at_step"]];
-    for (const run of curves.runs) {
-      for (const [on, curve] of Object.entries(run.on)) {
-        curve.epoch.forEach((epoch, index) => {
-          rows.push([run.variant, run.seed, ...on.split(" "), epoch, curve.loss[index], curve.accuracy[index], run.diverged]);
-        });
-      }
-    }
-    save(curves.file, rows);
-  }
-
   // --- drawing what is seen -----------------------------------------------------------------------------------
 
-  const painters = { curves: drawCurves, maps: drawMaps, activity: drawActivity };
+  const painters = { tidy: drawTidy, maps: drawMaps };
 
   const sight = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
@@ -364,7 +421,7 @@
 
   /** Draw a figure, unless it shows the present state already. One after the other for each figure. */
   function paint(figure) {
-    const wanted = JSON.stringify([[...shown.off], shown.on, shown.span, shown.log, shown.each, isDark(), narrow.matches, figure.dataset.seed]);
+    const wanted = JSON.stringify([[...shown.off], shown.on, shown.span, shown.log, shown.each, isDark(), slim(), printing, figure.dataset.seed]);
     if (figure.wanted === wanted || figure.hidden) return;
     figure.wanted = wanted;
     const area = figure.querySelector(".plot-area");
@@ -381,6 +438,30 @@
   }
 
   const repaint = () => visible.forEach(paint);
+
+  const idle = () => new Promise((resolve) => (window.requestIdleCallback ?? ((task) => setTimeout(task, 500)))(resolve));
+
+  const unfolded = () => [...document.querySelectorAll("figure[data-figure]")].filter((each) => each.checkVisibility());
+
+  /** What is printed is not what is seen: draw the other figures that are unfolded when there is nothing else to do. */
+  async function drawAhead() {
+    await idle();
+    await drawing();
+    for (const figure of unfolded()) {
+      if (figure.painting) continue;
+      await idle();
+      paint(figure);
+      await figure.painting;
+    }
+  }
+
+  /** On paper the figures are light and as wide as the page. What has been drawn before is drawn anew at once. */
+  function print(starts) {
+    printing = starts;
+    document.documentElement.classList.toggle("printing", starts);
+    if (starts) unfolded().forEach(paint);
+    else repaint();
+  }
 
   // --- files --------------------------------------------------------------------------------------------------
 
@@ -459,8 +540,8 @@
       theme();
     } else if (button.dataset.csv) {
       tableCsv(button);
-    } else if (button.dataset.curves) {
-      curvesCsv(button.dataset.curves);
+    } else if (button.dataset.frame) {
+      frameCsv(button.dataset.frame);
     } else if (button.dataset.copy) {
       copy(button);
     }
@@ -497,8 +578,10 @@
     theme();
     unfold();
     document.querySelectorAll("figure[data-figure]").forEach((figure) => sight.observe(figure));
-    // The first figure is drawn sooner if plotly.js is ready before it is reached.
-    (window.requestIdleCallback ?? ((task) => setTimeout(task, 500)))(drawing);
+    window.addEventListener("beforeprint", () => print(true));
+    window.addEventListener("afterprint", () => print(false));
+    document.addEventListener("toggle", drawAhead, true);
+    drawAhead();
   }
 
   start();

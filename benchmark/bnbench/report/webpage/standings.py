@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from bnbench.analysis.ranked_group import RankedGroup, RankedVariant
 from bnbench.analysis.ranking_tables import absence_in_words
 from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, fixed
-from bnbench.report.webpage.markup import Html, join, symbol, tag, text
 from bnbench.report.webpage.sections import Section
 
 
@@ -42,15 +41,14 @@ def _accuracy(group: RankedGroup, variant: str) -> Cell:
     return Cell(summary.mean, remark=spread, tone=Tone.BEST if row.rank == 1 else None)
 
 
-def headline(group: RankedGroup) -> Html:
-    """The ranking in a line: the variants from best to worst with their accuracy."""
-    parts = [tag("span", tag("b", symbol(row.symbol)), text(f" {_in_words(row)}")) for row in group.rows]
-    return tag("span", join(parts, " "), class_="headline")
+def headline(group: RankedGroup) -> list[tuple[str, str]]:
+    """The ranking in a line: the symbols of the variants from best to worst, each with its accuracy."""
+    return [(row.symbol, _in_words(row)) for row in group.rows]
 
 
 def summary_in_words(group: RankedGroup) -> str:
     """The final training accuracy of every variant, for those who cannot see the figure."""
-    return ", ".join(f"{row.symbol} {_in_words(row)}" for row in group.rows)
+    return ", ".join(f"{symbol} {words}" for symbol, words in headline(group))
 
 
 def _in_words(row: RankedVariant) -> str:

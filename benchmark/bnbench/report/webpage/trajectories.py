@@ -82,6 +82,11 @@ class AffineFigure:
         return f"{self.parameter} {self.variant}"
 
     @property
+    def panel(self) -> str:
+        """What it is called where it stands beside others: "γ of BN_γ,β"."""
+        return f"{GREEK[self.parameter]} of {self.symbol}"
+
+    @property
     def description(self) -> str:
         """The first seed's map in words."""
         seed, first = next(iter(self.maps.items()))
@@ -132,19 +137,17 @@ class Affine:
             if (own := figure.maps.get(seed)) is not None
         }
 
-    def activity_block(self) -> list[dict[str, object]]:
-        """Activity over training, as plain JSON values."""
-        return [
-            {
-                "variant": figure.variant,
-                "parameter": figure.parameter,
-                "slots": [
-                    {"slot": slot, "steps": steps, "magnitude": magnitude}
-                    for slot, (steps, magnitude) in figure.activity.items()
-                ],
-            }
-            for figure in self.figures
-        ]
+    def activity_rows(self) -> pd.DataFrame:
+        """Activity over training as a tidy frame: a panel for each parameter and variant, a series for each slot."""
+        return pd.DataFrame(
+            [
+                (step, value, slot, figure.panel, figure.variant)
+                for figure in self.figures
+                for slot, (steps, magnitude) in figure.activity.items()
+                for step, value in zip(steps, magnitude, strict=True)
+            ],
+            columns=["x", "y", "series", "panel", "variant"],
+        )
 
 
 def affine_of(results: Results, each: Section, on_run: Callable[[], None] = lambda: None) -> Affine:
