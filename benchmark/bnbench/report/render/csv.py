@@ -33,8 +33,10 @@ def joined(tables: Sequence[Table]) -> str:
 
 def _write(written: io.StringIO, row: Sequence[str]) -> None:
     # Of the ends of a line, csv quotes only the one it writes itself; readers take a carriage return for one too.
-    quoting = csv.QUOTE_ALL if any("\r" in each for each in row) else csv.QUOTE_MINIMAL
-    csv.writer(written, lineterminator="\n", quoting=quoting).writerow(row)
+    if any("\r" in each for each in row):
+        csv.writer(written, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(row)
+    else:
+        csv.writer(written, lineterminator="\n").writerow(row)
 
 
 def _text(value: object) -> str:
