@@ -133,7 +133,11 @@ def newest(folder):
 
 
 def part(number, table="steps"):
-    return lambda folder: sorted((folder / "parts").glob(f"{table}-*.parquet"))[number]
+    return lambda folder: sorted(folder.glob(f"work-*/{table}-*.parquet"))[number]
+
+
+def flush_record(number):
+    return lambda folder: next(folder.glob(f"work-*/flush-{number:06}.json"))
 
 
 @pytest.mark.parametrize(
@@ -150,8 +154,8 @@ def part(number, table="steps"):
         ((part(-1, "affine"),), cut, "previous"),
         ((part(0),), flip, "zero"),
         ((part(0),), lambda path: path.unlink(), "zero"),
-        ((lambda folder: folder / "parts" / "flush-000000.json",), lambda path: path.write_text("{"), "zero"),
-        ((lambda folder: folder / "parts" / "flush-000001.json",), lambda path: path.unlink(), "previous"),
+        ((flush_record(0),), lambda path: path.write_text("{"), "zero"),
+        ((flush_record(1),), lambda path: path.unlink(), "previous"),
     ],
 )
 def test_what_is_damaged_is_set_aside_and_never_gives_a_wrong_result(
@@ -288,7 +292,7 @@ def test_leftovers_beside_a_result_are_tidied_away(spec, whole, folder, tmp_path
         path.write_bytes(contents)
     (folder / "writer-000001.lock").write_bytes(b"")
     tidy_result(folder)
-    assert (folder / "checkpoints").exists(), "a lock that may be somebody's is respected"
+    assert checkpoint_paths(folder), "a lock that may be somebody's is respected"
     (folder / "writer-000001.lock").unlink()
     tidy_result(folder)
     assert len(list(folder.iterdir())) == 5

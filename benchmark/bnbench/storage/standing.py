@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from bnbench.errors import UserError
-from bnbench.storage.checkpoints import CHECKPOINTS, newest_header
+from bnbench.storage.checkpoints import newest_header
 from bnbench.storage.document import (
     ForeignVersionError,
     RunDocument,
@@ -25,8 +25,8 @@ from bnbench.storage.lock import (
     lock_age,
     look_at_lock,
 )
-from bnbench.storage.parts import PARTS
 from bnbench.storage.processes import process_is_gone, process_is_here
+from bnbench.storage.workspace import workspaces
 
 RunState = Literal["finished", "diverged", "failed", "running", "resumable", "new"]
 """`resumable`: begun, and goes on from its checkpoint. `new`: nothing is there that would spare it a step."""
@@ -91,7 +91,8 @@ def begun_runs(results: Path) -> list[str]:
 
 
 def _is_begun(folder: Path) -> bool:
-    return any((folder / name).is_dir() for name in (PARTS, CHECKPOINTS)) or look_at_lock(folder) is not None
+    with reported(folder, "read"):
+        return bool(workspaces(folder)) or look_at_lock(folder) is not None
 
 
 def ended_document(folder: Path) -> RunDocument | None:

@@ -25,8 +25,9 @@ from bnbench.storage.document import (
     table_path,
 )
 from bnbench.storage.files import StorageError, reported
-from bnbench.storage.parts import PARTS, TableFacts, check_file
+from bnbench.storage.parts import TableFacts, check_file
 from bnbench.storage.schema import SCHEMA_VERSION, SCHEMAS, VERSION_KEY, TableName
+from bnbench.storage.workspace import workspaces
 
 Filters = list[tuple[str, str, Any]] | pc.Expression
 """As pyarrow takes them: [("slot", "==", "conv1"), …], all of which must hold, or an expression."""
@@ -108,7 +109,7 @@ class ResultStore:
             except ForeignVersionError as error:
                 raise _other_version(self.path, error.version) from error
             if document is None:
-                if (folder / PARTS).is_dir():
+                if _is_begun(folder):
                     unfinished.append(folder.name)
                 continue
             documents.append(document)
@@ -195,6 +196,11 @@ class ResultStore:
             return []
         except OSError as error:
             raise StorageError(f"{self.path} cannot be read: {error.strerror or error}") from error
+
+
+def _is_begun(folder: Path) -> bool:
+    with reported(folder, "read"):
+        return bool(workspaces(folder))
 
 
 def _try_writing(folder: Path) -> None:
