@@ -357,7 +357,7 @@ def test_a_document_that_is_not_valid_is_refused_before_anything_is_written(chan
     recorder = example.record(tmp_path)
     with pytest.raises(ValueError, match=message):
         recorder.finish({**DOCUMENT, **change})
-    assert [path for path in recorder.folder.iterdir()] == [recorder.workspace.path]
+    assert list(recorder.folder.iterdir()) == [recorder.workspace.path]
 
 
 def test_a_failure_needs_its_reason(example, tmp_path):

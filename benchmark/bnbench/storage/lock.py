@@ -208,13 +208,14 @@ def _take(workspace: Workspace, judged: LockView | None, beat_seconds: float) ->
         return None
     taken = False
     try:
-        if _is_as_judged(run_folder, number, judged):
-            workspace.swallow_others()
-            for older in _numbers(run_folder):
-                if older < number:
-                    workspace.discard(_lock_path(run_folder, older))
-            workspace.check()
-            taken = True
+        with workspace.owned():
+            if _is_as_judged(run_folder, number, judged):
+                workspace.swallow_others()
+                for older in _numbers(run_folder):
+                    if older < number:
+                        workspace.discard(_lock_path(run_folder, older))
+                workspace.check()
+                taken = True
     except LockLostError:
         pass
     finally:

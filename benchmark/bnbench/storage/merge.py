@@ -99,7 +99,7 @@ def merge_stores(store: Path, sources: Sequence[Path], *, migrate: bool = False)
     """Copy into a results folder what others have and it has not. The others are only read.
 
     Each run is put together in a hidden folder, compared with its recorded digests, brought to disk, and then renamed.
-    Where an attempt at it was here, its files are renamed one by one, `run.json` last. So it is a result whole or not at
+    Where an attempt at it was here, its files are renamed one by one, `run.json` last: it is a result whole or not at
     all. `timing` is not compared, since it differs from run to run.
 
     Args:
@@ -306,7 +306,11 @@ def _appear(staged: Path, home: Path) -> bool:
 
 def _replace(theirs: _Standing, home: Path) -> tuple[Verdict, str]:
     """Put a run in the place of an attempt at it, unless somebody is at work on it, or it has come to its end."""
-    lock = acquire_lock(home)
+    try:
+        lock = acquire_lock(home)
+    except StorageError as error:
+        # No file of a run is damaged: this folder cannot be written.
+        raise error.__cause__ or error from None
     if lock is None:
         return _UNDER_WAY
     try:
