@@ -21,9 +21,9 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("part", ["records", "merges", "sweeps"])
-def test_a_few_points_of_each_kind(part):
-    command = [sys.executable, str(SCRIPT), "--part", part, "--sample", "2", "--seed", "5"]
+def test_a_few_points_of_each_kind():
+    parts = [option for part in ("records", "merges", "sweeps") for option in ("--part", part)]
+    command = [sys.executable, str(SCRIPT), *parts, "--scenarios", "3", "--sample", "3", "--seed", "5"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 changed, lost or unclear" in done.stdout

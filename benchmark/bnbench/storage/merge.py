@@ -328,7 +328,7 @@ def _replace(theirs: _Standing, home: Path) -> tuple[Verdict, str]:
                 remove_progress(lock.workspace)
             return "replaced", f"{_status(ours)} here, {_status(theirs)} there"
     except LockLostError:
-        return _UNDER_WAY
+        return _against(_look(home), theirs) or _UNDER_WAY
 
 
 def _exchange(staged: Path, workspace: Workspace) -> None:

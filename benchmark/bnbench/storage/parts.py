@@ -211,7 +211,9 @@ def check_file(path: Path, facts: TableFacts) -> None:
             raise StorageError(f"{path} is damaged: it has {size} bytes instead of {facts.bytes}", hint=REPEAT)
         digest = _sha256(path)
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror or error}", hint=REPEAT) from error
+        # What only cannot be read now may be as good as ever: it is not to be deleted.
+        hint = REPEAT if isinstance(error, FileNotFoundError) else None
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}", hint=hint) from error
     if digest != facts.sha256:
         raise StorageError(f"{path} is damaged: its contents are not those that were written", hint=REPEAT)
 

@@ -64,7 +64,8 @@ class Workspace:
         try:
             yield
         except Exception:
-            self.check()
+            with suppress(OSError):  # then that cannot be told, and the error stands
+                self.check()
             raise
 
     @contextmanager
