@@ -247,15 +247,15 @@ def record(
     if lock is None:
         return "busy"
     with lock:
-        if retry and ended_status(folder) == "failed":
-            with lock.workspace.writing():
-                lock.workspace.discard(folder / "run.json")
-        if (status := ended_status(folder)) is not None:
-            if status != "failed":
-                with suppress(OSError):
-                    remove_progress(lock.workspace)
-            return status
         try:
+            if retry and ended_status(folder) == "failed":
+                with lock.workspace.writing():
+                    lock.workspace.discard(folder / "run.json")
+            if (status := ended_status(folder)) is not None:
+                if status != "failed":
+                    with suppress(OSError):
+                        remove_progress(lock.workspace)
+                return status
             start, recorder = last_good_state(store, lock)
             for index in range(start, CALLS):
                 SHORT[index](recorder)
