@@ -11,7 +11,7 @@ SEEDS  ?= $(if $(filter tiny,$(SIZE)),1,3)
 RESULTS ?= results/runs/$(STUDY)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench check-reference reproduce-thesis clean
+.PHONY: help setup demo test test-long lint bench check-reference reproduce-thesis clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ demo: $(READY)  ## train five variants on real digits, rank them, draw their cur
 # File by file on as many processes as cores: what a file's tests share is made once, and the slow files start early.
 test: $(READY) lint  ## the whole test suite, linters and type checks included
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+test-long: $(READY)  ## what the suite has a small part of: runs killed everywhere, asleep and failing at every call (an hour)
+	$(BIN)/python tests/kills.py
+	$(BIN)/python tests/pauses.py
 
 lint: $(READY)  ## style, types, layers
 	$(BIN)/ruff check .

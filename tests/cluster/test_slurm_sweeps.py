@@ -22,7 +22,7 @@ from bnbench.execution.cluster_settings import read_settings
 from bnbench.execution.single import Resources, execute
 from bnbench.plan import RunSpec, expand_grid
 from bnbench.problem import find_problem
-from bnbench.storage.checkpoints import CHECKPOINTS
+from bnbench.storage.checkpoints import checkpoint_paths
 from bnbench.storage.lock import acquire_lock
 from bnbench.storage.store import ResultStore
 from bnbench.variant import VARIANTS
@@ -59,7 +59,7 @@ class Sweep:
 
     def wait_for_checkpoint(self) -> str:
         """Wait until the last run is under way and has left a checkpoint; the node it is trained on."""
-        wait_for(lambda: list(self._folder().glob(f"{CHECKPOINTS}/*.checkpoint")), PATIENCE)
+        wait_for(lambda: checkpoint_paths(self._folder()), PATIENCE)
         return self.slurm.job(self.job)["NodeList"]
 
     def wait_for_requeue(self) -> None:

@@ -156,7 +156,11 @@ def newest(folder):
 
 
 def part(number, table="steps"):
-    return lambda folder: sorted((folder / "parts").glob(f"{table}-*.parquet"))[number]
+    return lambda folder: sorted(folder.glob(f"work-*/{table}-*.parquet"))[number]
+
+
+def flush_record(number):
+    return lambda folder: next(folder.glob(f"work-*/flush-{number:06}.json"))
 
 
 @pytest.mark.parametrize(
@@ -173,8 +177,8 @@ def part(number, table="steps"):
         ((part(-1, "affine"),), cut, "previous"),
         ((part(0),), flip, "zero"),
         ((part(0),), lambda path: path.unlink(), "zero"),
-        ((lambda folder: folder / "parts" / "flush-000000.json",), lambda path: path.write_text("{"), "zero"),
-        ((lambda folder: folder / "parts" / "flush-000001.json",), lambda path: path.unlink(), "previous"),
+        ((flush_record(0),), lambda path: path.write_text("{"), "zero"),
+        ((flush_record(1),), lambda path: path.unlink(), "previous"),
     ],
 )
 def test_what_is_damaged_is_set_aside_and_never_gives_a_wrong_result(
@@ -229,7 +233,7 @@ def test_a_checkpoint_that_training_cannot_read_is_set_aside(spec, whole, tmp_pa
 def test_a_record_that_cannot_be_read_is_set_aside_and_the_run_repeated(spec, whole, tmp_path):
     execute(spec, tmp_path, CPU, lambda event: None)
     document = tmp_path / spec.run_id / "run.json"
-    for text in ("{", "[]", '{"schema": 1}'):
+    for text in ("{", "[]", '{"schema": 2}'):
         document.write_text(text)
         assert ResultStore(tmp_path).warnings()
         assert execute(spec, tmp_path, CPU, lambda event: None).status == "finished"
@@ -237,7 +241,7 @@ def test_a_record_that_cannot_be_read_is_set_aside_and_the_run_repeated(spec, wh
     assert [path.read_text() for path in sorted((document.parent / "set-aside").iterdir())] == [
         "{",
         "[]",
-        '{"schema": 1}',
+        '{"schema": 2}',
     ]
 
 
@@ -311,7 +315,7 @@ def test_leftovers_beside_a_result_are_tidied_away(spec, whole, folder, tmp_path
         path.write_bytes(contents)
     (folder / "writer-000001.lock").write_bytes(b"")
     tidy_result(folder)
-    assert (folder / "checkpoints").exists(), "a lock that may be somebody's is respected"
+    assert checkpoint_paths(folder), "a lock that may be somebody's is respected"
     (folder / "writer-000001.lock").unlink()
     tidy_result(folder)
     assert len(list(folder.iterdir())) == 5

@@ -31,6 +31,7 @@ from bnbench.schedule import snapshot_steps
 from bnbench.storage.document import make_document, table_path, write_document
 from bnbench.storage.parts import TableFacts, write_row_groups
 from bnbench.storage.schema import TableName, promised_tables, value_table
+from bnbench.storage.workspace import Workspace
 from bnbench.variant import STUDIED, Affine, expand_variants
 
 TRAINING_IMAGES = 40_000
@@ -221,9 +222,9 @@ def write_run(store: Path, run: MadeUpRun) -> int:
     }
     facts: dict[TableName, TableFacts] = {
         table: write_row_groups(table_path(folder, table), table, spec.identity, run.groups(table))
-        for table in promised_tables(spec.document())
+        for table in promised_tables(spec.probes)
     }
-    write_document(folder, make_document(document).model_copy(update={"tables": facts}))
+    write_document(Workspace(folder, folder), make_document(document).model_copy(update={"tables": facts}))
     return sum(each.bytes for each in facts.values())
 
 

@@ -64,7 +64,7 @@ except StorageError as error:
     print(str(error))
 else:
     print("no error")
-print(sorted(path.name for path in recorder.folder.iterdir()))
+print([path == recorder.workspace.path for path in recorder.folder.iterdir()])
 print([path.name for path in recorder.folder.rglob("*.tmp")])
 print(ResultStore(store).finished(), ResultStore(store).unfinished() == [EXAMPLE.identity.run_id])
 """
@@ -78,7 +78,7 @@ def test_a_file_that_cannot_grow_ends_in_a_clear_error_and_no_result(call, tmp_p
     message, hint, names, temporary, state = done.stdout.splitlines()
     assert message == f"{tmp_path / IDENTITY.run_id} cannot be written: File too large"
     assert "ulimit" in hint
-    assert names == "['parts']"
+    assert names == "[True]"
     assert temporary == "[]"
     assert state == "{} True"
     assert done.stderr == ""
@@ -91,7 +91,7 @@ def test_a_full_disk_ends_in_a_clear_error_and_no_result(tmp_path):
     message, hint, names, temporary, state = done.stdout.splitlines()
     assert message == f"{tmp_path / IDENTITY.run_id} cannot be written: No space left on device"
     assert "Free some space" in hint
-    assert names == "['parts']"
+    assert names == "[True]"
     assert temporary == "[]"
     assert state == "{} True"
     assert done.stderr == ""

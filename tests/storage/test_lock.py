@@ -12,8 +12,9 @@ import time
 import pytest
 
 from bnbench.storage import lock as locks
-from bnbench.storage.lock import LockLostError, LockWatch, acquire_lock, look_at_lock
+from bnbench.storage.lock import LockWatch, acquire_lock, look_at_lock
 from bnbench.storage.processes import process_is_gone
+from bnbench.storage.workspace import LockLostError
 
 NEVER_BEATS = 1e9
 
@@ -74,7 +75,7 @@ def test_a_run_has_one_owner_until_it_gives_up(folder):
 
 def test_a_lock_says_nothing_of_this_machine_by_name(folder):
     with acquire_lock(folder):
-        (path,) = folder.iterdir()
+        (path,) = folder.glob("*.lock")
         text = path.read_text()
     assert os.uname().nodename not in text
     assert str(folder) not in text
@@ -90,7 +91,7 @@ def test_the_owner_of_a_dead_process_of_this_machine_is_replaced_at_once(folder,
     while (lock := acquire_lock(folder)) is None and time.monotonic() < until:
         time.sleep(0.01)
     assert lock is not None
-    assert [path.name for path in folder.iterdir()] == ["writer-000002.lock"]
+    assert [path.name for path in folder.glob("*.lock")] == ["writer-000002.lock"]
     lock.release()
 
 
@@ -177,7 +178,7 @@ def test_a_lock_without_sense_is_left_alone_until_it_is_given_up(folder):
     view = look_at_lock(folder)
     assert view.owner is None
     with acquire_lock(folder, given_up=view):
-        assert [path.name for path in folder.iterdir()] == ["writer-000004.lock"]
+        assert [path.name for path in folder.glob("*.lock")] == ["writer-000004.lock"]
 
 
 def test_of_many_takers_one_succeeds(folder):

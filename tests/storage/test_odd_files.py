@@ -23,43 +23,43 @@ def spoil(path, kind):
         put_in_place_of(path, kind)
 
 
-def checkpoint(folder, identity, step, next_part):
+def checkpoint(workspace, identity, step, next_part):
     header = CheckpointHeader.model_validate(
         {"schema": SCHEMA_VERSION, "run_id": identity.run_id, "step": step, "total_steps": 24, "epoch": 1, "epochs": 4,
          "next_part": next_part, "stretches": []}
     )  # fmt: skip
-    return save_checkpoint(folder, header, b"state")
+    return save_checkpoint(workspace, header, b"state")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_checkpoint(example, tmp_path, kind):
     recorder = example.record(tmp_path, flush_after=[5, 20])
-    older, newer = (checkpoint(recorder.folder, example.identity, step, 1) for step in (6, 12))
+    older, newer = (checkpoint(recorder.workspace, example.identity, step, 1) for step in (6, 12))
     spoil(newer, kind)
     said = []
     with at_once():
         assert newest_header(recorder.folder).step == 6
-        assert [saved.path for saved in resume_points(recorder.folder, example.identity, said.append)] == [older]
+        assert [saved.path for saved in resume_points(recorder.workspace, example.identity, said.append)] == [older]
     (warning,) = said
     assert TOLD[kind] in warning
     assert "set aside" in warning
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("path", [record_path, lambda folder, number: part_path(folder, "steps", number)])
+@pytest.mark.parametrize("path", [record_path, lambda workspace, number: part_path(workspace, "steps", number)])
 def test_a_flush(example, tmp_path, kind, path):
     recorder = example.record(tmp_path, flush_after=[5, 20])
-    older, _ = (checkpoint(recorder.folder, example.identity, step, parts) for step, parts in ((6, 1), (12, 2)))
-    spoiled = path(recorder.folder, 1)
+    older, _ = (checkpoint(recorder.workspace, example.identity, step, parts) for step, parts in ((6, 1), (12, 2)))
+    spoiled = path(recorder.workspace, 1)
     spoil(spoiled, kind)
     with at_once(), pytest.raises(StorageError) as caught:
-        compact(recorder.folder, example.identity, TABLES)
+        compact(recorder.workspace, example.identity, TABLES)
     assert str(spoiled) in caught.value.problem
     # Of a part the recorded size says that it is too large.
     assert TOLD[kind] in caught.value.problem or (kind == "too large" and "instead of" in caught.value.problem)
     said = []
     with at_once():
-        assert [saved.path for saved in resume_points(recorder.folder, example.identity, said.append)] == [older]
+        assert [saved.path for saved in resume_points(recorder.workspace, example.identity, said.append)] == [older]
     assert len(said) == 1
 
 

@@ -181,7 +181,7 @@ def test_a_container_with_its_own_processes_is_another_machine():
 @pytest.mark.parametrize("number", [0, -1, 2**31, 10**30])
 def test_a_number_that_no_process_has_names_nobody(tmp_path, number):
     with acquire_lock(tmp_path / "run"):
-        (path,) = (tmp_path / "run").iterdir()
+        (path,) = (tmp_path / "run").glob("*.lock")
         path.write_bytes(path.read_bytes().replace(f'"process":{os.getpid()}'.encode(), f'"process":{number}'.encode()))
         view = look_at_lock(tmp_path / "run")
         assert view.owner is None

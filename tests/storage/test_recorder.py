@@ -24,6 +24,7 @@ from bnbench.storage.parts import drop_parts, find_parts
 from bnbench.storage.recorder import RunRecorder
 from bnbench.storage.schema import SCHEMA_VERSION, value_columns
 from bnbench.storage.store import ResultStore
+from bnbench.storage.workspace import Workspace
 from support.rows import affine
 
 from .conftest import DOCUMENT, EXAMPLE, Example, described, identity_of, specification
@@ -55,7 +56,7 @@ def test_a_run_continued_from_its_parts_ends_in_the_same_files(flush_after, cut,
         EXAMPLE.play(first, 0, cut, flush_after)
         number = first.flush()
         if finishing:  # cut off in the middle of compaction
-            compact(first.folder, EXAMPLE.identity, TABLES)
+            compact(first.workspace, EXAMPLE.identity, TABLES)
         second = RunRecorder(first.folder, EXAMPLE.identity, next_part=number)
         EXAMPLE.play(second, cut, CALLS, flush_after)
         second.finish(DOCUMENT)
@@ -93,12 +94,12 @@ def test_large_tables_do_not_depend_on_where_the_run_was_flushed_either(tmp_path
 def test_a_flush_writes_one_part_per_table_that_has_rows(example, tmp_path):
     recorder = RunRecorder.open(tmp_path, example.identity)
     assert recorder.flush() == 0
-    assert find_parts(recorder.folder, example.identity) == []
+    assert find_parts(recorder.workspace, example.identity) == []
     example.play(recorder, 0, 1)
     assert recorder.flush() == 1
     example.play(recorder, 1, CALLS)
     assert recorder.flush() == 2
-    names = [part.path.name for part in find_parts(recorder.folder, example.identity)]
+    names = [part.path.name for part in find_parts(recorder.workspace, example.identity)]
     later = [f"{table}-000001.parquet" for table in sorted(TABLES)]
     assert names == ["curves-000000.parquet", *later]
     assert not (recorder.folder / "run.json").exists()
@@ -144,7 +145,7 @@ def test_parts_that_overlap_are_refused_and_no_result_is_written(example, tmp_pa
 def test_a_part_of_another_run_is_refused(example, vanilla, tmp_path):
     stranger = vanilla.record(tmp_path, [CALLS - 1])
     recorder = example.record(tmp_path, [CALLS - 1])
-    own, foreign = (each.folder / "parts" for each in (recorder, stranger))
+    own, foreign = (each.workspace.path for each in (recorder, stranger))
     (foreign / "steps-000000.parquet").replace(own / "steps-000000.parquet")
     with pytest.raises(StorageError, match=r"steps-000000.parquet is damaged"):
         recorder.finish(DOCUMENT)
@@ -156,22 +157,22 @@ def test_a_part_of_another_run_is_refused(example, vanilla, tmp_path):
 
 def test_a_flush_that_is_missing_between_others_is_noticed(example, tmp_path):
     recorder = example.record(tmp_path, [3, 9, 12])
-    (recorder.folder / "parts" / "flush-000001.json").unlink()
+    (recorder.workspace.path / "flush-000001.json").unlink()
     with pytest.raises(StorageError, match="has a gap"):
         recorder.finish(DOCUMENT)
 
 
 def test_a_flush_without_its_record_does_not_count(example, tmp_path):
     recorder = example.record(tmp_path, [3, 9])
-    (recorder.folder / "parts" / "flush-000001.json").unlink()
-    assert {part.number for part in find_parts(recorder.folder, example.identity)} == {0}
+    (recorder.workspace.path / "flush-000001.json").unlink()
+    assert {part.number for part in find_parts(recorder.workspace, example.identity)} == {0}
 
 
 def test_parts_can_be_dropped_from_a_flush_on(example, tmp_path, uninterrupted):
     recorder = example.record(tmp_path, [3, 9, 12])
-    drop_parts(recorder.folder, 1)
-    assert {part.number for part in find_parts(recorder.folder, example.identity)} == {0}
-    assert not [path for path in (recorder.folder / "parts").iterdir() if "000000" not in path.name]
+    drop_parts(recorder.workspace, 1)
+    assert {part.number for part in find_parts(recorder.workspace, example.identity)} == {0}
+    assert not [path for path in recorder.workspace.path.iterdir() if "000000" not in path.name]
     again = RunRecorder(recorder.folder, example.identity, next_part=1)
     example.play(again, 4, CALLS)
     again.finish(DOCUMENT)
@@ -181,7 +182,7 @@ def test_parts_can_be_dropped_from_a_flush_on(example, tmp_path, uninterrupted):
 @pytest.mark.parametrize("table", TABLES)
 def test_a_damaged_part_is_never_compacted(table, example, tmp_path):
     recorder = example.record(tmp_path, [CALLS - 1])
-    path = recorder.folder / "parts" / f"{table}-000000.parquet"
+    path = recorder.workspace.path / f"{table}-000000.parquet"
     good = path.read_bytes()
     flipped = (
         good[:position] + bytes([good[position] ^ 0x10]) + good[position + 1 :]
@@ -190,10 +191,10 @@ def test_a_damaged_part_is_never_compacted(table, example, tmp_path):
     for bad in (good[:-20], good + b"\0", b"", *flipped):
         path.write_bytes(bad)
         with pytest.raises(StorageError, match="is damaged"):
-            compact(recorder.folder, example.identity, TABLES)
+            compact(recorder.workspace, example.identity, TABLES)
     path.unlink()
     with pytest.raises(StorageError, match="cannot be read"):
-        compact(recorder.folder, example.identity, TABLES)
+        compact(recorder.workspace, example.identity, TABLES)
 
 
 def test_compaction_holds_about_one_trajectory_at_a_time(example, tmp_path):
@@ -225,13 +226,17 @@ def _watch_row_groups(patch: pytest.MonkeyPatch, before: int) -> list[int]:
 
 
 def test_opening_clears_what_an_unfinished_run_left_and_leaves_other_files_alone(example, tmp_path, uninterrupted):
-    folder = example.record(tmp_path, [3, 9]).folder
+    before = example.record(tmp_path, [3, 9])
+    folder = before.folder
     (folder / "affine.parquet").write_bytes(b"half")
-    (folder / ".curves.parquet.0a1b2c3d.tmp").write_bytes(b"half")
-    (folder / "parts" / ".steps-000002.parquet.0a1b2c3d.tmp").write_bytes(b"half")
+    (before.workspace.path / ".curves.parquet.0a1b2c3d.tmp").write_bytes(b"half")
+    (before.workspace.path / ".steps-000002.parquet.0a1b2c3d.tmp").write_bytes(b"half")
     (folder / "notes.txt").write_text("mine")
-    RunRecorder.open(tmp_path, example.identity)
-    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) == ["notes.txt", "parts"]
+    again = RunRecorder.open(tmp_path, example.identity)
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) == [
+        "notes.txt",
+        again.workspace.path.name,
+    ]
     example.finish(tmp_path)
     assert tables(tmp_path) == uninterrupted
     assert (folder / "notes.txt").read_text() == "mine"
@@ -346,7 +351,8 @@ def test_a_run_with_a_probe_that_nobody_knows_is_not_recorded(example, tmp_path,
 def test_a_document_without_a_promised_table_is_no_finished_run(example, tmp_path):
     document = example.finish(tmp_path)
     tables = {name: facts for name, facts in document.tables.items() if name != "sparsity"}
-    write_document(tmp_path / example.identity.run_id, document.model_copy(update={"tables": tables}))
+    folder = tmp_path / example.identity.run_id
+    write_document(Workspace(folder, folder), document.model_copy(update={"tables": tables}))
     store = ResultStore(tmp_path)
     assert store.finished() == {}
     assert "sparsity.parquet is missing from run.json" in store.warnings()[0]
@@ -367,7 +373,7 @@ def test_nothing_is_recorded_after_the_end(example, tmp_path):
 def test_a_failed_run_keeps_its_traceback_and_its_parts_and_no_tables(example, tmp_path):
     recorder = example.record(tmp_path, [9])
     (recorder.folder / "affine.parquet").write_bytes(b"half")
-    (recorder.folder / ".steps.parquet.0a1b2c3d.tmp").write_bytes(b"half")
+    (recorder.workspace.path / ".steps.parquet.0a1b2c3d.tmp").write_bytes(b"half")
     where = f"OSError: {tmp_path / 'x'} is gone"
     traceback = f'Traceback\n  File "/somewhere/else/bnbench/training/loop.py", line 3, in step\n{where}'
     recorder.fail({**DOCUMENT, "error": traceback})
@@ -376,8 +382,9 @@ def test_a_failed_run_keeps_its_traceback_and_its_parts_and_no_tables(example, t
     assert document.status == "failed"
     assert document.tables == {}
     assert document.error == 'Traceback\n  File "training/loop.py", line 3, in step\nOSError: <results>/x is gone'
-    assert sorted(path.name for path in recorder.folder.iterdir()) == ["parts", "run.json"]
-    assert [part.number for part in find_parts(recorder.folder, example.identity)] == [0] * 4
+    assert sorted(path.name for path in recorder.folder.iterdir()) == ["run.json", recorder.workspace.path.name]
+    assert not list(recorder.folder.rglob("*.tmp"))
+    assert [part.number for part in find_parts(recorder.workspace, example.identity)] == [0] * 4
 
 
 def test_a_failed_run_can_be_repeated(example, tmp_path, uninterrupted):
@@ -413,7 +420,7 @@ def test_a_document_that_is_not_valid_is_refused_before_anything_is_written(chan
     recorder = example.record(tmp_path)
     with pytest.raises(ValueError, match=message):
         recorder.finish({**DOCUMENT, **change})
-    assert sorted(path.name for path in recorder.folder.iterdir()) == ["parts"]
+    assert list(recorder.folder.iterdir()) == [recorder.workspace.path]
 
 
 def test_a_failure_needs_its_reason(example, tmp_path):
@@ -449,4 +456,4 @@ def test_an_identity_of_another_type_is_refused_at_the_first_flush(example, tmp_
     example.play(recorder, 0, 3)
     with pytest.raises(TypeError, match="seed"):
         recorder.flush()
-    assert list((recorder.folder / "parts").iterdir()) == []
+    assert list(recorder.workspace.path.iterdir()) == []

@@ -262,8 +262,8 @@ def _watched(place: Place, trap: Trap | None) -> Iterator[None]:
 
         @functools.wraps(function)
         @contextmanager
-        def wrapped(path: Path) -> Iterator[Any]:
-            with function(path) as file:
+        def wrapped(*arguments: Any) -> Iterator[Any]:
+            with function(*arguments) as file:
                 door.step_on()
                 yield file
                 door.step_on()

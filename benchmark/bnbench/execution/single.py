@@ -6,6 +6,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,13 +22,13 @@ from bnbench.plan import RunSpec
 from bnbench.storage.checkpoints import CheckpointHeader, resume_points
 from bnbench.storage.circumstances import differing_facts, switches
 from bnbench.storage.document import Status
-from bnbench.storage.files import reported
-from bnbench.storage.lock import LockLostError, LockView, RunLock, acquire_lock
+from bnbench.storage.lock import LockView, RunLock, acquire_lock
 from bnbench.storage.provenance import collect_provenance
-from bnbench.storage.recorder import RunRecorder
+from bnbench.storage.recorder import RunRecorder, remove_progress
 from bnbench.storage.schema import SCHEMA_VERSION
 from bnbench.storage.set_aside import set_aside
 from bnbench.storage.standing import ended_document
+from bnbench.storage.workspace import LockLostError
 from bnbench.training.checkpoint import CheckpointError, checkpoint_bytes, restore_checkpoint
 from bnbench.training.events import Diverged, EpochEvaluated, Event, Finished, Measured, Paused, StepReached
 from bnbench.training.loop import Trainer
@@ -112,13 +113,27 @@ def execute(
     if lock is None:
         return Outcome(spec.run_id, "busy")
     with lock:
-        ended = recorded_outcome(spec, store)
+        ended = _ended_before(spec, store, lock)
         if ended is not None:
             return ended
         try:
             return _Attempt(spec, store, resources, device, lock, listen, stop, checkpoint_seconds).run()
         except LockLostError:
-            return Outcome(spec.run_id, "busy")
+            return _lost(spec, store)
+
+
+def _ended_before(spec: RunSpec, store: Path, lock: RunLock) -> Outcome | None:
+    """How a run had ended when it was locked; what a process that was given up then left beside a result goes."""
+    ended = recorded_outcome(spec, store)
+    if ended is not None and ended.status != "failed":
+        with suppress(OSError):
+            remove_progress(lock.workspace)
+    return ended
+
+
+def _lost(spec: RunSpec, store: Path) -> Outcome:
+    """What to say of a run that was given up by this process and has another writer: how it ended, if it did."""
+    return recorded_outcome(spec, store) or Outcome(spec.run_id, "busy")
 
 
 def recorded_outcome(spec: RunSpec, store: Path) -> Outcome | None:
@@ -146,13 +161,15 @@ def record_failure(spec: RunSpec, store: Path, resources: Resources, reason: str
     if lock is None:
         return Outcome(spec.run_id, "busy")
     with lock:
-        ended = recorded_outcome(spec, store)
+        ended = _ended_before(spec, store, lock)
         if ended is not None:
             return ended
         outcome = Outcome(spec.run_id, "failed", error=reason)
         provenance = _provenance(spec, resources.device, resources.threads)
-        recorder = RunRecorder(store / spec.run_id, spec.identity, guard=lock.check)
-        recorder.fail(_document(spec, outcome, provenance))
+        try:
+            RunRecorder(store / spec.run_id, spec.identity, lock=lock).fail(_document(spec, outcome, provenance))
+        except LockLostError:
+            return _lost(spec, store)
     return outcome
 
 
@@ -216,32 +233,30 @@ class _Attempt:
             raise
         except Exception:  # noqa: BLE001 -- whatever goes wrong in a run belongs to its record; the other runs go on
             outcome = Outcome(spec.run_id, "failed", error=traceback.format_exc())
-            recorder = RunRecorder(self._store / spec.run_id, spec.identity, guard=self._lock.check)
+            recorder = RunRecorder(self._store / spec.run_id, spec.identity, lock=self._lock)
             recorder.fail(_document(spec, outcome, provenance))
         return outcome
 
     def _last_good_state(self) -> tuple[Trainer, RunRecorder]:
         """A trainer where the run's newest checkpoint that is of use left it, and a recorder that goes on there."""
-        spec, folder = self._spec, self._store / self._spec.run_id
+        spec, workspace = self._spec, self._lock.workspace
         pipeline = load_pipeline(spec, self._device)
-        with reported(folder):
-            for saved in resume_points(folder, spec.identity, self._warn):
+        with workspace.writing():
+            for saved in resume_points(workspace, spec.identity, self._warn):
                 trainer = Trainer(spec, pipeline, self._device)
                 try:
                     restore_checkpoint(trainer, saved.payload)
                 except CheckpointError as error:
                     self._warn(
-                        f"the checkpoint {saved.path.name} is of no use: {error}; {set_aside(folder, saved.path)}"
+                        f"the checkpoint {saved.path.name} is of no use: {error}; {set_aside(workspace, saved.path)}"
                     )
                     continue
                 self._begin_stretch(trainer.step, saved.header.stretches)
                 self._warn(f"goes on from step {trainer.step} of {trainer.total_steps} (epoch {saved.header.epoch})")
-                return trainer, RunRecorder.resume(
-                    self._store, spec.identity, saved.header.next_part, guard=self._lock.check
-                )
+                return trainer, RunRecorder.resume(self._store, spec.identity, saved.header.next_part, self._lock)
         self._begin_stretch(0, [])
         trainer = Trainer(spec, pipeline, self._device)
-        return trainer, RunRecorder.open(self._store, spec.identity, guard=self._lock.check)
+        return trainer, RunRecorder.open(self._store, spec.identity, self._lock)
 
     def _begin_stretch(self, step: int, before: list[dict[str, JsonValue]]) -> None:
         circumstances: dict[str, JsonValue] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -19,13 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from bnbench.disk import UnfitFileError, open_regular, parse_json, read_regular
 from bnbench.measurement import RunIdentity
-from bnbench.storage.files import atomic_file, sync_folder, temporary_files
+from bnbench.storage.files import atomic_file, sync_folder
 from bnbench.storage.parts import DamagedPartError, check_parts, set_part_aside
 from bnbench.storage.schema import SCHEMA_VERSION
 from bnbench.storage.set_aside import set_aside
-
-CHECKPOINTS = "checkpoints"
-"""The folder of the checkpoints inside a run's folder."""
+from bnbench.storage.workspace import Workspace, kept_files
 
 KEPT = 2
 
@@ -69,34 +67,27 @@ class DamagedCheckpointError(Exception):
     """A file that is no whole checkpoint of this run; the message says why."""
 
 
-def save_checkpoint(run_folder: Path, header: CheckpointHeader, payload: bytes) -> Path:
+def save_checkpoint(workspace: Workspace, header: CheckpointHeader, payload: bytes) -> Path:
     """Put a checkpoint on disk, then remove all but the newest two.
 
     Raises:
         OSError: it cannot be written; the ones before it are still there.
     """
-    folder = run_folder / CHECKPOINTS
-    folder.mkdir(exist_ok=True)
-    sync_folder(run_folder)
     told = json.dumps(header.model_dump(mode="json", by_alias=True), sort_keys=True, allow_nan=False)
     body = told.encode() + b"\n" + payload
-    path = folder / f"step-{header.step:09}.checkpoint"
+    path = workspace.path / f"step-{header.step:09}.checkpoint"
     with atomic_file(path) as file:
         file.write(hashlib.sha256(body).hexdigest().encode() + b"\n")
         file.write(body)
-    sync_folder(folder)
-    for older in checkpoint_paths(run_folder)[KEPT:]:
+    sync_folder(workspace.path)
+    for older in _newest_first(workspace.path.iterdir())[KEPT:]:
         older.unlink(missing_ok=True)
     return path
 
 
 def checkpoint_paths(run_folder: Path) -> list[Path]:
-    """The checkpoints of a run by step, the newest first; none of them has been looked at."""
-    folder = run_folder / CHECKPOINTS
-    if not folder.is_dir():
-        return []
-    found = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
-    return [path for _, path in sorted(found, reverse=True)]
+    """The checkpoints of a run by step, the newest first, whoever writes it; none of them has been looked at."""
+    return _newest_first(kept_files(run_folder))
 
 
 def load_checkpoint(path: Path, run_id: str) -> SavedCheckpoint:
@@ -134,7 +125,7 @@ def newest_header(run_folder: Path) -> CheckpointHeader | None:
     return None
 
 
-def resume_points(run_folder: Path, identity: RunIdentity, warn: Warn) -> Iterator[SavedCheckpoint]:
+def resume_points(workspace: Workspace, identity: RunIdentity, warn: Warn) -> Iterator[SavedCheckpoint]:
     """The states that a run can go on from, the newest first, each checked with the parts it relies on.
 
     What is damaged or foreign is set aside with a warning. Ask for the next one only when the last turned out to be
@@ -143,33 +134,35 @@ def resume_points(run_folder: Path, identity: RunIdentity, warn: Warn) -> Iterat
     Raises:
         OSError: something cannot be read or set aside.
     """
-    for path in checkpoint_paths(run_folder):
+    for path in _newest_first(workspace.path.iterdir()):
         try:
             saved = load_checkpoint(path, identity.run_id)
         except DamagedCheckpointError as error:
-            warn(f"the checkpoint {path.name} is damaged or foreign ({error}); {set_aside(run_folder, path)}")
+            warn(f"the checkpoint {path.name} is damaged or foreign ({error}); {set_aside(workspace, path)}")
             continue
         try:
-            check_parts(run_folder, identity, saved.header.next_part)
+            check_parts(workspace, identity, saved.header.next_part)
         except DamagedPartError as error:
-            warn(f"{error}; {set_part_aside(run_folder, error)}")
+            warn(f"{error}; {set_part_aside(workspace, error)}")
             # Whole, but of no use without the part.
             path.unlink()
             continue
         yield saved
 
 
-def drop_checkpoints(run_folder: Path) -> None:
+def drop_checkpoints(workspace: Workspace) -> None:
     """Remove all checkpoints, the newest first.
 
     Raises:
         OSError: one cannot be removed.
     """
-    folder = run_folder / CHECKPOINTS
-    for path in (*checkpoint_paths(run_folder), *temporary_files(folder)):
+    for path in _newest_first(workspace.path.iterdir()):
         path.unlink(missing_ok=True)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+
+
+def _newest_first(paths: Iterable[Path]) -> list[Path]:
+    found = [(int(match[1]), path) for path in paths if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def _peek(file: BinaryIO) -> CheckpointHeader:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -25,27 +24,28 @@ from bnbench.storage.parts import (
     write_row_groups,
 )
 from bnbench.storage.schema import SCHEMAS, TableName, value_columns
+from bnbench.storage.workspace import Workspace
 
 Trajectory = tuple[str, str]
 """(parameter, slot), the order in which `affine` is sorted: both as plain strings."""
 
 
-def compact(run_folder: Path, identity: RunIdentity, tables: Sequence[TableName]) -> dict[TableName, TableFacts]:
+def compact(workspace: Workspace, identity: RunIdentity, tables: Sequence[TableName]) -> dict[TableName, TableFacts]:
     """Write the final tables from all parts; the parts stay. Doing it again gives the same files.
 
     At most one trajectory of `affine` is in memory at a time.
 
     Args:
-        run_folder: the run's.
+        workspace: of the run's writer: the parts lie there, and the tables are made there before they appear.
         identity: the run.
         tables: those that the run's specification promises; one without parts is written empty.
 
     Raises:
         StorageError: a part is damaged or foreign, or the parts do not follow on each other.
         ValueError: there are parts of a table that is not promised.
-        OSError: a table cannot be written.
+        OSError: a table cannot be written, or the workspace is not there.
     """
-    parts = find_parts(run_folder, identity)
+    parts = find_parts(workspace, identity)
     if extra := sorted({part.table for part in parts} - set(tables)):
         raise ValueError(f"the specification of {identity.run_id} does not promise the recorded {', '.join(extra)}")
     for part in parts:
@@ -54,8 +54,9 @@ def compact(run_folder: Path, identity: RunIdentity, tables: Sequence[TableName]
     for table in tables:
         own = [part for part in parts if part.table == table]
         groups = _trajectories(own, identity) if table == "affine" else _whole(table, own, identity)
-        facts[table] = write_row_groups(table_path(run_folder, table), table, identity, groups)
-    sync_folder(run_folder)
+        path = table_path(workspace.run_folder, table)
+        facts[table] = write_row_groups(path, table, identity, groups, made_in=workspace.path)
+    sync_folder(workspace.run_folder)
     return facts
 
 

@@ -18,9 +18,10 @@ from bnbench.placement import NOWHERE, parse_placement
 from bnbench.plan import Origin
 from bnbench.problem import Size
 from bnbench.specification import Specification
-from bnbench.storage.files import atomic_file, reported, sync_folder
+from bnbench.storage.files import atomic_file, sync_folder
 from bnbench.storage.parts import TableFacts
 from bnbench.storage.schema import SCHEMA_VERSION, TableName, promised_tables
+from bnbench.storage.workspace import Workspace
 
 RUN_JSON = "run.json"
 _LIMIT = 16 << 20
@@ -151,21 +152,27 @@ def document_text(document: RunDocument) -> str:
     return json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_document(folder: Path, document: RunDocument) -> None:
+def write_document(workspace: Workspace, document: RunDocument) -> None:
     """Write `run.json`: from this moment, and not before, the run is what the document says.
 
+    Args:
+        workspace: of the run's writer; the document is made there before it appears.
+        document: what to write.
+
     Raises:
+        LockLostError: another writer has swallowed the workspace.
         StorageError: it cannot be written; there is no new `run.json` then.
     """
-    with reported(folder):
+    with workspace.writing():
+        folder = workspace.run_folder
         # What the document vouches for must be on disk before the document is.
         sync_folder(folder)
-        with atomic_file(folder / RUN_JSON) as file:
+        with atomic_file(folder / RUN_JSON, workspace.path) as file:
             file.write(document_text(document).encode())
         try:
             sync_folder(folder)
         except OSError:
-            (folder / RUN_JSON).unlink(missing_ok=True)
+            workspace.discard(folder / RUN_JSON)
             raise
 
 

@@ -52,16 +52,20 @@ def reported(folder: Path, doing: str = "written") -> Iterator[None]:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, made_in: Path | None = None) -> Iterator[BinaryIO]:
     """A file to write to that appears under `path` when the block ends, with its contents on disk.
 
     A block that raises leaves what was at `path` before, and no temporary file; a process that is killed may
-    leave a temporary file, which `temporary_files` finds.
+    leave a temporary file.
+
+    Args:
+        path: where it is to appear.
+        made_in: the folder that it is written in until then; that of `path` if None. Both are on one file system.
 
     Raises:
         OSError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = (made_in or path.parent) / temporary_name(path.name)
     try:
         with temporary.open("xb") as file:
             yield file
@@ -71,6 +75,11 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def temporary_name(name: str) -> str:
+    """A name that no file has, for one that is on its way to `name`, or from it."""
+    return f".{name}.{secrets.token_hex(4)}.tmp"
 
 
 def temporary_files(folder: Path) -> list[Path]:

@@ -2,8 +2,9 @@
 
 The lock of a run is a file `writer-000001.lock` in its folder, made by an exclusive link, which is atomic on network
 file systems too. Whoever finds the owner dead takes over by making the *next* number the same way, so of several
-takers one succeeds, and nobody ever removes a lock that has changed hands meanwhile. The owner looks for its own file
-and for the next number before it writes: one that was asleep when it was given up finds out and writes no more.
+takers one succeeds. The owner looks for its own file and for the next number now and then, and so learns soon that it
+was given up. What keeps it from writing after that, whatever instant it slept at, is not the looking but that its
+workspace is gone (`bnbench.storage.workspace`).
 
 Whether an owner lives is judged without comparing clocks of two machines, or one clock with its own past. On the
 owner's machine the process table tells; from another, a heartbeat that has not changed for `STALE_SECONDS` of the
@@ -28,9 +29,10 @@ from typing import Self
 from pydantic import ValidationError
 
 from bnbench.disk import UnfitFileError, parse_json, read_regular
-from bnbench.storage.files import reported
+from bnbench.storage.files import reported, temporary_name
 from bnbench.storage.processes import Process, process_is_gone, this_process
 from bnbench.storage.set_aside import set_aside
+from bnbench.storage.workspace import LockLostError, Workspace, make_workspace
 
 BEAT_SECONDS = 5.0
 """How often an owner shows that it lives."""
@@ -44,10 +46,6 @@ _SIZE = 512
 """Bytes of a lock file: always the same, so that a heartbeat overwrites it in place."""
 _LIMIT = 4096
 """Bytes that a lock of another version may have: eight times as many."""
-
-
-class LockLostError(Exception):
-    """The run has another writer now: this process was silent for so long that it was given up."""
 
 
 class Owner(Process):
@@ -109,10 +107,12 @@ class LockWatch:
 class RunLock:
     """The right to write one run, held by this process; a context that gives it up when it ends."""
 
-    def __init__(self, run_folder: Path, number: int, descriptor: int, owner: Owner, beat_seconds: float) -> None:
+    def __init__(self, workspace: Workspace, number: int, descriptor: int, owner: Owner, beat_seconds: float) -> None:
         """Begins to beat; use `acquire_lock`."""
-        self._path = _lock_path(run_folder, number)
-        self._next = _lock_path(run_folder, number + 1)
+        self.workspace = workspace
+        """Where everything that is written of the run comes from."""
+        self._path = _lock_path(workspace.run_folder, number)
+        self._next = _lock_path(workspace.run_folder, number + 1)
         self._descriptor = descriptor
         self._owner = owner
         self._beat_seconds = beat_seconds
@@ -129,15 +129,16 @@ class RunLock:
         self.release()
 
     def check(self) -> None:
-        """Make sure that this process may still write the run.
+        """Find out early that this process may no longer write the run; its writing would end in the same error.
 
         Raises:
             LockLostError: another process has taken over.
             StorageError: the folder cannot be read.
         """
         with reported(self._path.parent, "read"):
-            if self._next.exists() or not self._is_ours():
-                raise LockLostError(f"{self._path.parent.name} was given up by this process and has another writer now")
+            if self._next.exists() or not _holds(self._path, self._owner):
+                raise self.workspace.lost()
+            self.workspace.check()
 
     def progress(self, step: int, total_steps: int, epoch: int, epochs: int) -> None:
         """What the next heartbeats say of how far the run is."""
@@ -151,10 +152,12 @@ class RunLock:
         self._thread.join()
         os.close(self._descriptor)
         # In a folder that can no longer be written the end of this process gives the lock up.
+        with suppress(OSError, LockLostError):
+            if _holds(self._path, self._owner):
+                self.workspace.discard(self._path)
+        self.workspace.leave()
         with suppress(OSError):
-            if self._is_ours():
-                self._path.unlink()
-                self._path.parent.rmdir()  # only where nothing was recorded: a folder with files in it stays
+            self._path.parent.rmdir()  # only where nothing was recorded: a folder with files in it stays
 
     def _beat(self) -> None:
         beat = 0
@@ -165,12 +168,6 @@ class RunLock:
                 _overwrite(self._descriptor, _contents(self._owner.model_copy(update={"beat": beat})))
             except OSError:
                 continue  # a silence that lasts is what others judge by
-
-    def _is_ours(self) -> bool:
-        try:
-            return self._owner.token.encode() in read_regular(self._path, _LIMIT)
-        except (FileNotFoundError, UnfitFileError):
-            return False
 
 
 def acquire_lock(
@@ -195,24 +192,70 @@ def acquire_lock(
         view = look_at_lock(run_folder)
         if view is not None and view != given_up and not view.is_nobodys():
             return None
-        number = 1 if view is None else view.number + 1
-        owner = Owner(token=secrets.token_hex(16), beat=0, **this_process().model_dump())
         try:
-            descriptor = _make_exclusively(_lock_path(run_folder, number), _contents(owner))
+            # Before the lock: who takes over from this process will find the workspace, whenever that is.
+            workspace = make_workspace(run_folder)
         except FileNotFoundError:
             return None  # another process gave the run up this moment, and its empty folder with it
-        if descriptor is None:
-            return None
-        numbers = _numbers(run_folder)
-        if max(numbers, default=number) > number:
-            # Others went through a whole takeover between our look and our lock.
-            _lock_path(run_folder, number).unlink(missing_ok=True)
+        lock = None
+        try:
+            lock = _take(workspace, view, beat_seconds)
+        finally:
+            if lock is None:
+                workspace.leave()
+    return lock
+
+
+def _take(workspace: Workspace, judged: LockView | None, beat_seconds: float) -> RunLock | None:
+    """Take the lock behind the one that was judged to be dead, and shut out everybody who was at work here before."""
+    run_folder = workspace.run_folder
+    number = 1 if judged is None else judged.number + 1
+    owner = Owner(token=secrets.token_hex(16), beat=0, **this_process().model_dump())
+    path = _lock_path(run_folder, number)
+    descriptor = _make_exclusively(path, _contents(owner), workspace)
+    if descriptor is None:
+        return None
+    taken = False
+    try:
+        with workspace.owned():
+            if _is_as_judged(run_folder, number, judged):
+                workspace.swallow_others()
+                for older in _numbers(run_folder):
+                    if older < number:
+                        _discard(workspace, _lock_path(run_folder, older))
+                workspace.check()
+                taken = True
+    except LockLostError:
+        pass
+    finally:
+        if not taken:
             os.close(descriptor)
-            return None
-        for older in numbers:
-            if older < number:
-                _remove(run_folder, _lock_path(run_folder, older))
-    return RunLock(run_folder, number, descriptor, owner, beat_seconds)
+            if _holds(path, owner):
+                path.unlink(missing_ok=True)
+    return RunLock(workspace, number, descriptor, owner, beat_seconds) if taken else None
+
+
+def _is_as_judged(run_folder: Path, number: int, judged: LockView | None) -> bool:
+    """Whether nobody went through a whole takeover between the look at the lock and the taking of the next one."""
+    others = [other for other in _numbers(run_folder) if other != number]
+    if judged is None:
+        return not others
+    if max(others, default=0) != judged.number:
+        return False
+    path = _lock_path(run_folder, judged.number)
+    if judged.owner is not None:
+        return _holds(path, judged.owner)
+    try:
+        return judged.is_file and read_regular(path, _LIMIT) == judged.contents
+    except UnfitFileError:
+        return not judged.is_file
+
+
+def _holds(path: Path, owner: Owner) -> bool:
+    try:
+        return owner.token.encode() in read_regular(path, _LIMIT)
+    except (FileNotFoundError, UnfitFileError):
+        return False
 
 
 def look_at_lock(run_folder: Path) -> LockView | None:
@@ -241,10 +284,10 @@ def lock_age(run_folder: Path, view: LockView) -> float | None:
         return None
 
 
-def _make_exclusively(path: Path, contents: bytes) -> int | None:
-    """A new file, open for writing; None where there is one of its name already."""
+def _make_exclusively(path: Path, contents: bytes, workspace: Workspace) -> int | None:
+    """A new file, open for writing; None where there is one of its name already, or the workspace was swallowed."""
     try:
-        return _make_by_link(path, contents)
+        return _make_by_link(path, contents, workspace)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
@@ -257,15 +300,18 @@ def _make_exclusively(path: Path, contents: bytes) -> int | None:
     return descriptor
 
 
-def _make_by_link(path: Path, contents: bytes) -> int | None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+def _make_by_link(path: Path, contents: bytes, workspace: Workspace) -> int | None:
+    temporary = workspace.path / temporary_name(path.name)
+    try:
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileNotFoundError:
+        return None
     try:
         _overwrite(descriptor, contents)
         os.link(temporary, path)
     except (FileExistsError, FileNotFoundError):
         # A network file system may lose the answer and then find its own work. (A temporary file that is gone was
-        # removed by the run's new writer.)
+        # swallowed with the workspace.)
         if os.fstat(descriptor).st_nlink < 2:
             os.close(descriptor)
             return None
@@ -279,15 +325,17 @@ def _make_by_link(path: Path, contents: bytes) -> int | None:
 
 def _overwrite(descriptor: int, contents: bytes) -> None:
     os.lseek(descriptor, 0, os.SEEK_SET)
-    os.write(descriptor, contents)
+    left = memoryview(contents)
+    while left:
+        left = left[os.write(descriptor, left) :]
     os.fsync(descriptor)
 
 
-def _remove(run_folder: Path, path: Path) -> None:
+def _discard(workspace: Workspace, path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        set_aside(run_folder, path)  # somebody's folder under the name of a lock
+        set_aside(workspace, path)  # somebody's folder under the name of a lock
     else:
-        path.unlink(missing_ok=True)
+        workspace.discard(path)
 
 
 def _lock_path(run_folder: Path, number: int) -> Path:

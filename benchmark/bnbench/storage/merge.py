@@ -6,10 +6,12 @@ that hold the same run must agree; where they do not, both stay as they are and 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,11 +28,13 @@ from bnbench.storage.document import (
     table_path,
 )
 from bnbench.storage.examine import Found, examine
-from bnbench.storage.files import StorageError, reported, sync_folder
+from bnbench.storage.files import StorageError, reported, sync_folder, temporary_name
 from bnbench.storage.lock import acquire_lock
-from bnbench.storage.parts import PARTS, check_file
+from bnbench.storage.parts import check_file
+from bnbench.storage.recorder import remove_progress
 from bnbench.storage.schema import TableName, value_columns
 from bnbench.storage.store import ResultStore, other_version
+from bnbench.storage.workspace import LockLostError, Workspace, workspaces
 
 STAGING = ".merge-"
 """How the folder begins in which runs are put together before they appear; a merge that is killed leaves it behind."""
@@ -42,6 +46,11 @@ copied: it was not here; replaced: only a failed, unfinished or damaged attempt 
 same contents; kept: what is here is worth more; conflict: it is here with other contents; unfinished: it has not ended
 there, so there is nothing to copy; damaged: its files there are not what was recorded.
 """
+
+_STAGED = ".staged"
+"""The folder in a writer's workspace in which a run is put together that takes the place of an attempt."""
+
+_UNDER_WAY: tuple[Verdict, str] = ("kept", "under way here")
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,9 @@ class MergedRun:
 def merge_stores(store: Path, sources: Sequence[Path]) -> list[MergedRun]:
     """Copy into a results folder what others have and it has not. The others are only read.
 
-    Each run is put together in a hidden folder beside the others, compared with its recorded digests, brought to disk,
-    and then renamed: it is there whole or not at all. `timing` is not compared, since it differs from run to run.
+    Each run is put together in a hidden folder, compared with its recorded digests, brought to disk, and then renamed.
+    Where an attempt at it was here, its files are renamed one by one, `run.json` last: it is a result whole or not at
+    all. `timing` is not compared, since it differs from run to run.
 
     Args:
         store: the results folder that runs are copied to; made if need be.
@@ -88,7 +98,7 @@ def _survey(source: Path, store: Path) -> list[Path]:
         if store.is_dir() and source.samefile(store):
             raise UserError(f"{source} cannot be merged into itself", hint="--results names the folder to merge into.")
         folders = sorted(path for path in source.iterdir() if not path.name.startswith(".") and path.is_dir())
-    runs = [folder for folder in folders if (folder / RUN_JSON).exists() or (folder / PARTS).is_dir()]
+    runs = [folder for folder in folders if (folder / RUN_JSON).exists() or workspaces(folder)]
     if not runs:
         raise UserError(f"no results in {source}", hint="Name results folders, as --results takes them.")
     foreign = [version for folder in runs if (version := examine(folder).foreign_version) is not None]
@@ -118,14 +128,12 @@ def _settle(run: Path, here: ResultStore, own_place: Path) -> tuple[Verdict, str
     if theirs.kind == "damaged":
         return "damaged", theirs.wrong
     home = here.run_folder(run.name)
-    ours = examine(home) if home.exists() else None
-    if ours is not None and (settled := _against(ours, theirs)) is not None:
+    while not home.exists():
+        if _appear(_stage(theirs, own_place / "staged" / home.name), home):
+            return "copied", "failed there" if theirs.kind == "failed" else ""
+    if (settled := _against(examine(home), theirs)) is not None:
         return settled
-    if not _publish(_stage(theirs, own_place / "staged" / home.name), home, own_place):
-        return "kept", "under way here"
-    if ours is not None:
-        return "replaced", f"{_status(ours)} here, {_status(theirs)} there"
-    return "copied", "failed there" if theirs.kind == "failed" else ""
+    return _replace(theirs, home)
 
 
 def _against(ours: Found, theirs: Found) -> tuple[Verdict, str] | None:
@@ -218,22 +226,59 @@ def _copy(source: Path, target: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _publish(staged: Path, home: Path, own_place: Path) -> bool:
-    """Let a run appear, unless somebody is at work on it here; what it replaces is moved aside first."""
-    if not home.exists():
-        staged.rename(home)
-        sync_folder(home.parent)
-        return True
-    lock = acquire_lock(home)
+def _appear(staged: Path, home: Path) -> bool:
+    """Let a run appear that is not here; False where it has been begun here, or merged, meanwhile."""
+    try:
+        staged.rename(home)  # which never replaces a folder that has something in it
+    except OSError as error:
+        shutil.rmtree(staged)
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    sync_folder(home.parent)
+    return True
+
+
+def _replace(theirs: Found, home: Path) -> tuple[Verdict, str]:
+    """Put a run in the place of an attempt at it, unless somebody is at work on it, or it has come to its end."""
+    try:
+        lock = acquire_lock(home)
+    except StorageError as error:
+        # No file of a run is damaged: this folder cannot be written.
+        raise error.__cause__ or error from None
     if lock is None:
-        return False
-    with lock:
-        aside = own_place / "replaced"
-        home.rename(aside)
-        try:
-            staged.rename(home)
-        except OSError:
-            aside.rename(home)
-            raise
-        sync_folder(home.parent)
-        return True
+        return _UNDER_WAY
+    try:
+        with lock, lock.workspace.owned():
+            # Looked at again: nobody else writes here from now on.
+            ours = examine(home)
+            if (settled := _against(ours, theirs)) is not None:
+                return settled
+            staged = lock.workspace.path / _STAGED
+            try:
+                _exchange(_stage(theirs, staged), lock.workspace)
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
+            with suppress(OSError):
+                remove_progress(lock.workspace)
+            return "replaced", f"{_status(ours)} here, {_status(theirs)} there"
+    except LockLostError:
+        return _against(examine(home), theirs) or _UNDER_WAY
+
+
+def _exchange(staged: Path, workspace: Workspace) -> None:
+    """Let the files of a run appear, `run.json` last; where one cannot, those that were there are put back."""
+    home = workspace.run_folder
+    undo: list[tuple[Path, Path]] = []
+    try:
+        for name in (*(table_path(home, table).name for table in TABLES), RUN_JSON):
+            before, now = workspace.path / temporary_name(name), home / name
+            if workspace.move(now, before):
+                undo.append((before, now))
+            if workspace.move(staged / name, now):
+                undo.append((now, staged / name))
+                sync_folder(home)
+    except OSError:
+        for source, target in reversed(undo):
+            workspace.move(source, target)
+        raise

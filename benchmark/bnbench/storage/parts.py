@@ -1,4 +1,4 @@
-"""Parts: the immutable pieces that a running run leaves on disk, and the flush records that vouch for them.
+"""Parts: the immutable pieces that a running run leaves in its writer's workspace, and what vouches for them.
 
 A flush writes one part per table that has rows, then a record with their sizes and digests. Only what a record names
 counts: a flush that was cut off leaves nothing that could be taken for data. A part is compared with its digest
@@ -32,9 +32,7 @@ from bnbench.storage.schema import (
     with_identity,
 )
 from bnbench.storage.set_aside import set_aside
-
-PARTS = "parts"
-"""The folder of the parts inside a run's folder; it is there from the first moment of a run to its end."""
+from bnbench.storage.workspace import Workspace
 
 REPEAT = "Delete the run's folder to repeat the run."
 
@@ -83,18 +81,18 @@ class Part:
     facts: TableFacts
 
 
-def part_path(run_folder: Path, table: TableName, number: int) -> Path:
+def part_path(workspace: Workspace, table: TableName, number: int) -> Path:
     """Where a part lies."""
-    return run_folder / PARTS / f"{table}-{number:06}.parquet"
+    return workspace.path / f"{table}-{number:06}.parquet"
 
 
-def record_path(run_folder: Path, number: int) -> Path:
+def record_path(workspace: Workspace, number: int) -> Path:
     """Where a flush record lies."""
-    return run_folder / PARTS / f"flush-{number:06}.json"
+    return workspace.path / f"flush-{number:06}.json"
 
 
 def write_flush(
-    run_folder: Path, number: int, identity: RunIdentity, groups: Mapping[TableName, Iterable[pa.Table]]
+    workspace: Workspace, number: int, identity: RunIdentity, groups: Mapping[TableName, Iterable[pa.Table]]
 ) -> None:
     """Write the parts of one flush, then its record.
 
@@ -102,33 +100,33 @@ def write_flush(
         OSError: something cannot be written; without its record the flush does not count, and may be repeated.
     """
     facts = {
-        table: write_row_groups(part_path(run_folder, table, number), table, identity, tables)
+        table: write_row_groups(part_path(workspace, table, number), table, identity, tables)
         for table, tables in groups.items()
     }
-    sync_folder(run_folder / PARTS)
+    sync_folder(workspace.path)
     record = FlushRecord.model_validate(
         {"schema": SCHEMA_VERSION, "run_id": identity.run_id, "number": number, "parts": facts}
     )
-    with atomic_file(record_path(run_folder, number)) as file:
+    with atomic_file(record_path(workspace, number)) as file:
         text = json.dumps(record.model_dump(mode="json", by_alias=True), sort_keys=True, indent=1)
         file.write(f"{text}\n".encode())
-    sync_folder(run_folder / PARTS)
+    sync_folder(workspace.path)
 
 
-def find_parts(run_folder: Path, identity: RunIdentity) -> list[Part]:
+def find_parts(workspace: Workspace, identity: RunIdentity) -> list[Part]:
     """The parts that count, by number, then table; other files are passed over.
 
     Raises:
         StorageError: a record is damaged, foreign or missing between others.
-        OSError: the folder cannot be read.
+        OSError: the workspace is not there, or cannot be read.
     """
-    numbers = _record_numbers(run_folder)
+    numbers = _record_numbers(workspace)
     if numbers != list(range(len(numbers))):
-        raise StorageError(f"{run_folder / PARTS} has a gap: it holds the flushes {numbers}", hint=REPEAT)
-    return [part for number in numbers for part in _recorded(run_folder, number, identity)]
+        raise StorageError(f"{workspace.path} has a gap: it holds the flushes {numbers}", hint=REPEAT)
+    return [part for number in numbers for part in _recorded(workspace, number, identity)]
 
 
-def check_parts(run_folder: Path, identity: RunIdentity, below: int) -> None:
+def check_parts(workspace: Workspace, identity: RunIdentity, below: int) -> None:
     """Make sure that the flushes below a number are all there and whole.
 
     Raises:
@@ -137,15 +135,15 @@ def check_parts(run_folder: Path, identity: RunIdentity, below: int) -> None:
     """
     for number in range(below):
         try:
-            for part in _recorded(run_folder, number, identity):
+            for part in _recorded(workspace, number, identity):
                 check_file(part.path, part.facts)
         except StorageError as error:
             raise DamagedPartError(number, error.problem) from error
         except FileNotFoundError as error:
-            raise DamagedPartError(number, f"{record_path(run_folder, number)} is missing") from error
+            raise DamagedPartError(number, f"{record_path(workspace, number)} is missing") from error
 
 
-def set_part_aside(run_folder: Path, damaged: DamagedPartError) -> str:
+def set_part_aside(workspace: Workspace, damaged: DamagedPartError) -> str:
     """Move what there is of a damaged flush out of the way, its record first: it no longer counts then.
 
     Returns:
@@ -155,12 +153,12 @@ def set_part_aside(run_folder: Path, damaged: DamagedPartError) -> str:
         OSError: something cannot be moved.
     """
     number = damaged.number
-    files = [record_path(run_folder, number), *(part_path(run_folder, table, number) for table in TABLES)]
-    moved = [set_aside(run_folder, path) for path in files if path.exists()]
+    files = [record_path(workspace, number), *(part_path(workspace, table, number) for table in TABLES)]
+    moved = [set_aside(workspace, path) for path in files if path.exists()]
     return moved[-1] if moved else "nothing is left of it"
 
 
-def drop_parts(run_folder: Path, start: int = 0) -> None:
+def drop_parts(workspace: Workspace, start: int = 0) -> None:
     """Remove the flushes from a number on, and parts that no record vouches for.
 
     The last goes first, and its record before its parts: being cut off leaves a shorter run, never one with a gap.
@@ -168,23 +166,36 @@ def drop_parts(run_folder: Path, start: int = 0) -> None:
     Raises:
         OSError: something cannot be removed.
     """
-    for number in reversed(_record_numbers(run_folder)):
+    for number in reversed(_record_numbers(workspace)):
         if number >= start:
-            record_path(run_folder, number).unlink()
-    for path in _listed(run_folder):
+            record_path(workspace, number).unlink()
+    for path in _listed(workspace):
         match = _PART.fullmatch(path.name)
-        if match and not record_path(run_folder, int(match[1])).exists():
+        if match and not record_path(workspace, int(match[1])).exists():
             path.unlink()
 
 
-def write_row_groups(path: Path, table: TableName, identity: RunIdentity, groups: Iterable[pa.Table]) -> TableFacts:
+def write_row_groups(
+    path: Path,
+    table: TableName,
+    identity: RunIdentity,
+    groups: Iterable[pa.Table],
+    made_in: Path | None = None,
+) -> TableFacts:
     """Write a table's file atomically, one row group per given table of measured columns.
+
+    Args:
+        path: where it is to appear.
+        table: which table.
+        identity: the run.
+        groups: the row groups.
+        made_in: the folder that it is written in until then; that of `path` if None.
 
     Raises:
         OSError: the file cannot be written; what was at `path` before is still there.
     """
     rows = 0
-    with atomic_file(path) as file, parquet_writer(file, table, identity) as writer:
+    with atomic_file(path, made_in) as file, parquet_writer(file, table, identity) as writer:
         for values in groups:
             if len(values):
                 writer.write_table(with_identity(table, identity, values), row_group_size=len(values))
@@ -204,7 +215,9 @@ def check_file(path: Path, facts: TableFacts) -> None:
                 raise StorageError(f"{path} is damaged: it has {size} bytes instead of {facts.bytes}", hint=REPEAT)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror or error}", hint=REPEAT) from error
+        # What only cannot be read now may be as good as ever: it is not to be deleted.
+        hint = REPEAT if isinstance(error, FileNotFoundError) else None
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}", hint=hint) from error
     if digest != facts.sha256:
         raise StorageError(f"{path} is damaged: its contents are not those that were written", hint=REPEAT)
 
@@ -235,8 +248,8 @@ def read_group(part: Part, identity: RunIdentity, group: int) -> pa.Table:
         return file.read_row_group(group, columns=value_columns(part.table), use_threads=False)
 
 
-def _recorded(run_folder: Path, number: int, identity: RunIdentity) -> list[Part]:
-    path = record_path(run_folder, number)
+def _recorded(workspace: Workspace, number: int, identity: RunIdentity) -> list[Part]:
+    path = record_path(workspace, number)
     try:
         record = FlushRecord.model_validate(parse_json(read_regular(path, _RECORD_LIMIT)))
     except UnfitFileError as error:
@@ -246,18 +259,17 @@ def _recorded(run_folder: Path, number: int, identity: RunIdentity) -> list[Part
     if (record.schema_version, record.run_id, record.number) != (SCHEMA_VERSION, identity.run_id, number):
         raise StorageError(f"{path} is not a flush record of the run {identity.run_id}", hint=REPEAT)
     return [
-        Part(part_path(run_folder, table, number), table, number, facts)
-        for table, facts in sorted(record.parts.items())
+        Part(part_path(workspace, table, number), table, number, facts) for table, facts in sorted(record.parts.items())
     ]
 
 
-def _record_numbers(run_folder: Path) -> list[int]:
-    return sorted(int(match[1]) for path in _listed(run_folder) if (match := _RECORD.fullmatch(path.name)))
+def _record_numbers(workspace: Workspace) -> list[int]:
+    return sorted(int(match[1]) for path in _listed(workspace) if (match := _RECORD.fullmatch(path.name)))
 
 
-def _listed(run_folder: Path) -> list[Path]:
-    folder = run_folder / PARTS
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+def _listed(workspace: Workspace) -> list[Path]:
+    # A workspace that is not there is an error: it is another writer's now, and must not be taken for an empty one.
+    return sorted(workspace.path.iterdir())
 
 
 def _sha256(path: Path) -> str:

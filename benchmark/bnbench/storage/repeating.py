@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from bnbench.storage.checkpoints import CHECKPOINTS
 from bnbench.storage.document import RUN_JSON, RunDocument, UnreadableDocumentError, missing_tables, read_document
 from bnbench.storage.files import reported, sync_folder
 from bnbench.storage.lock import acquire_lock
-from bnbench.storage.parts import PARTS
 from bnbench.storage.recorder import clear_run, remove_progress
+from bnbench.storage.workspace import LockLostError, workspaces
 
 
 def forget_failure(run_folder: Path) -> bool:
@@ -24,13 +24,15 @@ def forget_failure(run_folder: Path) -> bool:
     lock = acquire_lock(run_folder)
     if lock is None:
         return False
-    with lock, reported(run_folder):
-        document = _document(run_folder)
-        if document is None or document.status != "failed":
-            return False
-        lock.check()
-        (run_folder / RUN_JSON).unlink()
-        sync_folder(run_folder)
+    try:
+        with lock, lock.workspace.writing():
+            document = _document(run_folder)
+            if document is None or document.status != "failed":
+                return False
+            lock.workspace.discard(run_folder / RUN_JSON)
+            sync_folder(run_folder)
+    except LockLostError:
+        return False
     return True
 
 
@@ -49,12 +51,14 @@ def start_afresh(run_folder: Path) -> bool:
     lock = acquire_lock(run_folder)
     if lock is None:
         return False
-    with lock, reported(run_folder):
-        document = _document(run_folder)
-        if document is not None and (document.status == "failed" or not missing_tables(run_folder, document)):
-            return False
-        lock.check()
-        clear_run(run_folder)
+    try:
+        with lock, lock.workspace.writing():
+            document = _document(run_folder)
+            if document is not None and (document.status == "failed" or not missing_tables(run_folder, document)):
+                return False
+            clear_run(lock.workspace)
+    except LockLostError:
+        return False
     return True
 
 
@@ -64,15 +68,16 @@ def tidy_result(run_folder: Path) -> None:
     Raises:
         StorageError: the folder cannot be written.
     """
-    if not any((run_folder / name).exists() for name in (CHECKPOINTS, PARTS)) and not any(run_folder.glob("*.lock")):
-        return
+    with reported(run_folder, "read"):
+        if not workspaces(run_folder) and not any(run_folder.glob("*.lock")):
+            return
     lock = acquire_lock(run_folder)
     if lock is None:
         return
-    with lock, reported(run_folder):
+    with suppress(LockLostError), lock, lock.workspace.writing():
         document = _document(run_folder)
         if document is not None and document.is_result and not missing_tables(run_folder, document):
-            remove_progress(run_folder)
+            remove_progress(lock.workspace)
 
 
 def _document(run_folder: Path) -> RunDocument | None:

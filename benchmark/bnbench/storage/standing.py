@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from bnbench.errors import UserError
-from bnbench.storage.checkpoints import CHECKPOINTS, newest_header
-from bnbench.storage.document import RunDocument
+from bnbench.storage.checkpoints import newest_header
+from bnbench.storage.document import (
+    RunDocument,
+)
 from bnbench.storage.examine import examine
 from bnbench.storage.files import reported
 from bnbench.storage.lock import (
@@ -20,8 +22,8 @@ from bnbench.storage.lock import (
     lock_age,
     look_at_lock,
 )
-from bnbench.storage.parts import PARTS
 from bnbench.storage.processes import process_is_here
+from bnbench.storage.workspace import workspaces
 
 RunState = Literal["finished", "diverged", "failed", "damaged", "running", "resumable", "new"]
 """`damaged`: it has ended, and its record or a table is not what was written; it is trained again like a new one.
@@ -87,7 +89,8 @@ def begun_runs(results: Path) -> list[str]:
 
 
 def _is_begun(folder: Path) -> bool:
-    return any((folder / name).is_dir() for name in (PARTS, CHECKPOINTS)) or look_at_lock(folder) is not None
+    with reported(folder, "read"):
+        return bool(workspaces(folder)) or look_at_lock(folder) is not None
 
 
 def ended_document(folder: Path) -> RunDocument | None:

@@ -19,8 +19,9 @@ from bnbench.errors import UserError
 from bnbench.storage.document import RunDocument, table_path
 from bnbench.storage.examine import check_table, examine
 from bnbench.storage.files import StorageError, reported
-from bnbench.storage.parts import PARTS, TableFacts
+from bnbench.storage.parts import TableFacts
 from bnbench.storage.schema import SCHEMA_VERSION, TableName
+from bnbench.storage.workspace import workspaces
 
 Filters = list[tuple[str, str, Any]] | pc.Expression
 """As pyarrow takes them: [("slot", "==", "conv1"), …], all of which must hold, or an expression."""
@@ -104,7 +105,7 @@ class ResultStore:
             if found.kind == "damaged":
                 damaged.append(folder.name)
                 warnings.append(f"{found.wrong}; the run is damaged and counts as not finished")
-            elif found.kind == "unfinished" and (folder / PARTS).is_dir():
+            elif found.kind == "unfinished" and _is_begun(folder):
                 unfinished.append(folder.name)
             elif found.kind == "result" and found.document is not None:
                 finished.append(found.document)
@@ -205,6 +206,11 @@ class ResultStore:
             return []
         except OSError as error:
             raise StorageError(f"{self.path} cannot be read: {error.strerror or error}") from error
+
+
+def _is_begun(folder: Path) -> bool:
+    with reported(folder, "read"):
+        return bool(workspaces(folder))
 
 
 def _try_writing(folder: Path) -> None:
