@@ -19,7 +19,6 @@ from bnbench.report.webpage.figures import TidyFigure
 from bnbench.report.webpage.trajectories import Affine, affine_of
 from bnbench.storage.store import ResultStore, StoreContents
 
-
 MoreFigures = Callable[[Results, Comparison], Iterable[TidyFigure]]
 """What draws further figures of a comparison; none where its runs do not allow it."""
 
