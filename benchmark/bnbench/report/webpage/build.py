@@ -14,7 +14,7 @@ from bnbench.analysis.trajectory import NEUTRAL
 from bnbench.report.style import BETA, GAMMA, GREEK, NO_VALUE, diverging_map, sequential_map
 from bnbench.report.webpage import origins, overview, standings
 from bnbench.report.webpage.claims_section import claims_view, verdict_counts
-from bnbench.report.webpage.comparison_section import blocks, sections
+from bnbench.report.webpage.comparison_section import blocks, section_views
 from bnbench.report.webpage.comparisons import Comparison
 from bnbench.report.webpage.contents import Contents, MoreFigures, gather
 from bnbench.report.webpage.coverage import coverage_table
@@ -47,7 +47,7 @@ def report_page(results: Results, on_run: Callable[[], None] = lambda: None, mor
     contents = gather(results, on_run, more)
     seen = overview.look_over(contents.results, contents.store.unfinished)
     compared, line = contents.compared, contents.commands.line
-    every = tuple(sections(contents))
+    every = tuple(section_views(contents))
     script = page_file("page.js")
     return rendered(
         "page.html.j2",

@@ -17,7 +17,7 @@ from bnbench.report.webpage.trajectories import Affine
 
 
 @dataclass(frozen=True)
-class Section:
+class SectionView:
     """One comparison."""
 
     each: Comparison
@@ -40,14 +40,14 @@ class Section:
         return (self.curves, *([] if self.activity is None else [self.activity]), *self.more)
 
 
-def sections(contents: Contents) -> Iterator[Section]:
+def section_views(contents: Contents) -> Iterator[SectionView]:
     """Every comparison; the first at its problem's own learning rate is unfolded."""
     usual = [each for each in contents.compared if each.is_usual] or list(contents.compared)
     for each in contents.compared:
         yield _section(contents, each, contents.drawn[each.name], unfolded=each is usual[0])
 
 
-def _section(contents: Contents, each: Comparison, drawn: Drawn, *, unfolded: bool) -> Section:
+def _section(contents: Contents, each: Comparison, drawn: Drawn, *, unfolded: bool) -> SectionView:
     commands, affine = contents.commands, drawn.affine
     ranking = replace(
         group_table(each.group), name=f"ranking-{each.file_name}", title="Ranking by final training accuracy"
@@ -55,7 +55,7 @@ def _section(contents: Contents, each: Comparison, drawn: Drawn, *, unfolded: bo
     zeroed = zeroed_table(each, contents.sparsity)
     activity = commands.activity(each.group)
     views = _Views(each, commands)
-    return Section(
+    return SectionView(
         each=each,
         affine=affine,
         unfolded=unfolded,
@@ -90,7 +90,7 @@ class _Views:
         )
 
 
-def blocks(every: Iterable[Section]) -> Mapping[str, object]:
+def blocks(every: Iterable[SectionView]) -> Mapping[str, object]:
     """What the figures are drawn from, by the name of the block."""
     found: dict[str, object] = {}
     for section in every:
