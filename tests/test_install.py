@@ -15,6 +15,7 @@ LOOK = """
 import json
 import bnbench
 from bnbench.problem import find_problems, problem_files
+from bnbench.report.webpage.templating import rendered
 from bnbench.shipped import shipped_folder
 from bnbench.study import find_study, study_files
 print(json.dumps({
@@ -25,6 +26,7 @@ print(json.dumps({
     "reference": sorted(
         str(path.relative_to(shipped_folder("reference"))) for path in shipped_folder("reference").rglob("*.*")
     ),
+    "rendered": rendered("claims.html.j2", studies=()),
     "folders": [str(shipped_folder("problems")), str(shipped_folder("reference"))],
 }))
 """
@@ -80,6 +82,7 @@ def test_an_installed_wheel_finds_the_files_it_carries(wheel, tmp_path):
     assert sorted(set(found["valid"])) == sorted(SHIPPED)
     assert found["reference"] == REFERENCE
     assert REFERENCE
+    assert "no claims to decide" in found["rendered"]
 
 
 def test_an_editable_install_finds_the_files_of_the_repository(tmp_path):

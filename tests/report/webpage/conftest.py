@@ -76,7 +76,7 @@ def store(tmp_path_factory):
     mischief = find_problem("digits_allcnnc").problem("full").model_copy(update={"name": HOSTILE})
     runs.append(SyntheticRun(mischief, "bn", 42, curve("bn", 42)))
     build_store(folder, runs)
-    (folder / "digits_3c3d-bn-hidden-s44-000000000000" / "parts").mkdir(parents=True)
+    (folder / "digits_3c3d-bn-hidden-s44-000000000000" / "work-0123456789abcdef").mkdir(parents=True)
     return folder
 
 

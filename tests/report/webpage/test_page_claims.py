@@ -10,7 +10,8 @@ from bnbench.analysis.ranking import rank
 from bnbench.report.webpage.claims_section import claims_view, study_findings, verdict_counts
 from bnbench.report.webpage.coverage import coverage_table
 from bnbench.report.webpage.sections import Commands, sections
-from bnbench.report.webpage.templating import rendered
+from bnbench.report.webpage.tables import Boxed
+from bnbench.report.webpage.templating import environment, rendered
 from bnbench.study import find_study
 from support.synthetic_store import SyntheticRun, build_store
 
@@ -115,9 +116,9 @@ def test_how_much_of_the_study_has_been_run(results):
     # Vanilla has no placement: it is one run of both placements' nine, and the only one that is there.
     assert (coverage["fig-A.1"].runs, coverage["fig-A.1"].recorded) == (9, 1)
     assert coverage["fig-4.2"].recorded == 0
-    table = coverage_table(found.study, found.coverage)
-    assert table.name == "study-thesis"
-    head, *rows = table.fields, *table.as_text()
+    page = environment().from_string('{% import "parts.html.j2" as parts %}{{ parts.boxed(each) }}')
+    read = Reader(page.render(each=Boxed(coverage_table(found.study, found.coverage))))
+    head, *rows = read.tables()["study-thesis.csv"]
     assert len(rows) == len(found.study.experiments)
     assert {row[0]: row[head.index("recorded")] for row in rows}["fig-4.1"] == "5"
 

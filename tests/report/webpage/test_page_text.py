@@ -24,7 +24,7 @@ from bnbench.report.style import LOOKS
 from bnbench.report.webpage.build import report_page
 from bnbench.report.webpage.colours import DARK_PAPER, contrast, stroke
 from bnbench.report.webpage.embedding import data_block, inline_script, rounded
-from bnbench.report.webpage.templating import rendered
+from bnbench.report.webpage.templating import environment, rendered
 from support.command_line import invoke
 from support.synthetic_store import SyntheticRun, build_store
 
@@ -252,7 +252,7 @@ def test_contrast_is_that_of_the_recommendation():
     assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=0.001)
 
 
-_TEMPLATE = html.environment("bnbench.report.webpage").from_string('<p title="{{ value }}">{{ value }}</p>')
+_TEMPLATE = environment().from_string('<p title="{{ value }}">{{ value }}</p>')
 
 
 @given(st.text())

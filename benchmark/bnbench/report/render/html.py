@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 
 from bnbench.analysis.interval import Interval
 from bnbench.analysis.table import Cell, Column, Kind, Remark, Table, Tone, Value, cell, shown
+from bnbench.words import counted
 
 MOST_NOTES = 6
 """Small print of more lines is folded away."""
@@ -99,7 +100,7 @@ def environment(*packages: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"symbol": symbol, "inline": inline}
+    made.filters |= {"symbol": symbol, "inline": inline, "counted": counted}
     return made
 
 

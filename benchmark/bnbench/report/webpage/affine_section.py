@@ -1,9 +1,9 @@
-"""γ, β and what the ReLUs zero, in a comparison's section: heat maps, activity over training, and two tables."""
+"""γ, β and what the ReLUs zero, in a comparison's section: activity over training, and two tables."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pandas as pd
 
@@ -13,73 +13,16 @@ from bnbench.analysis.comparison import symbol_of
 from bnbench.analysis.table import Table
 from bnbench.report.style import BETA, GAMMA, GREEK
 from bnbench.report.webpage.figures import Panel, TidyFigure
-from bnbench.report.webpage.sections import Commands, Section
-from bnbench.report.webpage.tables import Boxed
-from bnbench.report.webpage.trajectories import COLUMNS, ROWS, Affine, AffineFigure
+from bnbench.report.webpage.sections import Section
+from bnbench.report.webpage.trajectories import Affine
 
 _ACTIVITY = {GAMMA: "mean |γ − 1|", BETA: "mean |β|"}
 
 
-@dataclass(frozen=True)
-class MapView:
-    """The heat maps of a parameter of a variant, a panel for each layer."""
-
-    name: str
-    """In links."""
-    comparison: str
-    figure: AffineFigure
-    seed: int
-    """That is shown at first."""
-    title: str
-    command: str
-    rows: int = ROWS
-    columns: int = COLUMNS
-
-    @property
-    def greek(self) -> str:
-        """The parameter's sign."""
-        return GREEK[self.figure.parameter]
-
-    @property
-    def layers(self) -> int:
-        """Panels of the seed that has most."""
-        return max(len(each.panels) for each in self.figure.maps.values())
-
-
-@dataclass(frozen=True)
-class AffineView:
-    """What a comparison's section shows of γ and β."""
-
-    name: str
-    """In links."""
-    seeds: tuple[int, ...]
-    maps: tuple[MapView, ...]
-    table: Boxed
-
-
-def affine_view(each: Section, affine: Affine, commands: Commands) -> AffineView | None:
-    """Heat maps and activity of one comparison; None where nothing is learned."""
-    if not affine.figures:
-        return None
-    seed = affine.seeds[0]
-    table = replace(
+def affine_table(each: Section, affine: Affine) -> Table:
+    """The activity of γ and β by layer, of a comparison in which something is learned."""
+    return replace(
         activity_table(affine.summary), name=f"activity-{each.file_name}", title="Activity of γ and β, by layer"
-    )
-    return AffineView(
-        name=f"{each.name}-affine",
-        seeds=affine.seeds,
-        maps=tuple(
-            MapView(
-                name=f"{each.name}-map-{place}",
-                comparison=each.name,
-                figure=figure,
-                seed=seed,
-                title=each.title,
-                command=commands.plot(each, figure.parameter, "--seed", seed),
-            )
-            for place, figure in enumerate(affine.figures, start=1)
-        ),
-        table=Boxed(table, commands.activity(each.group)),
     )
 
 

@@ -14,7 +14,7 @@ from bnbench.analysis.trajectory import NEUTRAL
 from bnbench.report.style import BETA, GAMMA, GREEK, NO_VALUE, diverging_map, sequential_map
 from bnbench.report.webpage import origins, overview, standings
 from bnbench.report.webpage.claims_section import claims_view, verdict_counts
-from bnbench.report.webpage.comparison_section import blocks, section_views, toolbar
+from bnbench.report.webpage.comparison_section import blocks, section_views
 from bnbench.report.webpage.contents import Contents, MoreFigures, gather
 from bnbench.report.webpage.coverage import coverage_table
 from bnbench.report.webpage.curves import MEASURED_ON
@@ -22,7 +22,11 @@ from bnbench.report.webpage.embedding import data_block, page_file, plotly_scrip
 from bnbench.report.webpage.sections import Section
 from bnbench.report.webpage.tables import Boxed
 from bnbench.report.webpage.templating import rendered
+from bnbench.report.webpage.trajectories import COLUMNS, ROWS
 from bnbench.words import counted
+
+SPANS = {"1": "all epochs", "0.5": "first half", "0.25": "first quarter", "0.1": "first tenth"}
+"""How much of training the curves show: a share of the epochs, and what it is called."""
 
 _SHADES = 20
 """Into how many steps a colour map is divided; between them the browser interpolates."""
@@ -50,10 +54,12 @@ def report_page(results: Results, on_run: Callable[[], None] = lambda: None, mor
         title=_title(compared),
         subtitle=_subtitle(contents),
         version=__version__,
-        command=line("report"),
         policy=_policy(plotly, script),
         style=page_file("page.css"),
-        strokes=list(contents.strokes.values()),
+        symbols=contents.symbols,
+        strokes=contents.strokes,
+        measured_on={key: MEASURED_ON.get(key, key) for key in contents.measured_on},
+        spans=SPANS,
         tiles=overview.tiles(seen, verdict_counts(contents.findings)),
         runs=list(_runs(contents, seen)),
         overall=[
@@ -71,8 +77,10 @@ def report_page(results: Results, on_run: Callable[[], None] = lambda: None, mor
         if compared
         else None,
         studies=claims_view(contents.findings, compared, contents.commands),
-        toolbar=toolbar(contents),
         sections=every,
+        commands=contents.commands,
+        map_rows=ROWS,
+        map_columns=COLUMNS,
         origins=[
             Boxed(origins.data_table(contents.results.records)),
             Boxed(origins.settings_table(contents.store.documents)),
@@ -83,7 +91,7 @@ def report_page(results: Results, on_run: Callable[[], None] = lambda: None, mor
         ),
         blocks=[
             data_block("data-page", _for_all_figures(contents)),
-            *(data_block(name, value) for name, value in blocks(contents, every).items()),
+            *(data_block(name, value) for name, value in blocks(every).items()),
         ],
         plotly=plotly,
         script=script,

@@ -21,6 +21,11 @@ class Stroke:
     dash: tuple[float, ...]
     """Lengths of strokes and gaps in line widths; empty for a solid line."""
 
+    @property
+    def swatch(self) -> str | None:
+        """The dash of a line three pixels wide, as SVG takes it; None for a solid one."""
+        return " ".join(f"{length * 3:g}" for length in self.dash) or None
+
 
 def stroke(look: Look) -> Stroke:
     """A variant's line on both pages: on the dark one, what would be lost in it is drawn in the colour of its text."""

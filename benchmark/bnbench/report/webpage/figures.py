@@ -26,6 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import numpy as np
 import pandas as pd
 
 from bnbench.errors import UserError, unknown
@@ -162,7 +163,7 @@ class TidyFigure:
             own = groups[_key(key)]
             line = {name: _plain(value) for name, value in zip(same, key, strict=True)}
             line["panel"] = places[str(line["panel"])]
-            line |= {name: [_plain(value) for value in own[name]] for name in points}
+            line |= {name: _listed(own[name]) for name in points}
             found.append(line)
         return found
 
@@ -205,6 +206,13 @@ def element_name(comparison: str, kind: str, taken: Sequence[str]) -> str:
 def _key(values: Iterable[object]) -> tuple[str, ...]:
     """Of a line; as text, since what is missing equals nothing."""
     return tuple(repr(_plain(value)) for value in values)
+
+
+def _listed(values: pd.Series) -> list[object]:
+    """The values along a line as JSON knows them."""
+    if pd.api.types.is_float_dtype(values.dtype):
+        return [rounded(value) for value in values.to_numpy(np.float64, na_value=np.nan).tolist()]
+    return [_plain(value) for value in values.tolist()]
 
 
 def _plain(value: object) -> object:

@@ -189,17 +189,18 @@
     }];
   }
 
-  /** All series of a panel below each other, the first on top. */
+  /** All series of a frame below each other, the first on top; the same rows in every panel. */
   function heatTraces(lines, looks, common) {
-    const names = [...looks.keys()].filter((name) => lines.some(({ series }) => series === name)).reverse();
-    const rows = names.map((name) => overSeeds(lines.filter(({ series }) => series === name)));
+    const names = [...looks.keys()].reverse();
+    const rows = names.map((name) => lines.filter(({ series }) => series === name))
+      .map((own) => (own.length ? overSeeds(own) : { x: [], y: [] }));
     const x = [...new Set(rows.flatMap((row) => row.x))];
     if (x.every((each) => typeof each === "number")) x.sort((a, b) => a - b);
     const z = rows.map((row) => x.map((each) => row.y[row.x.indexOf(each)] ?? null));
-    return names.length ? [{
-      type: "heatmap", x, y: names.map((name) => looks.get(name).label), z, xaxis: common.xaxis, yaxis: common.yaxis,
+    return [{
+      type: "heatmap", x, y: names.map((name) => looks.get(name).label), z, ...common,
       coloraxis: "coloraxis", hoverongaps: false, hovertemplate: "%{y}, %{x}: %{z:.4g}<extra></extra>",
-    }] : [];
+    }];
   }
 
   /** The range of a y axis for what is seen of its lines. */
@@ -229,6 +230,14 @@
     font: { size: 13, color: ink("ink") },
   });
 
+  /** Beside the panels, or where room is short below them. */
+  const colourbar = (text, below) => ({
+    outlinewidth: 0,
+    ...(slim()
+      ? { orientation: "h", y: 0, yanchor: "top", ypad: below, thickness: 10, title: { text, side: "top" } }
+      : { thickness: 12, len: 1, title: { text } }),
+  });
+
   /** The colours of all panels of a heat map: from 0 up, or around 0 where there is anything below it. */
   function colours(frame, traces) {
     const values = traces.flatMap(({ z }) => z.flat()).filter((value) => value !== null);
@@ -236,7 +245,7 @@
     const signed = values.some((value) => value < 0);
     return {
       colorscale: signed ? page.diverging : page.sequential, cmin: signed ? -most : 0, cmax: most,
-      colorbar: { thickness: 12, title: { text: plain(frame.panels[0].y_label) }, outlinewidth: 0 },
+      colorbar: colourbar(plain(frame.panels[0].y_label), 58),
     };
   }
 
@@ -258,9 +267,12 @@
     const cut = frame.x_end === null ? null : Math.max(first + 1, Math.ceil(first + (frame.x_end - first) * shown.span));
     // The axis of a panel may say already what it is.
     const titled = panels.filter(({ name, y_label: said }) => name && (heat || !said.startsWith(name)));
-    const margin = { l: 56, r: 12, t: titled.length ? 46 : 30, b: heat ? 44 : slim() ? 96 : 76 };
-    // Between two rows: the labels of the upper one and the title of the lower one.
-    const gap = { x: across > 2 ? 0.07 : 0.08, y: 80 / Math.max(200, area.clientHeight - margin.t - margin.b) };
+    const margin = { l: 56, r: heat && !slim() ? 80 : 12, t: titled.length ? 46 : 30, b: slim() ? (heat ? 116 : 96) : heat ? 44 : 76 };
+    // Between two columns: the labels of the right one; between two rows: those of the upper one, the title of the lower.
+    const gap = {
+      x: (heat ? 16 : 66) / Math.max(300, area.clientWidth - margin.l - margin.r),
+      y: 80 / Math.max(200, area.clientHeight - margin.t - margin.b),
+    };
     const drawn = layout(area, { annotations: [], margin, hovermode: heat ? "closest" : "x unified", barmode: "group" });
     const listed = new Set();
     const traces = panels.flatMap((panel, index) => {
@@ -292,7 +304,7 @@
         ...(cut === null ? {} : { range: [first, cut] }),
         ...(whole && cut !== null && cut - first <= 10 ? { dtick: 1 } : {}),
       });
-      drawn[`yaxis${suffix}`] = heat ? axis("", { domain: y, anchor: `x${suffix}` }) : axis(plain(panel.y_label), {
+      drawn[`yaxis${suffix}`] = heat ? axis("", { domain: y, anchor: `x${suffix}`, showticklabels: index % across === 0 }) : axis(plain(panel.y_label), {
         domain: y, anchor: `x${suffix}`, type: log ? "log" : "linear",
         ...(frame.web === "bars" ? { rangemode: "tozero" } : { range: range(panel, own, log, cut ?? Infinity) }),
       });
@@ -377,9 +389,7 @@
       annotations: [],
       coloraxis: {
         colorscale: page.diverging, cmin: centre - own.extent, cmax: centre + own.extent,
-        colorbar: slim()
-          ? { orientation: "h", y: 0, yanchor: "top", ypad: 42, thickness: 10, title: { text: greek, side: "top" }, outlinewidth: 0 }
-          : { thickness: 12, title: { text: greek }, outlinewidth: 0, len: 1 },
+        colorbar: colourbar(greek, 42),
       },
     });
     const traces = own.panels.map((panel, index) => {
@@ -388,7 +398,7 @@
       const most = panel.channels.at(-1);
       drawn[`xaxis${suffix}`] = axis("", {
         domain: x, anchor: `y${suffix}`, showgrid: false, automargin: false,
-        tickvals: most > 1 && !slim() ? [1, most] : [most], range: [0.5, most + 0.5], tickangle: 0,
+        tickvals: most > 1 && (x[1] - x[0]) * (area.clientWidth - 142) > 150 ? [1, most] : [most], range: [0.5, most + 0.5], tickangle: 0,
       });
       drawn[`yaxis${suffix}`] = axis(index ? "" : "training step", {
         domain: y, anchor: `x${suffix}`, showgrid: false, showticklabels: index % across === 0,

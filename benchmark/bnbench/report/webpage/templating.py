@@ -19,11 +19,12 @@ def rendered(template: str, **given: object) -> str:
     Raises:
         jinja2.UndefinedError: the template uses a value that is not given.
     """
-    return _environment().get_template(template).render(given)
+    return environment().get_template(template).render(given)
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What renders them; tables and small print are filters."""
     made = html.environment(__package__)
     made.filters |= {"grid": html.grid, "small_print": html.small_print, "hints": html.hints, "notes": html.plain_notes}
     return made

@@ -84,7 +84,17 @@ class AffineFigure:
     @property
     def panel(self) -> str:
         """What it is called where it stands beside others: "γ of BN_γ,β"."""
-        return f"{GREEK[self.parameter]} of {self.symbol}"
+        return f"{self.greek} of {self.symbol}"
+
+    @property
+    def greek(self) -> str:
+        """The parameter's sign."""
+        return GREEK[self.parameter]
+
+    @property
+    def layers(self) -> int:
+        """Panels of the seed that has most."""
+        return max(len(each.panels) for each in self.maps.values())
 
     @property
     def description(self) -> str:
@@ -95,10 +105,9 @@ class AffineFigure:
             finite = panel.values[np.isfinite(panel.values).all(axis=1)]
             if len(finite):
                 ranges.append(f"{panel.slot} {finite[-1].min():.2f} to {finite[-1].max():.2f}")
-        greek = GREEK[self.parameter]
         return (
-            f"Heat maps of {greek} of {self.symbol} over training, a panel for each BatchNorm layer, seed {seed}. "
-            f"{greek} at the end: {', '.join(ranges) or 'not finite'}."
+            f"Heat maps of {self.panel} over training, a panel for each BatchNorm layer, seed {seed}. "
+            f"{self.greek} at the end: {', '.join(ranges) or 'not finite'}."
         )
 
 
