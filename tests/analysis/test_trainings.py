@@ -14,7 +14,8 @@ from bnbench.analysis.frames import open_results
 from bnbench.analysis.ranking import rank
 from bnbench.analysis.reference.check import check_results
 from bnbench.analysis.reference.stored import read_references, write_reference
-from bnbench.report.content import KINDS, draw_kind
+from bnbench.report.figures.drawing import draw_kind
+from bnbench.report.figures.registry import FIGURES
 from bnbench.report.page import TEXT
 from bnbench.report.webpage.build import report_page
 from bnbench.storage.store import ResultStore
@@ -183,7 +184,7 @@ def test_a_damaged_table_is_that_runs_warning_and_the_others_go_on(damaged):
 def test_figures_claims_and_the_page_go_on_without_it(damaged):
     store, broken = damaged
     results = open_results(store)
-    (drawing,) = draw_kind(results, KINDS["activity"], comparisons(results.records), TEXT)
+    (drawing,) = draw_kind(results, FIGURES.get("activity"), comparisons(results.records), TEXT)
     assert "missing: BN_γ" not in drawing.caption
     assert "1 seed (42)" in drawing.caption
     results = open_results(store)
