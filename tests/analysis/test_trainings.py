@@ -215,6 +215,20 @@ def test_commands_say_what_came_up_while_they_read(damaged, tmp_path, monkeypatc
         assert {row["seeds"][0] for row in json.loads(result.stdout)["rows"]} == {42}
 
 
+def test_a_damaged_table_that_nothing_is_read_from_is_found_when_the_folders_are_compared(tmp_path):
+    store, plain, probed = twice(tmp_path)
+    flip(store / plain / "affine.parquet")
+    results = open_results(store)
+    (group,) = rank(results).groups
+    assert results.damaged == (plain,)
+    assert len(results.warnings) == 1
+    assert [record.identity.run_id for record in results.records] == [probed]
+    assert group.run_ids == [probed]
+    assert not any("one training" in note for note in group.notes)
+    (left,) = results.sound(open_results(store).records, "curves")
+    assert left.identity.run_id == probed, "whoever still holds the damaged folder gets what stands for it now"
+
+
 def test_where_one_folder_of_a_training_is_damaged_the_other_is_read(tmp_path):
     store, plain, probed = twice(tmp_path)
     flip(store / probed / "affine.parquet")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,13 +30,18 @@ DRAWN_TOGETHER = {"profile", "sensitivity"}
 """What a single comparison does not allow."""
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if name not in DRAWN_TOGETHER])
-def test_every_kind_gives_a_tidy_frame(tmp_path, name):
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """One comparison with whatever a kind may ask for."""
     shares = {"conv1": [0.5, 0.6, 0.7, 0.7, 0.8]}
-    runs = [run(variant, seed, zeroed=shares) for variant in VARIANTS for seed in SEEDS]
-    results = open_results(build_store(tmp_path, runs))
+    runs = [run(variant, seed, zeroed=shares) for variant in VARIANTS for seed in SEEDS[:2]]
+    return open_results(build_store(tmp_path_factory.mktemp("everything"), runs))
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in DRAWN_TOGETHER])
+def test_every_kind_gives_a_tidy_frame(everything, name):
     kind = FIGURES.get(name)
-    frame = kind.data(results, comparisons(results.records), Request())
+    frame = kind.data(everything, comparisons(everything.records), Request())
     assert set(COLUMNS) <= set(frame.columns)
     assert len(frame)
     assert labels_of(frame, kind).caption
@@ -81,27 +88,10 @@ def test_an_empty_frame_is_nothing_to_draw(three_seeds):
         draw_kind(three_seeds, kind, comparisons(three_seeds.records), TEXT)
 
 
-PLUGIN = """
-    from bnbench.report.figures.kind import FigureKind, Labels, labelled
-
-    def data(results, compared, request):
-        (comparison,) = compared
-        rows = results.steps(columns=["run_id", "step", "batch_loss", "seed"], run_id=comparison.run_ids)
-        series = rows["run_id"].map(comparison.labels)
-        frame = rows.rename(columns={"step": "x", "batch_loss": "y"}).assign(series=series, panel="")
-        return labelled(frame, Labels("step [updates]", "batch loss [nats]", "Loss of every batch."))
-
-    def draw(frame, page):
-        with page.style():
-            figure = page.figure(3)
-            axes = figure.subplots()
-            for (name, seed), own in frame.groupby(["series", "seed"]):
-                axes.plot(own["x"], own["y"], label=name)
-            return figure
-
-    batches = FigureKind("batches", "Batch loss", "loss of every batch", data, draw, web="lines", tables=("steps",))
-    broken = "not a kind"
-"""
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "figures.md").read_text(encoding="utf-8")
+(EXAMPLE,) = re.findall(r"^    # batch_figures.py\n(.*?)^    # pyproject.toml$", DOCUMENT, re.S | re.M)
+PLUGIN = f'{textwrap.dedent(EXAMPLE)}\nbroken = "not a kind"\n'
+"""The package that docs/figures.md shows, and one kind more."""
 ENTRY_POINTS = """
     [bnbench.figures]
     batches = batch_figures:batches
