@@ -14,7 +14,8 @@ from bnbench.analysis.frames import open_results
 from bnbench.analysis.ranking import rank
 from bnbench.analysis.reference.check import check_results
 from bnbench.analysis.reference.stored import read_references, write_reference
-from bnbench.report.content import KINDS, draw_kind
+from bnbench.report.figures.drawing import draw_kind
+from bnbench.report.figures.registry import FIGURES
 from bnbench.report.page import TEXT
 from bnbench.report.webpage.build import report_page
 from bnbench.storage.store import ResultStore
@@ -183,7 +184,7 @@ def test_a_damaged_table_is_that_runs_warning_and_the_others_go_on(damaged):
 def test_figures_claims_and_the_page_go_on_without_it(damaged):
     store, broken = damaged
     results = open_results(store)
-    (drawing,) = draw_kind(results, KINDS["activity"], comparisons(results.records), TEXT)
+    (drawing,) = draw_kind(results, FIGURES.get("activity"), comparisons(results.records), TEXT)
     assert "missing: BN_γ" not in drawing.caption
     assert "1 seed (42)" in drawing.caption
     results = open_results(store)
@@ -212,6 +213,20 @@ def test_commands_say_what_came_up_while_they_read(damaged, tmp_path, monkeypatc
     assert broken in result.stderr
     if "--json" in words:
         assert {row["seeds"][0] for row in json.loads(result.stdout)["rows"]} == {42}
+
+
+def test_a_damaged_table_that_nothing_is_read_from_is_found_when_the_folders_are_compared(tmp_path):
+    store, plain, probed = twice(tmp_path)
+    flip(store / plain / "affine.parquet")
+    results = open_results(store)
+    (group,) = rank(results).groups
+    assert results.damaged == (plain,)
+    assert len(results.warnings) == 1
+    assert [record.identity.run_id for record in results.records] == [probed]
+    assert group.run_ids == [probed]
+    assert not any("one training" in note for note in group.notes)
+    (left,) = results.sound(open_results(store).records, "curves")
+    assert left.identity.run_id == probed, "whoever still holds the damaged folder gets what stands for it now"
 
 
 def test_where_one_folder_of_a_training_is_damaged_the_other_is_read(tmp_path):

@@ -50,7 +50,7 @@ def test_files_of_a_results_folder(results, tmp_path, kind):
     document, table = first / "run.json", second / "curves.parquet"
     odd = [document, table, sweep, results / CLUSTER_FOLDER / "bnbench-1.json", third / "writer-000001.lock"]
     (third / "run.json").unlink()
-    (third / "parts").mkdir()
+    (third / "work-0123456789abcdef").mkdir()
     for path in odd:
         if kind == "too large":
             make_sparse(path, 65 << 20)

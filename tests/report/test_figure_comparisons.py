@@ -9,11 +9,12 @@ from bnbench.analysis.comparison import comparisons
 from bnbench.analysis.frames import open_results
 from bnbench.analysis.ranking import rank
 from bnbench.problem import RunsSource, Target
-from bnbench.report.comparisons import RateGroup, epoch_differences, learning_rate_sensitivity
-from bnbench.report.content import KINDS, draw_kind
-from bnbench.report.gallery import curve_group
+from bnbench.report.figures import profile, ranks, sensitivity
+from bnbench.report.figures.curves import curve_group
+from bnbench.report.figures.difference import epoch_differences
+from bnbench.report.figures.drawing import draw_kind
+from bnbench.report.figures.registry import FIGURES
 from bnbench.report.page import TEXT
-from bnbench.report.ranks import RankRow, performance_profile, rank_plot, rank_row
 from bnbench.report.style import LOOKS
 from support.figure_runs import SEEDS, VARIANTS, accuracy, run
 from support.synthetic_store import build_store, grid
@@ -24,7 +25,7 @@ def labelled(axes) -> dict:
 
 
 def draw(results, kind: str, **options):
-    return draw_kind(results, KINDS[kind], comparisons(results.records), TEXT, **options)
+    return draw_kind(results, FIGURES.get(kind), comparisons(results.records), TEXT, **options)
 
 
 def test_differences_are_paired_by_seed_with_a_t_interval_at_each_epoch(three_seeds):
@@ -73,8 +74,8 @@ def test_the_learning_rate_figure_has_the_mean_the_range_and_a_cross_for_diverge
         for rate, value in ((0.01, 0.5), (0.1, 0.8), (1.0, 0.7))
     ]
     rows += [("vanilla", 1, 0.01, 0.4), ("vanilla", 1, 0.1, 0.6), ("vanilla", 1, 1.0, np.nan)]
-    final = pd.DataFrame(rows, columns=["variant", "seed", "learning_rate", "final_accuracy"])
-    (axes,) = learning_rate_sensitivity([RateGroup("problem", final)]).axes
+    frame = pd.DataFrame(rows, columns=["series", "seed", "x", "y"]).assign(panel="problem")
+    (axes,) = sensitivity.draw(frame).axes
     np.testing.assert_allclose(labelled(axes)["bn"].get_ydata(), [0.515, 0.815, 0.715])
     np.testing.assert_allclose(np.log10(labelled(axes)["bn"].get_xdata()), [-2, -1, 0], atol=0.1)
     np.testing.assert_array_equal(labelled(axes)["vanilla"].get_ydata(), [0.4, 0.6, np.nan])
@@ -86,19 +87,22 @@ def test_the_learning_rate_figure_has_the_mean_the_range_and_a_cross_for_diverge
 
 
 def test_a_place_without_a_group_stays_empty():
-    final = pd.DataFrame(
-        [("bn", 1, rate, 0.5) for rate in (0.1, 1.0)], columns=["variant", "seed", "learning_rate", "final_accuracy"]
-    )
-    figure = learning_rate_sensitivity([RateGroup(name, final) for name in "abc"])
+    rows = [("bn", 1, rate, 0.5, name) for name in "abc" for rate in (0.1, 1.0)]
+    figure = sensitivity.draw(pd.DataFrame(rows, columns=["series", "seed", "x", "y", "panel"]))
     assert [axes.get_visible() for axes in figure.axes] == [True, True, True, False]
 
 
 def test_ranks_are_those_of_the_ranking_with_ties_between_their_places(three_seeds):
     (group,) = rank(three_seeds).groups
-    row = rank_row("problem", "hidden", group)
-    assert row.ranks == {name: float(5 - index) for index, name in enumerate(VARIANTS)}
-    tied = RankRow("problem", "tied", {"vanilla": 3.0, "bn": 1.5, "bn_beta": 1.5}, frozenset({"vanilla"}))
-    (axes,) = rank_plot([row, tied], {"bn": 2.25}).axes
+    rows = ranks.rank_rows(0, "problem", "hidden", group)
+    assert {row["series"]: row["x"] for row in rows} == {name: float(5 - place) for place, name in enumerate(VARIANTS)}
+    tied = [("vanilla", 3.0, True), ("bn", 1.5, False), ("bn_beta", 1.5, False)]
+    rows += [
+        {"x": place, "y": "tied", "series": name, "panel": "problem", "row": 1, "diverged": gone}
+        for name, place, gone in tied
+    ]
+    frame = pd.DataFrame(rows)
+    (axes,) = ranks.draw(frame.assign(mean=frame["series"].map({"bn": 2.25}))).axes
     bn, beta = labelled(axes)["bn"], labelled(axes)["bn_beta"]
     np.testing.assert_array_equal(bn.get_xdata(), [4.0, 1.5])
     np.testing.assert_array_equal(beta.get_xdata(), [3.0, 1.5])
@@ -121,7 +125,7 @@ def test_the_profile_is_the_rankings_share_of_problems(tmp_path):
     source = RunsSource(run_ids=("run",), commit="0123456", statistic="made up")
     target = Target(metric="accuracy", split="train_eval", level=1.0, source=source)
     (overall,) = rank(results, targets=lambda problem, size: (target,)).overall
-    (axes,) = performance_profile(overall).axes
+    (axes,) = profile.draw(profile.profile_frame(overall)).axes
     # Epochs to the target: 4, 2, 1 and 5, 3, 2. Ratios: vanilla 4 and 2.5, BN 2 and 1.5, BN_β 1 and 1.
     expected = {"vanilla": {1: 0, 2.5: 0.5, 4: 1}, "bn": {1: 0, 1.5: 0.5, 2: 1, 4: 1}, "bn_beta": {1: 1, 4: 1}}
     for row in overall.rows:

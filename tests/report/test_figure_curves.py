@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from bnbench.analysis.comparison import Wanted, find_wanted
-from bnbench.report.curves import loss_ceiling, training_curves
-from bnbench.report.gallery import curve_group
+from bnbench.report.figures.curves import curve_group, loss_ceiling, training_curves
 from bnbench.report.page import COLUMN, PAGES, SLIDE, TEXT
 from bnbench.report.style import LOOKS
 from support.figure_runs import SEEDS, VARIANTS, accuracy

@@ -10,8 +10,9 @@ from bnbench.analysis.frames import open_results
 from bnbench.analysis.ranking import rank
 from bnbench.errors import UserError
 from bnbench.report.catalogue import study_figure, study_figures, thesis_figures
-from bnbench.report.content import KINDS, draw_kind
-from bnbench.report.gallery import NothingToDrawError, draw_study_figure
+from bnbench.report.figures.drawing import NothingToDrawError, draw_kind
+from bnbench.report.figures.registry import FIGURES
+from bnbench.report.gallery import draw_study_figure
 from bnbench.report.page import TEXT
 from bnbench.study import find_study
 from bnbench.variant import VARIANTS as VARIANTS_TABLE
@@ -161,9 +162,9 @@ def test_two_definitions_of_a_variant_are_drawn_apart_as_they_are_ranked_apart(t
     said = "the variant 'bn_gamma' was defined differently in some of these runs: shown apart"
     assert said in ranked.notes
     for kind in ("curves", "gamma", "difference", "rank"):
-        (drawing,) = draw_kind(results, KINDS[kind], [group], TEXT)
+        (drawing,) = draw_kind(results, FIGURES.get(kind), [group], TEXT)
         assert said in drawing.caption
-    (curves,) = draw_kind(results, KINDS["curves"], [group], TEXT)
+    (curves,) = draw_kind(results, FIGURES.get("curves"), [group], TEXT)
     drawn = {line.get_label(): list(line.get_ydata()) for line in curves.figure.axes[1].lines}
     assert drawn["bn_gamma#1"] == accuracy("bn_gamma", 43)
     assert drawn["bn_gamma#2"] == accuracy("bn_gamma", 42)

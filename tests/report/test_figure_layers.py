@@ -5,8 +5,8 @@ import pytest
 
 from bnbench.analysis.comparison import comparisons
 from bnbench.analysis.frames import open_results
-from bnbench.report.content import KINDS, draw_kind
-from bnbench.report.gallery import NothingToDrawError
+from bnbench.report.figures.drawing import NothingToDrawError, draw_kind
+from bnbench.report.figures.registry import FIGURES
 from bnbench.report.page import TEXT
 from bnbench.report.style import slot_colours
 from support.figure_runs import SEEDS, SLOTS, STEPS, VARIANTS, affine, run
@@ -14,7 +14,7 @@ from support.synthetic_store import build_store
 
 
 def draw(results, kind: str):
-    return draw_kind(results, KINDS[kind], comparisons(results.records), TEXT)
+    return draw_kind(results, FIGURES.get(kind), comparisons(results.records), TEXT)
 
 
 def activity(variant: str, slot: str, parameter: str) -> np.ndarray:

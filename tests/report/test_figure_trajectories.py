@@ -6,9 +6,14 @@ from matplotlib.colors import CenteredNorm
 
 from bnbench.analysis.comparison import Wanted, find_wanted
 from bnbench.analysis.frames import Trajectory
-from bnbench.report.gallery import contour_models
+from bnbench.report.figures.contours import (
+    ModelTrajectories,
+    affine_contours,
+    contour_models,
+    resolution,
+    sort_channels,
+)
 from bnbench.report.page import PAGES, TEXT
-from bnbench.report.trajectories import ModelTrajectories, affine_contours, resolution, sort_channels
 from support.figure_runs import SLOTS, STEPS, affine
 
 PANELS = len(SLOTS)

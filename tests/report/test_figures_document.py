@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bnbench.cli.plot_command import command
-from bnbench.report.content import KINDS
+from bnbench.report.figures.registry import FIGURES
 from support.figure_runs import run
 from support.synthetic_store import build_store
 
@@ -17,7 +17,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "figures.md").read_text(encodin
 def test_the_table_lists_every_kind():
     cells = [line.split("|")[1] for line in DOCUMENT.splitlines() if line.startswith("| `")]
     assert [name for cell in cells for name in re.findall(r"`(\w+)`", cell)] == sorted(
-        KINDS, key=["curves", "difference", "gamma", "beta", "activity", "heatmap", "sparsity", "rank", "profile",
+        FIGURES, key=["curves", "difference", "gamma", "beta", "activity", "heatmap", "sparsity", "rank", "profile",
                     "sensitivity"].index
     )  # fmt: skip
 
@@ -31,7 +31,7 @@ def test_the_commands_have_options_that_exist(line):
         or context.params["kinds"]
         or context.params["everything"]
     )
-    assert set(context.params["kinds"]) <= set(KINDS)
+    assert set(context.params["kinds"]) <= set(FIGURES)
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):

@@ -86,7 +86,8 @@ class Results:
             run_id: {table: facts.rows for table, facts in document.tables.items()}
             for run_id, document in finished.items()
         }
-        self._found = list(contents.warnings)
+        self.damage = contents.warnings
+        """What is wrong with the damaged runs, one sentence each, as far as they were read."""
         self._disagreements: dict[str, str | None] = {}
         self._stood: set[str] = set()  # the damaged folders that stood for a training
         self.damaged = contents.damaged
@@ -103,7 +104,7 @@ class Results:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with single runs, as far as they were read; one sentence each."""
-        return (*self._found, *(text for text in self._disagreements.values() if text is not None))
+        return (*self.damage, *(text for text in self._disagreements.values() if text is not None))
 
     @property
     def path(self) -> Path:
@@ -136,6 +137,8 @@ class Results:
             kept = self._sound(record, tables)
             if kept is not None:
                 self.disagreement(kept)
+                kept = self._sound(kept, tables)  # what else its folders hold was read: one may be damaged
+            if kept is not None:
                 yield kept
 
     def disagreement(self, record: RunRecord) -> str | None:
@@ -151,8 +154,9 @@ class Results:
             try:
                 found = disagreement(training, self._store.read)
             except StorageError:  # of the folders that are whole something can be said
-                whole = self._sound(record, record.tables)
-                return None if whole is None else self.disagreement(whole)
+                self._set_damaged_aside(training.folders)
+                left = self._left_of(record)
+                return None if left is None else self.disagreement(left)
             others = " and ".join(folder.identity.run_id for folder in training.folders[1:])
             self._disagreements[run_id] = found and (
                 f"{run_id} and {others} are one training, and differ in {found}: it decides nothing"
@@ -260,8 +264,9 @@ class Results:
         return tuple((row["slot"], row["parameter"]) for row in found)
 
     def _one(self, run_id: str) -> RunRecord:
-        for record in (*self.records, *self._named(run_id)):
-            if record.identity.run_id == run_id and record.readable:
+        training = self._trainings.get(run_id)
+        for record in self._named(run_id) if training is None else [training.record]:
+            if record.readable:
                 return record
         raise UserError(f"{self.path} has no finished run {run_id}", hint="`bnbench status` lists the runs.")
 
@@ -339,11 +344,20 @@ class Results:
                     return source, error
         return None
 
+    def _set_damaged_aside(self, folders: Iterable[RunRecord]) -> None:
+        """Look at every table of these folders, and set those aside that have a damaged one."""
+        for folder in folders:
+            for table in folder.tables:
+                try:
+                    self._store.check(folder.identity.run_id, table)
+                except StorageError as error:
+                    self._set_aside(folder.identity.run_id, error)
+
     def _set_aside(self, run_id: str, error: StorageError) -> None:
         """From now on a run counts as damaged."""
         if run_id in self.damaged:
             return
-        self._found.append(f"{error.problem}; the run is damaged and counts as not finished")
+        self.damage = (*self.damage, f"{error.problem}; the run is damaged and counts as not finished")
         if run_id in self._trainings:
             self._stood.add(run_id)
         self.damaged = tuple(sorted({*self.damaged, run_id}))

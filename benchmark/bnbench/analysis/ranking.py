@@ -5,6 +5,7 @@ Values only: `bnbench.analysis.ranking_tables` renders them.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -46,6 +47,8 @@ def rank(results: Results, *, targets: TargetLookup = problem_targets, **filters
     asked = filters.get("placement")
     if asked is not None:
         filters["placement"] = [*([asked] if isinstance(asked, str) else asked), NOWHERE]
+    # Whatever is damaged or does not agree is found out before anything is measured.
+    deque(results.sound(results.select(**filters), "curves"), maxlen=0)
     failed = [record.identity.run_id for record in results.select(**filters) if record.status == "failed"]
     measures = measure_runs(results, targets=targets, **filters)
     if asked is not None and NOWHERE not in asked:

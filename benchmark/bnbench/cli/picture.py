@@ -8,7 +8,10 @@ from pathlib import Path
 from bnbench.analysis.comparison import comparisons
 from bnbench.analysis.frames import Results
 from bnbench.report.export import save_drawing
-from bnbench.report.gallery import draw_curves
+from bnbench.report.figures.curves import CURVES
+from bnbench.report.figures.drawing import draw_portion
+from bnbench.report.figures.kind import Portion
+from bnbench.report.page import TEXT
 
 PICTURE = "training_curves"
 MOST_GROUPS = 5
@@ -25,7 +28,8 @@ def draw_training_curves(results: Results, run_ids: Sequence[str]) -> Path | Non
         UserError: the results folder cannot be written.
     """
     groups = comparisons(results.select(run_id=run_ids), results.records)[:MOST_GROUPS]
-    if not groups:
+    drawing = draw_portion(results, CURVES, Portion(groups), TEXT, name=PICTURE) if groups else None
+    if drawing is None:
         return None
-    (path,) = save_drawing(draw_curves(results, groups, name=PICTURE), results.path, ["png"])
+    (path,) = save_drawing(drawing, results.path, ["png"])
     return path

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bnbench.analysis.comparison import Comparison
     from bnbench.analysis.frames import Results
     from bnbench.report.catalogue import StudyFigure
-    from bnbench.report.content import Kind
     from bnbench.report.export import Drawing, Format
+    from bnbench.report.figures.kind import FigureKind
     from bnbench.report.page import Page
 
 DEFAULT_OUTPUT = Path("figures")
@@ -82,19 +82,16 @@ def command(
     from bnbench.analysis.frames import Results
     from bnbench.errors import UserError, unknown
     from bnbench.report.catalogue import study_figure, study_figures
-    from bnbench.report.content import KINDS
+    from bnbench.report.figures.registry import FIGURES
     from bnbench.report.page import PAGES
     from bnbench.storage.store import ResultStore
     from bnbench.study import find_study
 
     if width not in PAGES:
         raise unknown("width", width, PAGES)
-    for kind in kinds:
-        if kind not in KINDS:
-            raise unknown("kind of figure", kind, KINDS)
+    chosen = _usable_kinds() if everything else [FIGURES.get(kind) for kind in kinds]
     known = study_figures(find_study(study))
     figures = [study_figure(number, known) for number in (known if everything else numbers)]
-    chosen = [KINDS[kind] for kind in (KINDS if everything else kinds)]
     job = _Job(Results(ResultStore(results)), size, PAGES[width], seed, output, _formats(formats), as_json)
     print_warnings(job.results)
     if listing:
@@ -125,7 +122,7 @@ class _Job:
     written: list[dict[str, object]] = field(default_factory=list)
 
     def draw(
-        self, figures: Sequence[StudyFigure], kinds: Sequence[Kind], groups: Sequence[Comparison], *, skip: bool
+        self, figures: Sequence[StudyFigure], kinds: Sequence[FigureKind], groups: Sequence[Comparison], *, skip: bool
     ) -> None:
         """Draw and write one figure after the other; with `skip`, go on where there are no runs for one.
 
@@ -133,8 +130,8 @@ class _Job:
             UserError: there are no runs for something that was asked for, or for anything at all.
         """
         from bnbench.errors import UserError
-        from bnbench.report.content import draw_kind
-        from bnbench.report.gallery import NothingToDrawError, draw_study_figure
+        from bnbench.report.figures.drawing import NothingToDrawError, draw_kind
+        from bnbench.report.gallery import draw_study_figure
 
         skipped: list[str] = []
         for figure in figures:
@@ -173,6 +170,16 @@ class _Job:
                 click.echo("\n".join(files))
 
 
+def _usable_kinds() -> list[FigureKind]:
+    """Every kind of figure; of what other packages offer that which can be loaded, and a warning for the rest."""
+    from bnbench.report.figures.drawing import usable_kinds
+
+    kinds, wrong = usable_kinds()
+    for each in wrong:
+        click.echo(f"Warning: {each}", err=True)
+    return kinds
+
+
 def _formats(text: str) -> tuple[Format, ...]:
     """The formats of a list such as "pdf,png", in a fixed order."""
     from bnbench.errors import unknown
@@ -189,7 +196,8 @@ def _print_list(job: _Job, figures: Mapping[str, StudyFigure]) -> None:
     """Every figure and kind, and how much of it is there."""
     from bnbench.analysis.comparison import find_wanted
     from bnbench.analysis.table import Column, Kind, Table
-    from bnbench.report.content import KINDS
+    from bnbench.errors import UserError
+    from bnbench.report.figures.registry import FIGURES
 
     rows = []
     for figure in figures.values():
@@ -210,4 +218,12 @@ def _print_list(job: _Job, figures: Mapping[str, StudyFigure]) -> None:
     kinds = (Column("kind", "kind"), Column("summary", "what", Kind.PROSE), Column("lacks", "needs", Kind.PROSE))
     print_tables([Table("figures", columns, tuple(shown))])
     click.echo("\nBy content, `bnbench plot --kind …`:\n")
-    print_tables([Table("kinds", kinds, tuple((each.name, each.summary, each.lacks) for each in KINDS.values()))])
+    offered: list[tuple[str, str, str | None]] = []
+    for name in FIGURES:
+        try:
+            kind = FIGURES.get(name)
+        except UserError as error:  # another package's trouble is no reason to hide the others
+            offered.append((name, error.problem, None))
+        else:
+            offered.append((name, kind.summary, kind.lacks))
+    print_tables([Table("kinds", kinds, tuple(offered))])

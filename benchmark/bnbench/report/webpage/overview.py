@@ -50,7 +50,7 @@ def look_over(results: Results, unfinished: Sequence[str]) -> Overview:
     ]
     missing += [Missing("unfinished", run_id, "running now, or cut off") for run_id in unfinished]
     folder = f"{results.path}/"
-    missing += [_damaged(warning.replace(folder, "")) for warning in results.warnings]
+    missing += [_damaged(warning.replace(folder, "")) for warning in results.damage]
     return Overview(
         finished=statuses["finished"],
         diverged=statuses["diverged"],

@@ -24,8 +24,8 @@ from bnbench.analysis.frames import Results, Trajectory
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import NEUTRAL, measure_trajectory, snapshot_measures
 from bnbench.report.decimation import even_steps, every_so_many
+from bnbench.report.figures.contours import SMALLEST_RANGE, sort_channels
 from bnbench.report.style import BETA, GAMMA, GREEK
-from bnbench.report.trajectories import SMALLEST_RANGE, sort_channels
 from bnbench.report.webpage.embedding import rounded
 from bnbench.report.webpage.sections import Section
 

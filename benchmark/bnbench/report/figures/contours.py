@@ -1,12 +1,14 @@
-"""γ and β over training as contour plots, a panel per BatchNorm layer: trajectories in, a figure out."""
+"""γ and β over training as contour plots, a panel per BatchNorm layer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import CenteredNorm
 from matplotlib.figure import Figure, SubFigure
@@ -14,10 +16,16 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import uniform_filter
 
-from bnbench.analysis.frames import Trajectory
+from bnbench.analysis.comparison import Comparison, VariantRow, seed_order
+from bnbench.analysis.frames import Results, Trajectory
+from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import NEUTRAL
+from bnbench.errors import UserError
+from bnbench.report.decimation import even_steps
+from bnbench.report.figures.kind import Data, Draw, FigureKind, Labels, Request, labelled
 from bnbench.report.page import TEXT, Page
-from bnbench.report.style import CONTOUR, PARAMETER_LABELS, diverging_map
+from bnbench.report.style import BETA, CONTOUR, GAMMA, GREEK, PARAMETER_LABELS, diverging_map, variant_label
+from bnbench.report.titles import comparison_title, described_runs
 
 SIDE_BY_SIDE = 3
 """Models with at most so many BatchNorm layers stand two in a row."""
@@ -201,3 +209,150 @@ def _draw_contours(
         across, up, smooth, levels=levels[inside], colors=CONTOUR, linewidths=page.line * 0.35,
         linestyles=[_stroke(level, scale) for level in levels[inside]],
     )  # fmt: skip
+
+
+# --- from runs ------------------------------------------------------------------------------------------------------
+
+
+def about_contours(parameter: str) -> str:
+    """What a contour figure shows, for its caption."""
+    sign, neutral = GREEK[parameter], NEUTRAL[parameter]
+    return (
+        f"The {'scale' if parameter == 'gamma' else 'shift'} {sign} of every BatchNorm over training: a panel per "
+        f"layer, training step up, channels across, sorted by their final value. One colour scale per model, shared "
+        f"by its layers and centred at {neutral:g}, where {sign} does nothing. Contour lines (smoothed) at its "
+        f"quarters: dashed below the centre, solid above."
+    )
+
+
+def contour_models(
+    results: Results,
+    wanted: Sequence[tuple[Comparison, Sequence[tuple[str, VariantRow]]]],
+    parameter: str,
+    page: Page,
+    seed: int | None,
+) -> tuple[list[ModelTrajectories], str]:
+    """The models of a contour figure, read one trajectory at a time and no finer than the page can show.
+
+    Args:
+        results: an opened results folder.
+        wanted: comparisons with the models that are drawn of each, (letter, row).
+        parameter: "gamma" or "beta".
+        page: the size of the figure.
+        seed: whose runs; the first that all variants of a group have if None.
+
+    Returns:
+        The models, and what the caption says of them.
+
+    Raises:
+        UserError: no run has that seed, or a table is damaged.
+    """
+    chosen: list[tuple[str, Comparison, VariantRow, RunRecord]] = []
+    sentences: list[str] = []
+    for group, models in wanted:
+        if not models:
+            continue
+        drawn = _seed_for(group, [row for _, row in models], seed)
+        chosen += [
+            (letter, group, row, record)
+            for letter, row in models
+            for record in row.records
+            if record.identity.seed == drawn
+        ]
+        sentences.append(f"{comparison_title(group)}: drawn is seed {drawn}; {described_runs(group)}.")
+    if not chosen:
+        return [], ""
+    most = resolution(page, len(chosen), max(len(record.normalised_slots) for *_, record in chosen))
+    read: list[ModelTrajectories] = []
+    for letter, group, row, record in chosen:
+        title = f"({letter}) {variant_label(row.variant)}"
+        if len(wanted) > 1:
+            title += f", placement {group.placement}"
+        if record.diverged_at_step is not None:
+            title += f" (diverged at step {record.diverged_at_step})"
+        slots = {
+            slot: even_steps(results.trajectory(record.identity.run_id, slot, parameter), most)
+            for slot in record.normalised_slots
+        }
+        read.append(ModelTrajectories(title, slots))
+    return read, " ".join(sentences)
+
+
+def _seed_for(group: Comparison, rows: Sequence[VariantRow], asked: int | None) -> int:
+    """The seed whose runs are drawn."""
+    have = [set(row.seeds) for row in rows]
+    anywhere = set.union(*have)
+    if asked is not None:
+        if asked not in anywhere:
+            known = ", ".join(map(str, seed_order(anywhere, group.problem, group.size)))
+            raise UserError(f"no run with seed {asked}: {comparison_title(group)}", hint=f"Recorded seeds: {known}.")
+        return asked
+    return seed_order(set.intersection(*have) or anywhere, group.problem, group.size)[0]
+
+
+def data_of(parameter: str) -> Data:
+    """γ or β of every variant that learns it, of one seed.
+
+    `x` is the channel, `series` the step and `y` the value, a panel for each layer of each variant; beside them the
+    `model` and the `slot` that the panel is.
+    """
+
+    def data(results: Results, found: Sequence[Comparison], request: Request) -> pd.DataFrame:
+        (compared,) = found
+        # The full BatchNorm first, as in the study: whoever learns both parameters comes before who learns one.
+        learning = [row for row in compared.rows if row.learns(parameter)]
+        learning.sort(key=lambda row: -sum(map(row.learns, (GAMMA, BETA))))
+        wanted = [(compared, list(zip(ascii_uppercase, learning, strict=False)))]
+        models, said = contour_models(results, wanted, parameter, request.page, request.seed)
+        if not models:
+            return pd.DataFrame(columns=["x", "y", "series", "panel"])
+        pieces = [_tidy(model.title, slot, trajectory) for model in models for slot, trajectory in model.slots.items()]
+        labels = Labels("channel", PARAMETER_LABELS[parameter], caption=about_contours(parameter), runs=said)
+        return labelled(pd.concat(pieces, ignore_index=True), labels)
+
+    return data
+
+
+def draw_of(parameter: str) -> Draw:
+    """A row of panels for each model."""
+
+    def draw(frame: pd.DataFrame, page: Page) -> Figure:
+        models = []
+        for title, own in frame.groupby("model", sort=False):
+            slots = {str(slot): _trajectory(rows) for slot, rows in own.groupby("slot", sort=False)}
+            models.append(ModelTrajectories(str(title), slots))
+        return affine_contours(models, parameter, page)
+
+    return draw
+
+
+def _tidy(model: str, slot: str, trajectory: Trajectory) -> pd.DataFrame:
+    snapshots, channels = trajectory.values.shape
+    return pd.DataFrame(
+        {
+            "x": np.tile(np.arange(1, channels + 1, dtype=np.int32), snapshots),
+            "y": trajectory.values.ravel(),
+            "series": np.repeat(trajectory.steps, channels),
+        }
+    ).assign(panel=f"{model}, {slot}", model=model, slot=slot)
+
+
+def _trajectory(rows: pd.DataFrame) -> Trajectory:
+    steps = rows["series"].drop_duplicates().to_numpy(np.int64)
+    return Trajectory(steps, rows["y"].to_numpy(np.float32).reshape(len(steps), -1))
+
+
+def _kind(parameter: str) -> FigureKind:
+    return FigureKind(
+        parameter,
+        f"{GREEK[parameter]} over training",
+        f"{GREEK[parameter]} over training, a panel per BatchNorm layer",
+        data_of(parameter),
+        draw_of(parameter),
+        lacks="a variant that learns it",
+        tables=("affine",),
+        seeded=True,
+    )
+
+
+GAMMA_CONTOURS, BETA_CONTOURS = map(_kind, (GAMMA, BETA))

@@ -1,31 +1,36 @@
-"""Training loss and accuracy over the epochs, the variants in one pair of axes: frames in, a figure out."""
+"""Training loss and accuracy over the epochs, the variants in one pair of axes."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from bnbench.analysis.comparison import Comparison
+from bnbench.analysis.frames import Results
+from bnbench.report.captions import joined, lettered
+from bnbench.report.figures.kind import FigureKind, Labels, Request, by_setting_in_pages, labelled
+from bnbench.report.figures.parts import BAND, Floats, line_style, mark_every, variant_legend
 from bnbench.report.page import TEXT, Page
 from bnbench.report.style import ACCURACY_LABEL, EPOCH_LABEL, LOSS_LABEL, Look, looks_of, percent, variant_label
+from bnbench.report.titles import comparison_title
 
 ROW_HEIGHT = 0.285
 """Height of a row of axes, in page widths."""
-MARKERS = 4
-"""About so many markers along a curve."""
-BAND = 0.16
-"""Opacity of a band over seeds."""
-
-Floats = npt.NDArray[np.float64]
+ABOUT = (
+    "Training loss (cross-entropy, without the ℓ2 term) and training accuracy, on train_eval with running statistics, "
+    "before the first step and after every epoch. Lines: mean over the seeds; bands: from the lowest to the highest "
+    "seed. Where a seed diverged there is no mean: each seed is a thin line, a diverged one ends in a cross at the "
+    "step where it stopped. Triangles at the upper edge: values above the axis or not finite."
+)
+_METRICS = {"loss": LOSS_LABEL, "accuracy": ACCURACY_LABEL}
+_NOT_STOPPED = -1
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,65 @@ class CurveGroup:
         if rows.empty:
             return None
         return self.diverged[variant, seed] * float(rows["epoch"].iloc[0]) / float(rows["step"].iloc[0])
+
+
+def curve_group(results: Results, compared: Comparison, letter: str = "") -> CurveGroup:
+    """A comparison's curves, read."""
+    columns = ["run_id", "seed", "epoch", "step", "split", "statistics", "loss", "accuracy"]
+    rows = results.curves(columns=columns, run_id=compared.run_ids)
+    return CurveGroup(
+        title=f"{letter}{comparison_title(compared)}",
+        curves=rows.assign(variant=rows["run_id"].map(compared.labels)),
+        diverged=compared.stopped_at,
+        epochs=compared.epochs,
+    )
+
+
+def data(results: Results, found: Sequence[Comparison], _request: Request) -> pd.DataFrame:
+    """Every run's curves: a panel for each comparison and metric.
+
+    Beside the columns of a tidy frame: `group` (the comparison), `metric`, `seed`, `step`, `stopped_at_step` (of a
+    diverged run; else -1) and `epochs` (as planned).
+    """
+    pieces = []
+    for compared, letter in zip(found, lettered(found), strict=True):
+        group = curve_group(results, compared, letter)
+        rows = group.training()
+        stopped = [
+            group.diverged.get((str(variant), int(seed)), _NOT_STOPPED)
+            for variant, seed in zip(rows["variant"], rows["seed"], strict=True)
+        ]
+        who = rows[["epoch", "variant", "seed", "step"]].rename(columns={"epoch": "x", "variant": "series"})
+        pieces += [
+            who.assign(
+                y=rows[metric],
+                panel=f"{group.title}, {label}",
+                group=group.title,
+                metric=metric,
+                stopped_at_step=stopped,
+                epochs=group.epochs,
+            )
+            for metric, label in _METRICS.items()
+        ]
+    return labelled(pd.concat(pieces, ignore_index=True), Labels(EPOCH_LABEL, joined(_METRICS.values()), caption=ABOUT))
+
+
+def draw(frame: pd.DataFrame, page: Page) -> Figure:
+    """The frame of `data`, a pair of axes for each comparison."""
+    groups = []
+    for title, own in frame.groupby("group", sort=False):
+        loss, accuracy = (own[own["metric"] == metric] for metric in _METRICS)
+        rows = loss.rename(columns={"x": "epoch", "y": "loss", "series": "variant"})
+        stopped = rows.loc[rows["stopped_at_step"] != _NOT_STOPPED, ["variant", "seed", "stopped_at_step"]]
+        groups.append(
+            CurveGroup(
+                title=str(title),
+                curves=rows.assign(accuracy=accuracy["y"].to_numpy(), split="train_eval", statistics="running"),
+                diverged={(str(v), int(s)): int(step) for v, s, step in stopped.itertuples(index=False)},
+                epochs=int(own["epochs"].iloc[0]),
+            )
+        )
+    return training_curves(groups, page)
 
 
 def training_curves(groups: Sequence[CurveGroup], page: Page = TEXT) -> Figure:
@@ -96,40 +160,6 @@ def training_curves(groups: Sequence[CurveGroup], page: Page = TEXT) -> Figure:
                 accuracy.set_xlabel("")
         variant_legend(figure, looks, page)
         return figure
-
-
-def variant_legend(
-    figure: Figure, looks: Mapping[str, Look], page: Page, names: Mapping[str, str] | None = None
-) -> None:
-    """The legend above the axes, in as many rows as the page asks for.
-
-    Args:
-        figure: where.
-        looks: variants with colour, dash and marker.
-        page: the size.
-        names: what stands beside each; their symbols if None.
-    """
-    handles = [
-        Line2D(
-            [], [], color=look.colour, linestyle=look.dash, marker=look.marker, markeredgecolor="white",
-            markeredgewidth=page.line / 4,
-        )
-        for look in looks.values()
-    ]  # fmt: skip
-    columns = 3 if page.width < 4 and len(looks) > 4 else min(len(looks), 6)
-    labels = [variant_label(name) if names is None else names[name] for name in looks]
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
-
-
-def mark_every(points: int, index: int) -> tuple[int, int]:
-    """Which points carry a marker: a few, and others than those of the curves drawn before, so that none hides."""
-    step = max(1, -(-points // MARKERS))
-    return (index * step // 5 % step, step)
-
-
-def line_style(look: Look, page: Page, *, thin: bool = False) -> dict[str, Any]:
-    """A variant's look as matplotlib wants it, markers apart."""
-    return {"color": look.colour, "linestyle": look.dash, "linewidth": page.line * (0.55 if thin else 1.0)}
 
 
 def _axes(count: int, page: Page) -> tuple[Figure, list[tuple[Axes, Axes]]]:
@@ -242,3 +272,15 @@ def _mark_beyond(axes: Axes, epochs: Floats, values: Floats, look: Look, page: P
         beyond, np.full(len(beyond), top), marker="^", color=look.colour, linestyle="none", markersize=page.marker,
         clip_on=False, zorder=4,
     )  # fmt: skip
+
+
+CURVES = FigureKind(
+    "curves",
+    "Training curves",
+    "training loss and accuracy, the variants in one pair of axes",
+    data,
+    draw,
+    web="lines",
+    portions=by_setting_in_pages(high=5, wide=3),
+    joint=" of ",
+)

@@ -1,4 +1,4 @@
-"""Activity and sparsity per layer over training, as lines and as heat maps: frames in, a figure out."""
+"""A quantity of each layer over training, as lines and as heat maps: what activity and sparsity are drawn by."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
@@ -15,7 +14,7 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bnbench.report.curves import BAND
+from bnbench.report.figures.parts import BAND, Floats
 from bnbench.report.page import TEXT, Page
 from bnbench.report.style import EPOCH_LABEL, percent, sequential_map, slot_colours
 
@@ -23,8 +22,6 @@ LINE_HEIGHT = 0.25
 """Height of a row of panels, in page widths."""
 SLOT_ROW = 1.7
 """Height of a layer's row in a heat map, in lines of type."""
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,37 @@ class LayerRow:
     panels: tuple[LayerPanel, ...]
     shares: bool = False
     """Whether the values are shares, shown in percent from 0 to 100."""
+
+
+def tidy_layers(rows: Sequence[LayerRow], slots: Sequence[str]) -> pd.DataFrame:
+    """Rows of panels as a tidy frame: `x` is the epoch, `y` the quantity, a series for each layer.
+
+    Beside them: the `seed`, the `row` of panels, and whether its values are `shares`. Layers that stand in no panel are
+    in no frame.
+    """
+    pieces = [
+        panel.rows[["epoch", "value", "slot", "seed"]]
+        .rename(columns={"epoch": "x", "value": "y", "slot": "series"})
+        .assign(panel=panel.title, row=place, label=row.label, shares=row.shares)
+        for place, row in enumerate(rows)
+        for panel in row.panels
+    ]
+    frame = pd.concat(pieces, ignore_index=True)
+    return frame.astype({"series": pd.CategoricalDtype(list(slots), ordered=True)})
+
+
+def layer_rows(frame: pd.DataFrame) -> tuple[list[LayerRow], list[str]]:
+    """The rows of panels of a tidy frame, and the layers in the network's order."""
+    named = frame.rename(columns={"x": "epoch", "y": "value", "series": "slot"}).astype({"slot": str})
+    rows = [
+        LayerRow(
+            str(own["label"].iloc[0]),
+            tuple(LayerPanel(str(title), panel) for title, panel in own.groupby("panel", sort=False)),
+            shares=bool(own["shares"].iloc[0]),
+        )
+        for _, own in named.groupby("row")
+    ]
+    return rows, list(frame["series"].cat.categories)
 
 
 def layer_lines(rows: Sequence[LayerRow], slots: Sequence[str], page: Page = TEXT) -> Figure:
