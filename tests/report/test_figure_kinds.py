@@ -144,6 +144,11 @@ def test_another_packages_kind_is_drawn_listed_and_put_where_the_page_finds_it(p
     code, out, said = ask("-c", textwrap.dedent(program))
     assert code == 0, said
     assert json.loads(out) == ["batches", "lines", "step [updates]", 80, ["bn_gamma", "vanilla"]]
+    code, _, said = ask("-m", "bnbench", "report", "--results", store, "--output", tmp_path / "page.html")
+    assert code == 0, said
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Batch loss. Loss of every batch." in page
+    assert re.search(r'id="data-c1-batches"', page), "what it is drawn from is on the page"
 
 
 def test_another_packages_broken_kind_breaks_itself_alone(plugged):

@@ -30,15 +30,11 @@ import numpy as np
 import pandas as pd
 
 from bnbench.errors import UserError, unknown
+from bnbench.report.figures.kind import BAND, COLUMNS
 from bnbench.report.webpage.embedding import rounded
 
-COLUMNS = ("x", "y", "series", "panel")
-"""What every frame has."""
 OF_A_LINE = ("seed", "variant", "split", "statistics", "diverged_at_step")
 """What a frame may have, the same along a line."""
-BAND = ("low", "high")
-"""What a frame may have at each point: both or none."""
-
 _MOST_ACROSS = 4
 _NAME = re.compile(r"[^A-Za-z0-9_-]+")
 
