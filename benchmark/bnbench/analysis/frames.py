@@ -16,7 +16,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, get_args
+from typing import Any, Literal, Self, TypedDict, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ from bnbench.placement import NOWHERE
 from bnbench.problem import Size, problem_files
 from bnbench.storage.document import RunDocument, Status
 from bnbench.storage.schema import SCHEMAS, TableName
-from bnbench.storage.store import ResultStore
+from bnbench.storage.store import ResultStore, StoreContents
 from bnbench.variant import VARIANTS
 
 OneOrMoreTexts = str | Sequence[str]
@@ -106,13 +106,17 @@ class Trajectory:
 class Results:
     """The runs of one results folder, as they were when it was opened."""
 
-    def __init__(self, store: ResultStore) -> None:
+    def __init__(self, store: ResultStore, contents: StoreContents | None = None) -> None:
         """Look at the store once; tables are read when they are asked for.
+
+        Args:
+            store: the results folder.
+            contents: what a look at it has found, where somebody has looked already.
 
         Raises:
             UserError: the folder cannot be listed, or holds runs of another schema version.
         """
-        contents = store.look()
+        contents = contents or store.look()
         readable = {document.run_id for document in contents.finished}
         self._store = store
         self.records = tuple(_record(document, document.run_id in readable) for document in contents.documents)
@@ -121,6 +125,18 @@ class Results:
         """The ids of damaged runs; a damaged `run.json` leaves no more of a run than that."""
         self.warnings = contents.warnings
         """What is wrong with single runs, one sentence each."""
+
+    @classmethod
+    def open(cls, path: str | PathLike[str]) -> Self:
+        """The results folder at a path, to be read; a leading `~` is a home folder.
+
+        Raises:
+            UserError: the path is none, there are no results, or they are of another schema version.
+        """
+        store = ResultStore(given_path(path, "the path of the results"))
+        contents = store.look()
+        store.require_runs(contents)
+        return cls(store, contents)
 
     @property
     def path(self) -> Path:
@@ -260,7 +276,7 @@ def open_results(path: str | PathLike[str] = "results/runs") -> Results:
     Raises:
         UserError: the path is none, there are no results, or they are of another schema version.
     """
-    return Results(ResultStore.open(given_path(path, "the path of the results"), create=False))
+    return Results.open(path)
 
 
 def _record(document: RunDocument, readable: bool) -> RunRecord:

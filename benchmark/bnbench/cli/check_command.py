@@ -92,7 +92,7 @@ def command(
     with ExitStack() as stack:
         place = results or given_path(DEFAULT_RESULTS, "--results")
         if fresh:
-            from bnbench.cli.training import train_anew
+            from bnbench.cli.console import train_anew
 
             size = size or "tiny"
             place = results or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bnbench-check-")))

@@ -6,10 +6,8 @@ import os
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 import torch
 from pydantic import JsonValue
@@ -17,10 +15,11 @@ from pydantic import JsonValue
 from bnbench.data.dataset import DATASETS
 from bnbench.data.pipeline import ImagePipeline
 from bnbench.errors import UserError
+from bnbench.execution.listening import Notice, Outcome
+from bnbench.execution.options import RunOptions
 from bnbench.plan import RunSpec
 from bnbench.storage.checkpoints import CheckpointHeader, resume_points
 from bnbench.storage.circumstances import differing_facts, switches
-from bnbench.storage.document import Status
 from bnbench.storage.files import reported
 from bnbench.storage.lock import LockLostError, LockView, RunLock, acquire_lock
 from bnbench.storage.provenance import collect_provenance
@@ -34,42 +33,8 @@ from bnbench.training.loop import Trainer
 from bnbench.training.memory import keep_freed_memory
 from bnbench.training.numerics import USUAL_SWITCHES, check_precision, choose_device, numerics
 
-CHECKPOINT_SECONDS = 60.0
-"""How much training a kill may cost. It decides where parts end, never what the tables hold."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a run may use; none of it decides its numbers, all of it is recorded."""
-
-    device: str = "auto"
-    threads: int = 1
-    """Intra-operator CPU threads. One by default, so that a CPU run gives the same bits anywhere on the machine."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended, or what became of the attempt to run it."""
-
-    run_id: str
-    status: Status | Literal["paused", "busy"]
-    """As recorded in `run.json`; "paused" and "busy" are not recorded: the run was asked to stop and goes on from its
-    checkpoint another time, or another process is training it."""
-    diverged_at_step: int | None = None
-    error: str | None = None
-    """The traceback of a failed run."""
-    elsewhere: bool = False
-    """Whether another process had brought the run to its end before this one could."""
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something about a run that its user should know, and that does not stop it."""
-
-    text: str
-
-
-Listener = Callable[[Event | Notice], None]
+RunEvents = Callable[[Event | Notice], None]
+"""Told everything that a run in this process has to say."""
 
 
 def never() -> bool:
@@ -80,11 +45,10 @@ def never() -> bool:
 def execute(
     spec: RunSpec,
     store: Path,
-    resources: Resources,
-    listen: Listener,
+    options: RunOptions,
+    listen: RunEvents,
     *,
     stop: Callable[[], bool] = never,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     given_up: LockView | None = None,
 ) -> Outcome:
     """Train one run and record it, from its last good state if it was begun before.
@@ -95,10 +59,9 @@ def execute(
     Args:
         spec: what to run; its data must be on this machine.
         store: the results folder.
-        resources: device and threads.
+        options: device, threads, and how often to leave a checkpoint; the others are the executor's business.
         listen: told every event, after it was recorded, and what else is worth knowing.
         stop: asked after every step; once it says yes, the run leaves a checkpoint and ends as "paused".
-        checkpoint_seconds: how often to leave a checkpoint.
         given_up: a lock whose owner the caller has watched and found dead.
 
     Raises:
@@ -106,7 +69,7 @@ def execute(
             state stays.
     """
     keep_freed_memory()
-    device = choose_device(resources.device)
+    device = choose_device(options.device)
     check_precision(spec.precision, device)
     lock = acquire_lock(store / spec.run_id, given_up=given_up)
     if lock is None:
@@ -116,7 +79,7 @@ def execute(
         if ended is not None:
             return ended
         try:
-            return _Attempt(spec, store, resources, device, lock, listen, stop, checkpoint_seconds).run()
+            return _Attempt(spec, store, options, device, lock, listen, stop).run()
         except LockLostError:
             return Outcome(spec.run_id, "busy")
 
@@ -133,7 +96,7 @@ def recorded_outcome(spec: RunSpec, store: Path) -> Outcome | None:
     return Outcome(spec.run_id, document.status, document.diverged_at_step, document.error, elsewhere=True)
 
 
-def record_failure(spec: RunSpec, store: Path, resources: Resources, reason: str) -> Outcome:
+def record_failure(spec: RunSpec, store: Path, options: RunOptions, reason: str) -> Outcome:
     """Record that a run failed, on behalf of a process that no longer can. Its last good state stays.
 
     Returns:
@@ -150,10 +113,15 @@ def record_failure(spec: RunSpec, store: Path, resources: Resources, reason: str
         if ended is not None:
             return ended
         outcome = Outcome(spec.run_id, "failed", error=reason)
-        provenance = _provenance(spec, resources.device, resources.threads)
+        provenance = _provenance(spec, options.device, options.threads)
         recorder = RunRecorder(store / spec.run_id, spec.identity, guard=lock.check)
         recorder.fail(_document(spec, outcome, provenance))
     return outcome
+
+
+def in_one_line(error: UserError) -> str:
+    """For what reports a failure by the last line of a traceback."""
+    return " ".join(str(error).splitlines())
 
 
 def load_pipeline(spec: RunSpec, device: torch.device) -> ImagePipeline:
@@ -181,30 +149,28 @@ class _Attempt:
         self,
         spec: RunSpec,
         store: Path,
-        resources: Resources,
+        options: RunOptions,
         device: torch.device,
         lock: RunLock,
-        listen: Listener,
+        listen: RunEvents,
         stop: Callable[[], bool],
-        checkpoint_seconds: float,
     ) -> None:
         self._spec = spec
         self._store = store
-        self._resources = resources
+        self._options = options
         self._device = device
         self._lock = lock
         self._listen = listen
         self._stop = stop
-        self._checkpoint_seconds = checkpoint_seconds
         self._saved_at = time.monotonic()
         self._stretches: list[dict[str, JsonValue]] = []
 
     def run(self) -> Outcome:
         """Train, and record how it ended."""
         spec = self._spec
-        provenance = _provenance(spec, describe_device(self._device), self._resources.threads)
+        provenance = _provenance(spec, describe_device(self._device), self._options.threads)
         try:
-            with numerics(spec.precision, self._device, self._resources.threads):
+            with numerics(spec.precision, self._device, self._options.threads):
                 trainer, recorder = self._last_good_state()
                 outcome = self._train(trainer, recorder)
             if outcome.status != "paused":
@@ -245,7 +211,7 @@ class _Attempt:
     def _begin_stretch(self, step: int, before: list[dict[str, JsonValue]]) -> None:
         circumstances: dict[str, JsonValue] = {
             "device": describe_device(self._device),
-            "threads": self._resources.threads,
+            "threads": self._options.threads,
             "torch": version("torch"),
             **switches(os.environ, USUAL_SWITCHES),
         }
@@ -289,7 +255,7 @@ class _Attempt:
         raise AssertionError("the training loop ended without saying how")
 
     def _checkpoint_wanted(self) -> bool:
-        return self._stop() or time.monotonic() - self._saved_at >= self._checkpoint_seconds
+        return self._stop() or time.monotonic() - self._saved_at >= self._options.checkpoint_seconds
 
     def _header(self, trainer: Trainer, next_part: int) -> CheckpointHeader:
         return CheckpointHeader.model_validate(
