@@ -243,6 +243,8 @@ def test_what_is_asked_to_stop_raises_what_ctrl_c_raises(tmp_path):
 
     with pytest.raises(KeyboardInterrupt, match="0 of 1 runs are finished"):
         bnbench.run(tiny(), "bn", results=tmp_path, workers=0, device="cpu", progress=Stopping())
+    # This process is still there, and trains no more: nothing may say that it does.
+    assert "Not ended: 1 resumable" in invoke("status", "--results", tmp_path).stdout
 
 
 # --- what comes of it ---------------------------------------------------------------------------------------------

@@ -289,7 +289,11 @@ def run(
         _listener(progress),
         command=f"bnbench.run({', '.join(map(repr, names))}, …)  # in Python",
     )
-    sweep.run()
+    try:
+        sweep.run()
+    except BaseException:
+        sweep.withdraw()
+        raise
     return Results(sweep.store, sweep.contents, only=frozenset(spec.run_id for spec in specs))
 
 

@@ -218,7 +218,7 @@ def test_a_run_whose_sweep_was_killed_leaves_a_checkpoint_by_itself(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "_send_signal", lambda process, number: sent.append(number))
         with pytest.raises(InterruptedError):
-            running.until_all_have_ended([spec], lambda: False)
+            running.run_all([spec], lambda: False)
     # It was not killed, and has come to its end all the same, with a checkpoint.
     assert sent
     assert look_at_lock(tmp_path / spec.run_id) is None

@@ -112,6 +112,7 @@ def test_what_the_program_around_has_set_is_not_what_a_run_computes_with(specs, 
 
 def test_a_signal_leaves_a_checkpoint_here_and_the_same_sweep_does_the_rest(specs, pooled, tmp_path):
     log = Log(lambda spec: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(SweepInterrupted) as stopped:
         sweep(specs, tmp_path, log, command="typed so").run()
     assert isinstance(stopped.value, KeyboardInterrupt), "for Python it is what Ctrl-C is"
@@ -122,7 +123,7 @@ def test_a_signal_leaves_a_checkpoint_here_and_the_same_sweep_does_the_rest(spec
     assert look_at_lock(tmp_path / specs[0].run_id) is None
     (record,) = (tmp_path / ".sweeps").glob("*.json")
     assert json.loads(record.read_text())["command"] == "typed so"
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     sweep(specs, tmp_path).run()
     assert table_bytes(tmp_path) == pooled
     assert not list((tmp_path / ".sweeps").glob("*.json")), "nothing is left of it"

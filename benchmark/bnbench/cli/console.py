@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 import click
 
+from bnbench.cli.invocation import typed_command
 from bnbench.cli.output import print_json, print_tables
-from bnbench.cli.typed import typed_command
 from bnbench.words import counted
 
 if TYPE_CHECKING:
@@ -49,18 +50,17 @@ def sweep_of(
     return Sweep(specs, results, how, executor, listener, command=command)
 
 
-def carry_out(sweep: Sweep, *, goes_on: bool = True) -> list[Outcome]:
-    """Run a sweep, with progress on stderr. A request to stop ends the command, with what is done intact.
+@contextmanager
+def ended_by_a_stop(sweep: Sweep, *, goes_on: bool = True) -> Iterator[None]:
+    """Let a request to stop, made while the block runs a sweep, end the command with what is done intact.
+
+    From here on, progress that nobody reads any more ends nothing.
 
     Args:
-        sweep: what to run.
+        sweep: what the block runs.
         goes_on: whether the same command, typed again, does the rest.
 
-    Returns:
-        How the runs ended that were trained.
-
     Raises:
-        UserError: as `Sweep.run`.
         SystemExit: it was asked to stop, by Ctrl-C or a signal.
     """
     from bnbench.execution.streams import outlive_readers
@@ -68,7 +68,7 @@ def carry_out(sweep: Sweep, *, goes_on: bool = True) -> list[Outcome]:
 
     outlive_readers()
     try:
-        return sweep.run()
+        yield
     except SweepInterrupted as stopped:
         without = "without --fresh " if sweep.options.fresh else ""
         rest = f"; the same command {without}does the rest" if goes_on else ""
@@ -111,7 +111,8 @@ def train_anew(
             f"{results} holds runs already, which would not be trained anew",
             hint="Name an empty folder with --results, or leave --fresh out to check these.",
         )
-    carry_out(sweep, goes_on=False)
+    with ended_by_a_stop(sweep, goes_on=False):
+        sweep.run()
 
 
 def end_on_failures(plan: SweepPlan, outcomes: Sequence[Outcome]) -> None:

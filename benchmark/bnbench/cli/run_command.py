@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnbench.cli.console import carry_out, end_on_failures, print_plan, print_warnings, sweep_of
+from bnbench.cli.console import end_on_failures, ended_by_a_stop, print_plan, print_warnings, sweep_of
 from bnbench.cli.options import grid_of, grid_options, results_option
 from bnbench.cli.run_options import executor_of, run_options_of, training_options
 
@@ -51,7 +51,8 @@ def command(
         print_warnings(sweep.plan())
         print_plan(sweep.plan())
         return
-    outcomes = carry_out(sweep)
+    with ended_by_a_stop(sweep):
+        outcomes = sweep.run()
     if sweep.plan().todo and executor.sends_away:
         return  # nothing can be said yet
     _report(selection, sweep)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnbench.cli.console import carry_out, end_on_failures, print_warnings, summary, sweep_of
+from bnbench.cli.console import end_on_failures, ended_by_a_stop, print_warnings, summary, sweep_of
 from bnbench.cli.options import DEFAULT_RESULTS, results_option, setting_options, settings_of
 from bnbench.cli.output import print_json, print_tables
 from bnbench.cli.run_options import executor_of, run_options_of, training_options
@@ -60,7 +60,8 @@ def command(
         _show(study, wanted, sweep.plan(), settings.seeds, as_json=as_json)
         return
     require_study_data(study, wanted)
-    outcomes = carry_out(sweep)
+    with ended_by_a_stop(sweep):
+        outcomes = sweep.run()
     if sweep.plan().todo and executor.sends_away:
         return
     where = "" if results == DEFAULT_RESULTS else f" --results {results}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bnbench.execution.fork_server import prepare
-from bnbench.execution.listening import Bearing, Listener, Outcome, RunListener
+from bnbench.execution.listening import Listener, Outcome, RunListener, bearing
 from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Place, Room, room_here
 from bnbench.execution.planning import SweepPlan
@@ -124,7 +124,7 @@ class LocalPool:
         room = self.room(options)
         own = options if options.gpus else replace(options, device=room.device)
         # Runs start in the folder that this process started in, which it may have left since.
-        return Pool(store.absolute(), own, room.places, Bearing(listener)).until_all_have_ended(specs, stop)
+        return Pool(store.absolute(), own, room.places, bearing(listener)).run_all(specs, stop)
 
 
 class InProcess:
@@ -159,10 +159,10 @@ class InProcess:
         stop: Callable[[], bool],
     ) -> list[Outcome]:
         """As the protocol."""
-        from bnbench.execution.in_process import one_after_another  # noqa: PLC0415 -- torch
+        from bnbench.execution import in_process  # noqa: PLC0415 -- torch
 
         own = replace(options, device=self.room(options).device)
-        return one_after_another(specs, store, own, Bearing(listener), stop)
+        return in_process.run_all(specs, store, own, bearing(listener), stop)
 
 
 def _every_run(plan: SweepPlan, room: Room, options: RunOptions) -> list[RunSpec]:

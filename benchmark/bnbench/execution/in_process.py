@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from bnbench.errors import UserError
 from bnbench.execution import pool
-from bnbench.execution.listening import Bearing, Notice, Outcome
+from bnbench.execution.listening import Outcome, RunListener, now_and_then
 from bnbench.execution.options import RunOptions
 from bnbench.execution.single import execute, in_one_line, record_failure, recorded_outcome
 from bnbench.plan import RunSpec
 from bnbench.storage.lock import LockWatch, look_at_lock
-from bnbench.training.events import EpochEvaluated, Event, StepReached
 
 
-def one_after_another(
-    specs: Sequence[RunSpec], store: Path, options: RunOptions, listener: Bearing, stop: Callable[[], bool]
+def run_all(
+    specs: Sequence[RunSpec], store: Path, options: RunOptions, listener: RunListener, stop: Callable[[], bool]
 ) -> list[Outcome]:
     """Train runs here; those that another process trains come last; see `InProcess`."""
     watch, taken, outcomes = LockWatch(), list[RunSpec](), list[Outcome]()
@@ -29,7 +29,7 @@ def one_after_another(
         for spec in waiting:
             if stop():
                 break
-            outcome = _one_run(spec, store, options, listener, stop, watch)
+            outcome = _attempt(spec, store, options, listener, stop, watch)
             if outcome.status != "busy":
                 outcomes.append(outcome)
                 listener.ended(spec, outcome)
@@ -43,31 +43,21 @@ def one_after_another(
     return outcomes
 
 
-def _one_run(
+def _attempt(
     spec: RunSpec,
     store: Path,
     options: RunOptions,
-    listener: Bearing,
+    listener: RunListener,
     stop: Callable[[], bool],
     watch: LockWatch,
 ) -> Outcome:
     began = time.monotonic()
     overdue = False
-    told = 0.0
 
     def wanted() -> bool:
         nonlocal overdue
         overdue = overdue or (options.run_timeout is not None and time.monotonic() - began >= options.run_timeout)
         return overdue or stop()
-
-    def tell(event: Event | Notice) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if isinstance(event, EpochEvaluated | Notice) or (
-            isinstance(event, StepReached) and now - told > pool.PROGRESS_SECONDS
-        ):
-            told = now
-            listener.event(spec, event)
 
     try:
         ended = recorded_outcome(spec, store)
@@ -78,7 +68,9 @@ def _one_run(
             return Outcome(spec.run_id, "busy")
         listener.started(spec)
         with as_in_a_process_of_its_own():
-            outcome = execute(spec, store, options, tell, stop=wanted, given_up=view)
+            outcome = execute(
+                spec, store, options, now_and_then(partial(listener.event, spec)), stop=wanted, given_up=view
+            )
         if outcome.status == "paused" and overdue:
             outcome = record_failure(spec, store, options, pool.out_of_time(options))
     except UserError as error:  # its folder cannot be read or written: that is this run's trouble alone

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from bnbench.plan import RunSpec
 from bnbench.storage.document import Status
-from bnbench.training.events import EpochEvaluated, StepReached
+from bnbench.training.events import EpochEvaluated, Event, StepReached
 
 if TYPE_CHECKING:
     from bnbench.execution.planning import SweepPlan
+
+PROGRESS_SECONDS = 0.1
+"""A run says how far it is at most this often, and after every epoch."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -105,48 +110,23 @@ class Silent:
         """As the protocol."""
 
 
-class Bearing:
+def bearing(listener: RunListener) -> Listener:
     """Passes everything on to a listener, and bears with one that raises: runs do not end because of who listens.
 
     The first failure of each of its methods is logged, with its traceback.
     """
+    return cast(Listener, _Bearing(listener))
 
+
+class _Bearing:
     def __init__(self, listener: RunListener) -> None:
-        """Nothing has failed yet."""
         self._listener = listener
         self._failed: set[str] = set()
 
-    def planned(self, plan: SweepPlan) -> None:
-        """As the listener's."""
-        self._tell("planned", plan)
-
-    def notice(self, notice: Notice) -> None:
-        """As the listener's."""
-        self._tell("notice", notice)
-
-    def begins(self, specs: Sequence[RunSpec]) -> None:
-        """As the listener's."""
-        self._tell("begins", specs)
-
-    def ends(self) -> None:
-        """As the listener's."""
-        self._tell("ends")
-
-    def started(self, spec: RunSpec) -> None:
-        """As the listener's."""
-        self._tell("started", spec)
-
-    def event(self, spec: RunSpec, event: Message) -> None:
-        """As the listener's."""
-        self._tell("event", spec, event)
-
-    def deferred(self, spec: RunSpec) -> None:
-        """As the listener's."""
-        self._tell("deferred", spec)
-
-    def ended(self, spec: RunSpec, outcome: Outcome) -> None:
-        """As the listener's."""
-        self._tell("ended", spec, outcome)
+    def __getattr__(self, what: str) -> Callable[..., None]:
+        if what not in vars(Silent):
+            raise AttributeError(what)
+        return partial(self._tell, what)
 
     def _tell(self, what: str, *facts: object) -> None:
         try:
@@ -156,3 +136,19 @@ class Bearing:
                 self._failed.add(what)
                 with suppress(Exception):  # the log may be what cannot be written
                     _LOG.warning("who follows the runs failed in '%s'; the runs go on", what, exc_info=True)
+
+
+def now_and_then(say: Callable[[Message], None]) -> Callable[[Event | Notice], None]:
+    """Of all that a run says, what its listener is told: every epoch, every notice, and now and then how far it is."""
+    told = 0.0
+
+    def listen(event: Event | Notice) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if isinstance(event, EpochEvaluated | Notice) or (
+            isinstance(event, StepReached) and now - told > PROGRESS_SECONDS
+        ):
+            told = now
+            say(event)
+
+    return listen

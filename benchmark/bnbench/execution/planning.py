@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 from bnbench.data.store import data_home
 from bnbench.execution.estimate import Recorded, RunTime, recorded_times, run_time, schedule_seconds
@@ -62,7 +63,7 @@ class SweepPlan:
     warnings: tuple[str, ...] = ()
     """What is wrong with single runs in the results folder, one sentence each."""
 
-    @property
+    @cached_property
     def training(self) -> list[PlannedRun]:
         """The runs to train, and those that other processes are training."""
         return [run for run in self.runs if run.to_train]
@@ -72,7 +73,7 @@ class SweepPlan:
         """The same, as specifications."""
         return [run.spec for run in self.training]
 
-    @property
+    @cached_property
     def ended(self) -> set[str]:
         """The ids of the runs that are results already."""
         return {
@@ -81,7 +82,7 @@ class SweepPlan:
             if run.standing is not None and run.standing.state in {"finished", "diverged"}
         }
 
-    @property
+    @cached_property
     def known(self) -> list[RunTime]:
         """How long the runs to train take, of those of which it is known."""
         return [run.time for run in self.training if run.time is not None]

@@ -16,7 +16,7 @@ from typing import cast
 
 from bnbench.errors import UserError
 from bnbench.execution.fork_server import forget_safe_path, process_context, start
-from bnbench.execution.listening import Message, Notice, Outcome, RunListener
+from bnbench.execution.listening import Message, Outcome, RunListener, now_and_then
 from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Place, free_place
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
@@ -24,10 +24,6 @@ from bnbench.execution.single import execute, in_one_line, record_failure, recor
 from bnbench.execution.streams import outlive_readers
 from bnbench.plan import RunSpec
 from bnbench.storage.lock import LockView, LockWatch, look_at_lock
-from bnbench.training.events import EpochEvaluated, Event, StepReached
-
-PROGRESS_SECONDS = 0.1
-"""A run says how far it is at most this often, and after every epoch."""
 
 LOOK_SECONDS = 2.0
 """How often runs that other processes are training are looked at."""
@@ -72,7 +68,7 @@ class Pool:
     watch: LockWatch = field(default_factory=LockWatch)
     looked: float = 0.0
 
-    def until_all_have_ended(self, specs: Sequence[RunSpec], stop: Callable[[], bool]) -> list[Outcome]:
+    def run_all(self, specs: Sequence[RunSpec], stop: Callable[[], bool]) -> list[Outcome]:
         """Start runs as there is room and look after them; see `LocalPool`."""
         self.waiting.extend(specs)
         try:
@@ -250,20 +246,10 @@ def _in_a_process(
     if place.gpu is not None:
         # Before this process first asks for a device: CUDA reads it then, and never again.
         os.environ["CUDA_VISIBLE_DEVICES"] = place.gpu
-    told = 0.0
-
-    def tell(event: Event | Notice) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if isinstance(event, EpochEvaluated | Notice) or (
-            isinstance(event, StepReached) and now - told > PROGRESS_SECONDS
-        ):
-            told = now
-            _send(messages, event, request)
-
     with stop_on(STOP_SIGNALS) as request:
         try:
-            outcome = execute(spec, store, options, tell, stop=request, given_up=given_up)
+            told = now_and_then(lambda message: _send(messages, message, request))
+            outcome = execute(spec, store, options, told, stop=request, given_up=given_up)
         except UserError as error:
             outcome = Outcome(spec.run_id, "failed", error=in_one_line(error))
         _send(messages, outcome, request)

@@ -79,7 +79,7 @@ def execute(
         if ended is not None:
             return ended
         try:
-            return _Attempt(spec, store, options, device, lock, listen, stop).run()
+            return _Attempt(spec, store, options, device, lock, listen, stop).train()
         except LockLostError:
             return Outcome(spec.run_id, "busy")
 
@@ -165,14 +165,14 @@ class _Attempt:
         self._saved_at = time.monotonic()
         self._stretches: list[dict[str, JsonValue]] = []
 
-    def run(self) -> Outcome:
+    def train(self) -> Outcome:
         """Train, and record how it ended."""
         spec = self._spec
         provenance = _provenance(spec, describe_device(self._device), self._options.threads)
         try:
             with numerics(spec.precision, self._device, self._options.threads):
                 trainer, recorder = self._last_good_state()
-                outcome = self._train(trainer, recorder)
+                outcome = self._to_its_end(trainer, recorder)
             if outcome.status != "paused":
                 if len(self._stretches) > 1:
                     provenance["stretches"] = list(self._stretches)
@@ -220,11 +220,11 @@ class _Attempt:
             self._warn(f"was begun with {key} {began} and goes on with {goes_on}: its last digits may differ")
         self._stretches = [*before, {"from_step": step, **circumstances}]
 
-    def _train(self, trainer: Trainer, recorder: RunRecorder) -> Outcome:
+    def _to_its_end(self, trainer: Trainer, recorder: RunRecorder) -> Outcome:
         """To the end of the run, with a checkpoint now and then, or to the next step if that is wanted."""
         while True:
             self._saved_at = time.monotonic()
-            last = self._record_until_pause(trainer, recorder)
+            last = self._to_the_next_pause(trainer, recorder)
             if isinstance(last, Diverged):
                 return Outcome(self._spec.run_id, "diverged", last.step)
             if isinstance(last, Finished):
@@ -233,7 +233,7 @@ class _Attempt:
             if self._stop():
                 return Outcome(self._spec.run_id, "paused")
 
-    def _record_until_pause(self, trainer: Trainer, recorder: RunRecorder) -> Diverged | Paused | Finished:
+    def _to_the_next_pause(self, trainer: Trainer, recorder: RunRecorder) -> Diverged | Paused | Finished:
         """Write down everything the loop says, until a checkpoint is wanted or it ends."""
         epochs = self._spec.training.epochs
         for event in trainer.events(self._checkpoint_wanted):

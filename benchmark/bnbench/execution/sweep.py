@@ -8,13 +8,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
+from functools import cached_property
 from pathlib import Path
 
 from bnbench.architecture import ARCHITECTURES
 from bnbench.data.dataset import DATASETS
 from bnbench.errors import UserError
 from bnbench.execution.executors import Executor
-from bnbench.execution.listening import Bearing, Listener, Notice, Outcome
+from bnbench.execution.listening import Listener, Notice, Outcome, bearing
 from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Room
 from bnbench.execution.planning import SweepPlan, make_plan
@@ -76,13 +77,12 @@ class Sweep:
         self.store = ResultStore(store)
         self.options = options
         self.executor = executor
-        self._listener = Bearing(listener)
+        self._listener = bearing(listener)
         self._command = command
         self._stop = stop
         self._own_runs_only = own_runs_only
         self._contents: StoreContents | None = None
-        self._room: Room | None = None
-        self._plan: SweepPlan | None = None
+        self._record: Path | None = None
 
     @property
     def contents(self) -> StoreContents:
@@ -95,16 +95,26 @@ class Sweep:
             self._contents = self._look()
         return self._contents
 
+    @cached_property
+    def room(self) -> Room:
+        """What the executor has for the runs.
+
+        Raises:
+            UserError: no such device.
+        """
+        return self.executor.room(self.options)
+
     def plan(self) -> SweepPlan:
-        """How the runs stand, and what is to be done. Writes nothing, starts nothing.
+        """How the runs stand, and what is to be done; made once. Writes nothing, starts nothing.
 
         Raises:
             UserError: the folder cannot be read, or the device does not exist.
         """
-        if self._plan is None:
-            self._room = self.executor.room(self.options)
-            self._plan = make_plan(self.specs, self.store, self.contents, self.options, self._room)
         return self._plan
+
+    @cached_property
+    def _plan(self) -> SweepPlan:
+        return make_plan(self.specs, self.store, self.contents, self.options, self.room)
 
     def run(self) -> list[Outcome]:
         """Bring every run to its end.
@@ -126,43 +136,45 @@ class Sweep:
             ended = "The run has" if len(plan.runs) == 1 else f"All {len(plan.runs)} runs have"
             self._listener.notice(Notice(f"{ended} ended already; nothing to train."))
             return []
-        assert self._room is not None
-        chosen = self.executor.choose(plan, self._room, self.store.path, self.options, self._listener)
+        chosen = self.executor.choose(plan, self.room, self.store.path, self.options, self._listener)
         if not chosen:
             return []
         # Only now: a mistake leaves no folder behind.
         self.store.make()
         self._clear_the_way(plan)
         if self.executor.sends_away:
-            return self.executor.run_all(chosen, self.store.path, self.options, self._listener, lambda: False)
-        return self._train(chosen, plan)
-
-    def _train(self, todo: Sequence[RunSpec], plan: SweepPlan) -> list[Outcome]:
-        side_by_side = min(plan.side_by_side, len(todo))
-        if self._command is not None:
-            self._put_on_record(self._command, plan, side_by_side)
-        self._listener.notice(Notice(self._announcement(plan, side_by_side)))
+            return self.executor.run_all(chosen, self.store.path, self.options, self._listener, StopRequest())
+        self._announce(plan, min(plan.side_by_side, len(chosen)))
         outcomes: list[Outcome] = []
         own_stop = stop_on((signal.SIGINT, *STOP_SIGNALS)) if self._stop is None else nullcontext(self._stop)
         with own_stop as stop:
-            self._listener.begins(todo)
+            self._listener.begins(chosen)
             try:
-                outcomes = self.executor.run_all(todo, self.store.path, self.options, self._listener, stop)
+                outcomes = self.executor.run_all(chosen, self.store.path, self.options, self._listener, stop)
             except KeyboardInterrupt:
                 # The second Ctrl-C: what ran was killed, and goes on from its last checkpoint another time.
                 if not stop():
                     raise
             finally:
                 self._listener.ends()
+        self._look_after(chosen, outcomes, stop)
+        return outcomes
+
+    def withdraw(self) -> None:
+        """Take back what was put on record: the process that is named there goes on, and with something else."""
+        if self._record is not None:
+            with suppress(OSError):
+                self._record.unlink(missing_ok=True)
+
+    def _look_after(self, chosen: Sequence[RunSpec], outcomes: Sequence[Outcome], stop: StopRequest) -> None:
         self._contents = self._look()
         if not self._own_runs_only:
             with suppress(UserError):  # what cannot be removed says nothing wrong: its runs have ended
                 tidy_sweeps(self.store.path, self._contents.ended)
         if stop():
-            own = {spec.run_id for spec in todo}
+            own = {spec.run_id for spec in chosen}
             finished = sum(document.run_id in own for document in self._contents.finished)
-            raise SweepInterrupted(outcomes, finished, len(todo), stop.exit_code)
-        return outcomes
+            raise SweepInterrupted(outcomes, finished, len(chosen), stop.exit_code)
 
     def _require_components(self) -> None:
         """Refuse rows whose code no other process has. A variant has none: its row travels with the run."""
@@ -185,15 +197,16 @@ class Sweep:
             return self.store.look()
         return self.store.look({spec.run_id for spec in self.specs if spec.data.fingerprint is not None})
 
-    def _announcement(self, plan: SweepPlan, side_by_side: int) -> str:
-        ended = len(plan.ended)
-        skipped = f" ({ended} of {len(plan.runs)} are finished already)" if ended else ""
-        assert self._room is not None
+    def _announce(self, plan: SweepPlan, side_by_side: int) -> None:
+        if self._command is not None:
+            self._put_on_record(self._command, plan, side_by_side)
+        skipped = f" ({len(plan.ended)} of {len(plan.runs)} are finished already)" if plan.ended else ""
         how = "one after another in this process" if self.executor.in_this_process else f"{side_by_side} side by side"
-        return (
-            f"{counted(len(plan.todo), 'run')} to train{skipped}, {how} on {self._room.in_words(self.options)}, "
+        text = (
+            f"{counted(len(plan.todo), 'run')} to train{skipped}, {how} on {self.room.in_words(self.options)}, "
             f"{counted(self.options.threads, 'CPU thread')} each"
         )
+        self._listener.notice(Notice(text))
 
     def _put_on_record(self, command: str, plan: SweepPlan, side_by_side: int) -> None:
         """Let `bnbench status` know what is to come. A sweep does without, if the record cannot be written."""
@@ -209,7 +222,7 @@ class Sweep:
         record = SweepRecord(command=command, process=this_process(), side_by_side=side_by_side, runs=runs)
         try:
             tidy_sweeps(self.store.path, self.contents.ended, superseding={run.run_id for run in runs})
-            write_sweep(self.store.path, record)
+            self._record = write_sweep(self.store.path, record)
         except UserError as error:
             self._listener.notice(Notice(f"`bnbench status` will not know what is to come: {error}", warning=True))
 

@@ -32,6 +32,10 @@ FIGURE_KEYS: dict[str, Any] = {
 """matplotlib settings that every figure is drawn and saved with, on top of matplotlib's own defaults."""
 
 
+_ON_A_SCREEN = 140
+"""Dots per inch of a figure that a notebook shows."""
+
+
 class ShownFigure(Figure):
     """A figure that a notebook shows as it would be saved."""
 
@@ -40,7 +44,7 @@ class ShownFigure(Figure):
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
         with self.page.style():
-            self.savefig(buffer, format="png", dpi=self.page.dots_per_inch)
+            self.savefig(buffer, format="png", dpi=_ON_A_SCREEN)
         return buffer.getvalue()
 
 

@@ -56,8 +56,11 @@ class SweepRecord(BaseModel):
         return [run for run in self.runs if run.run_id not in ended]
 
 
-def write_sweep(store: Path, record: SweepRecord) -> None:
+def write_sweep(store: Path, record: SweepRecord) -> Path:
     """Put a sweep on record.
+
+    Returns:
+        The file.
 
     Raises:
         StorageError: it cannot be written.
@@ -65,9 +68,11 @@ def write_sweep(store: Path, record: SweepRecord) -> None:
     folder = store / SWEEPS_FOLDER
     with reported(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(folder / f"{secrets.token_hex(8)}.json") as file:
+        path = folder / f"{secrets.token_hex(8)}.json"
+        with atomic_file(path) as file:
             file.write((record.model_dump_json(indent=1) + "\n").encode())
         sync_folder(folder)
+    return path
 
 
 def tidy_sweeps(store: Path, ended: Collection[str], superseding: Collection[str] = ()) -> None:
