@@ -30,6 +30,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from bnbench.execution.options import RunOptions
 from bnbench.storage.checkpoints import CheckpointHeader, resume_points
 from bnbench.storage.lock import LockView, RunLock, acquire_lock, look_at_lock
 from bnbench.storage.merge import STAGING, merge_stores
@@ -506,7 +507,7 @@ def trained_runs(folder: Path) -> list[Scenario]:
             if error is not None and steps > 40:
                 raise RuntimeError(error)
 
-        outcome = single.execute(spec, store, single.Resources("cpu"), listen, given_up=given_up)
+        outcome = single.execute(spec, store, RunOptions("cpu"), listen, given_up=given_up)
         if outcome.error is not None and outcome.error.splitlines()[-1] != "RuntimeError: boom":
             raise RuntimeError(outcome.error)
         return outcome.status

@@ -58,7 +58,9 @@ def plant(root, files):
      ({"data/planted.py": "", "network/planted.py": "import bnbench.data.planted"}, "Layers"),
      ({"network/planted.py": "", "data/planted.py": "import bnbench.network.planted"}, "Layers"),
      ({"report/planted.py": "", "execution/planted.py": "import bnbench.report.planted"}, "Layers"),
-     ({"storage/planted.py": "", "training/planted.py": "import bnbench.storage.planted"}, "Training")],
+     ({"storage/planted.py": "", "training/planted.py": "import bnbench.storage.planted"}, "Training"),
+     ({"execution/planted.py": "import click"}, "The engine"),
+     ({"analysis/helper.py": "import click", "execution/planted.py": "import bnbench.analysis.helper"}, "The engine")],
     ids=lambda value: next(reversed(value)) if isinstance(value, dict) else None,
 )  # fmt: skip
 def test_a_planted_violation_breaks_its_contract(copy, files, broken):
@@ -107,6 +109,19 @@ print(len(sys.modules))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > len(names)
+
+
+def test_the_engine_prints_nothing_and_ends_no_process():
+    """But for a cluster's job, whose log is its standard output and whose exit code is for mails."""
+    found = {
+        (file.name, name)
+        for file in (PACKAGE / "execution").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for name in [ast.unparse(node.func) if isinstance(node, ast.Call) else ""]
+        if name in {"print", "exit", "sys.exit", "os._exit", "SystemExit", "sys.stdout.write", "sys.stderr.write"}
+    }
+    assert {name for file, name in found if file != "cluster_job.py"} == set()
+    assert ("cluster_job.py", "SystemExit") in found, "nothing was looked at"
 
 
 def test_training_opens_no_file_and_prints_nothing():

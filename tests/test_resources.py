@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bnbench.execution.pool import default_workers
+from bnbench.execution.places import default_workers
 from bnbench.resources import cpu_quota, usable_cores
 
 V1 = "31 23 0:29 {mounted} /sys/fs/cgroup/cpu\\040time rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
@@ -131,7 +131,7 @@ def test_the_smaller_of_affinity_and_quota_counts_rounded_up(tmp_path, monkeypat
 
 
 def test_as_many_runs_go_side_by_side_as_there_is_time_for(monkeypatch):
-    monkeypatch.setattr("bnbench.execution.pool.usable_cores", lambda: 1)
+    monkeypatch.setattr("bnbench.execution.places.usable_cores", lambda: 1)
     assert (default_workers("cpu", 1), default_workers("cpu", 4), default_workers("cuda", 1)) == (1, 1, 1)
 
 

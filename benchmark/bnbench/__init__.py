@@ -1,20 +1,77 @@
-"""bnbench: a reproducible benchmark suite that takes Batch Normalization apart."""
+"""bnbench: a reproducible benchmark suite that takes Batch Normalization apart.
+
+What is offered here lies in `bnbench.api`, and is loaded when it is first asked for.
+"""
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bnbench.analysis.frames import open_results
+    from bnbench.api import (
+        Ranking,
+        Results,
+        batches,
+        build_network,
+        list_problems,
+        list_variants,
+        load_problem,
+        open_results,
+        plan,
+        register_architecture,
+        register_dataset,
+        register_variant,
+        run,
+        variant,
+    )
 
-__all__ = ["open_results"]
+__all__ = [
+    "Ranking",
+    "Results",
+    "batches",
+    "build_network",
+    "list_problems",
+    "list_variants",
+    "load_problem",
+    "open_results",
+    "plan",
+    "register_architecture",
+    "register_dataset",
+    "register_variant",
+    "run",
+    "variant",
+]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    # pandas and pyarrow take long to import, and most of the package does without them.
-    if name == "open_results":
-        from bnbench.analysis.frames import open_results  # noqa: PLC0415 -- only when asked for
+    if name not in __all__:
+        raise AttributeError(f"module 'bnbench' has no attribute '{name}'")
+    return _offered(name)
 
-        return open_results
-    raise AttributeError(f"module 'bnbench' has no attribute '{name}'")
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
+def _offered(name: str) -> object:
+    # pandas and pyarrow take long to import, and most of the package does without them.
+    from bnbench import api  # noqa: PLC0415 -- only when asked for
+
+    return getattr(api, name)
+
+
+class _Package(ModuleType):
+    """This package. Two of the names that it offers are names of modules of it too, and mean what is offered.
+
+    The import of a module puts it into its package under its name; that would make `bnbench.plan` a function before
+    and a module after. `from bnbench.plan import …` is not touched by this.
+    """
+
+    plan = property(lambda self: _offered("plan"), lambda self, module: None)
+    variant = property(lambda self: _offered("variant"), lambda self, module: None)
+
+
+sys.modules[__name__].__class__ = _Package

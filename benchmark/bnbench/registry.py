@@ -15,6 +15,7 @@ from bnbench.row import rows_checked_later
 Row = TypeVar("Row")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
+_PLAIN = "Names become folder names: lower-case letters, digits and underscores."
 
 
 class Registry(Generic[Row]):
@@ -31,6 +32,7 @@ class Registry(Generic[Row]):
         self._group = group
         self._rows: dict[str, Row] = {}
         self._loaded: dict[str, Row] = {}
+        self._session: dict[str, Row] = {}
 
     def register(self, name: str, row: Row) -> Row:
         """Add a row of this package's own.
@@ -49,19 +51,44 @@ class Registry(Generic[Row]):
         self._rows[name] = row
         return row
 
+    def register_for_session(self, row: Row) -> Row:
+        """Add a row that this process alone knows, under its own name, in place of one that was added so before.
+
+        It is held to what a row of another package is held to, and is a third party's like that.
+
+        Raises:
+            UserError: it is no row of this table, its name is not a plain one, or is this package's or another's.
+        """
+        name = str(getattr(row, "name", ""))
+        if not isinstance(row, self._row_type):
+            raise UserError(f"a {type(row).__name__} is no {self.kind}: a {self._row_type.__name__} is needed")
+        check_name(self.kind, name)
+        if name in self._rows or name in self._third_party:
+            raise UserError(
+                f"{self.kind} '{name}' is there already: numbers of one name must come from one row",
+                hint="Give the row another name.",
+            )
+        self._session[name] = row
+        return row
+
     def names(self) -> list[str]:
-        """Every known name: built-in ones in their own order, then third-party ones sorted."""
-        return [*self._rows, *sorted(name for name in self._third_party if name not in self._rows)]
+        """Every known name: built-in ones in their own order, then third-party ones sorted, then this session's."""
+        others = sorted(name for name in self._third_party if name not in self._rows)
+        return [*self._rows, *others, *self._session]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._rows or name in self._third_party
+        return name in self._rows or name in self._third_party or name in self._session
 
     def is_third_party(self, name: str) -> bool:
         """Whether a row of that name would be another package's."""
         return name not in self._rows
+
+    def is_of_session(self, name: str) -> bool:
+        """Whether a row of that name is known to this process alone."""
+        return name in self._session
 
     def get(self, name: str) -> Row:
         """The row of that name.
@@ -74,6 +101,8 @@ class Registry(Generic[Row]):
             raise self._claimed_twice(name, offers)
         if name in self._rows:
             return self._rows[name]
+        if name in self._session:
+            return self._session[name]
         if not offers:
             raise unknown(self.kind, name, self.names())
         if name not in self._loaded:
@@ -100,7 +129,7 @@ class Registry(Generic[Row]):
         if not _NAME.fullmatch(point.name):
             raise UserError(
                 f"{self.kind} '{point.name}' of package '{_package(point)}' cannot be used: not a plain name",
-                hint="Names become folder names: lower-case letters, digits and underscores.",
+                hint=_PLAIN,
             )
         try:
             with rows_checked_later():
@@ -132,6 +161,16 @@ class Registry(Generic[Row]):
                     hint=error.hint or f"The entry point is {point.value}.",
                 ) from error
         return row
+
+
+def check_name(kind: str, name: str) -> None:
+    """Refuse a row's name that could be no part of a folder's.
+
+    Raises:
+        UserError: it is not a plain one.
+    """
+    if not _NAME.fullmatch(name):
+        raise UserError(f"{kind} '{name}' cannot be used: not a plain name", hint=_PLAIN)
 
 
 def _package(point: EntryPoint) -> str:

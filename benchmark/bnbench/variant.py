@@ -8,13 +8,14 @@ rows of the founding study (Tsingunidis 2023, section 3.1) ablate the learned sc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from typing import Annotated, ClassVar, assert_never
+from typing import Annotated, Any, ClassVar, assert_never
 
 from pydantic import Field
 
-from bnbench.errors import UserError
+from bnbench.errors import UserError, unknown
 from bnbench.registry import Registry
 from bnbench.row import Name, Row, Text
 
@@ -111,6 +112,43 @@ class Variant(Row):
         """Whether the variant puts anything behind a slot; if not, no placement makes a difference."""
         absent = self.gamma.status is Affine.ABSENT and self.beta.status is Affine.ABSENT
         return self.normalises or not absent
+
+    def replace(self, **changes: Any) -> Variant:  # noqa: ANN401 -- the fields of the row
+        """Another row, as this one but for what is named: `replace(name="mine", gamma={"initial": 0.5})`.
+
+        Args:
+            **changes: fields of the row; of gamma and beta a rule, or only what changes of it. The symbol becomes the
+                name if none is given.
+
+        Raises:
+            UserError: there is no such field, or the name stays although something else changes.
+        """
+        known = [field.name for field in fields(self)]
+        rules = [field.name for field in fields(AffineRule)]
+        for name, value in changes.items():
+            if name not in known:
+                raise unknown("field", name, known)
+            if name in {"gamma", "beta"} and isinstance(value, Mapping):
+                for part in value:
+                    if part not in rules:
+                        raise unknown("field", f"{name}.{part}", rules)
+                status = {"status": _affine(str(value["status"]))} if "status" in value else {}
+                changes[name] = replace(getattr(self, name), **{**value, **status})
+        named = changes.get("name", self.name)
+        symbol = {} if named == self.name else {"symbol": named}
+        changed = replace(self, **{**symbol, **changes})
+        if changed != self and changed.name == self.name:
+            raise UserError(
+                f"a changed row needs another name than '{self.name}': numbers of one name must come from one row",
+                hint='For example replace(name="mine", …).',
+            )
+        return changed
+
+
+def _affine(status: str) -> Affine:
+    if status not in list(Affine):
+        raise unknown("status of a parameter", status, list(Affine))
+    return Affine(status)
 
 
 VARIANTS: Registry[Variant] = Registry("variant", Variant, "bnbench.variants")

@@ -100,7 +100,7 @@ def test_a_sweep_is_submitted_recorded_and_not_submitted_twice(results, acceptin
     folder = results / CLUSTER_FOLDER / submission.name
     chunk = pickle.loads((folder / "77_1_submitted.pkl").read_bytes()).function
     assert tuple(spec.run_id for spec in chunk.specs) == submission.elements["77_1"]
-    assert (chunk.store, chunk.resources.device, chunk.checkpoint_seconds) == (results.absolute(), "cpu", 7.0)
+    assert (chunk.store, chunk.options.device, chunk.options.checkpoint_seconds) == (results.absolute(), "cpu", 7.0)
 
     queue = "\n".join(f"{submission.name}|77_{each}|PENDING|Resources" for each in range(3))
     programs(squeue=(queue, 0))

@@ -10,12 +10,13 @@ import time
 import pytest
 
 from bnbench.analysis.frames import open_results
-from bnbench.cli.sweep_options import Shard
-from bnbench.cli.sweep_plan import SweepPlan, duration
-from bnbench.execution.single import Resources, execute, record_failure
+from bnbench.cli.console import duration
+from bnbench.execution.estimate import schedule_seconds
+from bnbench.execution.options import RunOptions, Shard
+from bnbench.execution.planning import SweepPlan
+from bnbench.execution.single import execute, record_failure
 from bnbench.storage.lock import acquire_lock, look_at_lock
 from bnbench.storage.processes import this_process
-from bnbench.storage.speeds import schedule_seconds
 from bnbench.storage.sweeps import SWEEPS_FOLDER, SweepRecord, SweepRun, write_sweep
 from bnbench.training.events import StepReached
 from bnbench.variant import VARIANTS
@@ -23,7 +24,7 @@ from execution.test_resume import make_spec
 from support.command_line import invoke, table_bytes
 
 GRID = ("digits_mlp", "--size", "tiny", "--epochs", "3")
-CPU = Resources("cpu")
+CPU = RunOptions("cpu")
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,8 @@ from bnbench.data.dataset import DATASETS
 from bnbench.execution.cluster import submit_sweep
 from bnbench.execution.cluster_queue import CLUSTER_FOLDER, Submission, look_at_queue, read_submissions
 from bnbench.execution.cluster_settings import read_settings
-from bnbench.execution.single import Resources, execute
+from bnbench.execution.options import RunOptions
+from bnbench.execution.single import execute
 from bnbench.plan import RunSpec, expand_grid
 from bnbench.problem import find_problem
 from bnbench.storage.checkpoints import checkpoint_paths
@@ -114,7 +115,7 @@ def submit(slurm, tmp_path):
 
 def submit_to(slurm: Slurm, store: Path, specs: tuple[RunSpec, ...], options: tuple[str, ...]) -> Sweep:
     settings = read_settings(None, [f"runs-per-job={len(specs)}", *options])
-    submission = submit_sweep(specs, store, Resources("cpu", 1), settings, checkpoint_seconds=0.2)
+    submission = submit_sweep(specs, store, RunOptions("cpu", 1, checkpoint_seconds=0.2), settings)
     return Sweep(slurm, store, specs, submission)
 
 
@@ -124,7 +125,7 @@ def local(tmp_path_factory) -> Path:
     store = tmp_path_factory.mktemp("local")
     specs = [*(spec_of(name, 2) for name in VARIANTS), LIMITED, KILLED, PREEMPTED, CANCELLED]
     for spec in specs:
-        assert execute(spec, store, Resources("cpu", 1), lambda event: None).status == "finished"
+        assert execute(spec, store, RunOptions("cpu", 1), lambda event: None).status == "finished"
     return store
 
 

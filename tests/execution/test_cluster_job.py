@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from bnbench.data.dataset import DATASETS
-from bnbench.execution import cluster_job
-from bnbench.execution.cluster_job import ENDED, Chunk, job_slots, progress
-from bnbench.execution.pool import Slot
-from bnbench.execution.single import Outcome, Resources, execute
+from bnbench.execution.cluster_job import ENDED, Chunk, job_places, progress
+from bnbench.execution.executors import LocalPool
+from bnbench.execution.options import RunOptions
+from bnbench.execution.places import Place
+from bnbench.execution.single import Outcome, execute
 from bnbench.plan import expand_grid
 from bnbench.problem import find_problem
 from bnbench.variant import VARIANTS
@@ -53,15 +54,15 @@ def job(specs, tmp_path, monkeypatch):
     """A job that trains so many of its runs, is sent a signal, and ends; what it exits with."""
 
     def call(trains: int, number: signal.Signals | None) -> object:
-        def run(given, store, resources, slots, listener, *, stop, **options):
-            outcomes = [execute(spec, store, resources, lambda event: None) for spec in given[:trains]]
+        def run(self, given, store, options, listener, stop):
+            outcomes = [execute(spec, store, options, lambda event: None) for spec in given[:trains]]
             if number is not None:
                 os.kill(os.getpid(), number)
                 assert stop()
             return outcomes
 
-        monkeypatch.setattr(cluster_job, "run_all", run)
-        chunk = Chunk(specs=specs, store=tmp_path / "results", resources=Resources("cpu"), workers=1)
+        monkeypatch.setattr(LocalPool, "run_all", run)
+        chunk = Chunk(specs=specs, store=tmp_path / "results", options=RunOptions("cpu", workers=1))
         try:
             chunk()
         except SystemExit as end:
@@ -114,51 +115,51 @@ def test_a_job_that_cannot_be_requeued_says_so(job, scontrol, capsys):
 def test_where_the_signal_kills_what_runs_are_forked_from_nothing_was_begun(specs, scontrol, tmp_path, monkeypatch):
     scontrol(PREEMPTED)
 
-    def run(*arguments, stop, **options):
+    def run(self, given, store, options, listener, stop):
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop()
         raise EOFError
 
-    monkeypatch.setattr(cluster_job, "run_all", run)
-    chunk = Chunk(specs=specs, store=tmp_path / "results", resources=Resources("cpu"), workers=1)
+    monkeypatch.setattr(LocalPool, "run_all", run)
+    chunk = Chunk(specs=specs, store=tmp_path / "results", options=RunOptions("cpu", workers=1))
     with pytest.raises(SystemExit):
         chunk()
 
-    def broken(*arguments, **options):
+    def broken(*arguments):
         raise EOFError
 
-    monkeypatch.setattr(cluster_job, "run_all", broken)
+    monkeypatch.setattr(LocalPool, "run_all", broken)
     with pytest.raises(EOFError):
         chunk()
 
 
 def test_a_failed_run_shows_in_the_exit_code_and_nowhere_else(specs, tmp_path, monkeypatch):
     outcomes = [Outcome(specs[0].run_id, "failed", error="boom"), Outcome(specs[1].run_id, "finished")]
-    monkeypatch.setattr(cluster_job, "run_all", lambda *arguments, **options: outcomes)
+    monkeypatch.setattr(LocalPool, "run_all", lambda *arguments: outcomes)
     with pytest.raises(SystemExit) as end:
-        Chunk(specs=specs, store=tmp_path, resources=Resources("cpu"), workers=1)()
+        Chunk(specs=specs, store=tmp_path, options=RunOptions("cpu", workers=1))()
     assert end.value.code == 1
 
 
 def test_progress_is_what_the_store_says(specs, tmp_path):
     assert progress(specs, tmp_path) == {spec.run_id: 0 for spec in specs}
-    execute(specs[0], tmp_path, Resources("cpu"), lambda event: None)
+    execute(specs[0], tmp_path, RunOptions("cpu"), lambda event: None)
     assert progress(specs, tmp_path) == {specs[0].run_id: ENDED, specs[1].run_id: 0}
 
 
 @pytest.mark.parametrize(
-    ("visible", "device", "slots"),
+    ("visible", "device", "places"),
     [
-        (None, "cuda", (Slot(),) * 3),
-        ("", "cuda", (Slot(),) * 3),
-        ("4,6", "cpu", (Slot(),) * 3),
-        ("4,6", "cuda", (Slot("4"), Slot("6"), Slot("4"), Slot("6"))),
-        ("GPU-5e2", "cuda", (Slot("GPU-5e2"),) * 2),
+        (None, "cuda", (Place(),) * 3),
+        ("", "cuda", (Place(),) * 3),
+        ("4,6", "cpu", (Place(),) * 3),
+        ("4,6", "cuda", (Place("4"), Place("6"), Place("4"), Place("6"))),
+        ("GPU-5e2", "cuda", (Place("GPU-5e2"),) * 2),
     ],
 )
-def test_runs_go_on_the_gpus_that_slurm_gave_the_job(visible, device, slots, monkeypatch):
+def test_runs_go_on_the_gpus_that_slurm_gave_the_job(visible, device, places, monkeypatch):
     if visible is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert job_slots(device, 3, 2) == slots
+    assert job_places(device, 3, 2) == places

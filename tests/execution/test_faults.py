@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bnbench.execution.single import Resources, execute
+from bnbench.execution.options import RunOptions
+from bnbench.execution.single import execute
 from bnbench.storage.store import ResultStore
 from execution.test_resume import make_spec
 from support.command_line import command, table_bytes
@@ -36,7 +37,8 @@ import hashlib, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from bnbench.errors import UserError
-from bnbench.execution.single import Notice, Resources, execute
+from bnbench.execution.options import RunOptions
+from bnbench.execution.single import Notice, execute
 from bnbench.storage.checkpoints import newest_header
 from bnbench.storage.store import ResultStore
 from bnbench.training.events import EpochEvaluated
@@ -57,13 +59,13 @@ def fill(event):
         print(event.text)
 
 try:
-    execute(spec, store, Resources("cpu"), fill, checkpoint_seconds=0.05)
+    execute(spec, store, RunOptions("cpu", checkpoint_seconds=0.05), fill)
 except UserError as error:
     print(" / ".join(str(error).splitlines()))
 header = newest_header(store / spec.run_id)
 print(0 < header.step <= 88, ResultStore(store).finished(), ResultStore(store).warnings())
 ballast.unlink()
-again = execute(spec, store, Resources("cpu"), lambda event: print(event.text) if isinstance(event, Notice) else None)
+again = execute(spec, store, RunOptions("cpu"), lambda event: print(event.text) if isinstance(event, Notice) else None)
 print(again.status, header.step)
 for table in ("curves", "steps", "affine"):
     print(hashlib.sha256((store / spec.run_id / f"{table}.parquet").read_bytes()).hexdigest())
@@ -72,7 +74,7 @@ for table in ("curves", "steps", "affine"):
 
 def test_a_disk_that_fills_up_costs_what_came_after_the_last_checkpoint(tmp_path):
     whole = tmp_path / "whole"
-    execute(make_spec(), whole, Resources("cpu"), lambda event: None)
+    execute(make_spec(), whole, RunOptions("cpu"), lambda event: None)
     store = tmp_path / "store"
     store.mkdir()
     done = with_mounts({store: "size=2m"}, [sys.executable, "-c", FILLED, str(TESTS), str(store)])

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from bnbench.execution import fork_server, sockets
-from bnbench.execution.pool import cpu_slots, run_all
-from bnbench.execution.single import Resources
+from bnbench.execution.executors import LocalPool
+from bnbench.execution.options import RunOptions
+from bnbench.execution.places import cpu_places
 from execution.test_pool import Log
 from execution.test_resume import make_spec
 from support.command_line import command, table_bytes
@@ -76,7 +77,7 @@ def test_where_no_socket_can_be_bound_runs_are_spawned(tmp_path, nowhere_yet, mo
     monkeypatch.setattr(fork_server, "can_bind", lambda: False)
     assert fork_server.process_context().get_start_method() == "spawn"
     spec = make_spec(epochs=1)
-    outcomes = run_all([spec], tmp_path / "runs", Resources("cpu"), cpu_slots(1), Log())
+    outcomes = LocalPool(cpu_places(1)).run_all([spec], tmp_path / "runs", RunOptions("cpu"), Log(), lambda: False)
     assert [outcome.status for outcome in outcomes] == ["finished"]
     assert table_bytes(tmp_path / "runs")
 

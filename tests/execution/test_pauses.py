@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from bnbench.execution.single import Outcome, Resources, execute
+from bnbench.execution.listening import Outcome
+from bnbench.execution.options import RunOptions
+from bnbench.execution.single import execute
 from bnbench.storage import recorder
 from bnbench.storage.lock import look_at_lock
 from execution.test_resume import make_spec
 
 SCRIPT = Path(__file__).parents[1] / "pauses.py"
-CPU = Resources("cpu")
+CPU = RunOptions("cpu")
 
 
 def contents(folder):

@@ -11,14 +11,20 @@ import pytest
 
 from bnbench.errors import UserError
 from bnbench.execution import fork_server, pool
-from bnbench.execution.pool import Slot, cpu_slots, gpu_slots, run_all
-from bnbench.execution.single import Notice, Resources
+from bnbench.execution.executors import LocalPool
+from bnbench.execution.options import RunOptions
+from bnbench.execution.places import Place, cpu_places, gpu_places
+from bnbench.execution.single import Notice
 from bnbench.storage.lock import acquire_lock, look_at_lock
 from bnbench.storage.repeating import forget_failure
 from execution.test_resume import make_spec
 from support.command_line import table_bytes
 
-CPU = Resources("cpu")
+CPU = RunOptions("cpu")
+
+
+def run_all(specs, store, options, places, listener, stop=lambda: False):
+    return LocalPool(places).run_all(specs, store, options, listener, stop)
 
 
 class Log:
@@ -55,7 +61,7 @@ def specs():
 def whole(specs, tmp_path_factory):
     store = tmp_path_factory.mktemp("whole")
     log = Log()
-    outcomes = run_all(specs, store, CPU, cpu_slots(1), log)
+    outcomes = run_all(specs, store, CPU, cpu_places(1), log)
     assert [outcome.status for outcome in outcomes] == ["finished"] * 3
     assert log.lines == [
         line for name in ("vanilla", "bn", "bn_gamma") for line in (("started", name), ("finished", name))
@@ -75,26 +81,26 @@ def test_a_killed_run_is_recorded_and_the_others_go_on(specs, whole, tmp_path):
             killed.append(spec)
             os.kill(owner_of(tmp_path, spec), signal.SIGKILL)
 
-    outcomes = run_all(specs, tmp_path, CPU, cpu_slots(2), Log(kill))
+    outcomes = run_all(specs, tmp_path, CPU, cpu_places(2), Log(kill))
     by_name = {outcome.run_id.split("-")[1]: outcome for outcome in outcomes}
     assert {name: outcome.status for name, outcome in by_name.items()} == {
         "vanilla": "finished", "bn": "failed", "bn_gamma": "finished",
     }  # fmt: skip
     assert "SIGKILL" in by_name["bn"].error
     assert forget_failure(tmp_path / by_name["bn"].run_id)
-    assert [outcome.status for outcome in run_all(specs, tmp_path, CPU, cpu_slots(1), Log())] == ["finished"] * 3
+    assert [outcome.status for outcome in run_all(specs, tmp_path, CPU, cpu_places(1), Log())] == ["finished"] * 3
     assert table_bytes(tmp_path) == whole
 
 
 def test_a_sweep_that_is_stopped_goes_on_where_it_was(specs, whole, tmp_path):
     stopped = threading.Event()
     log = Log(lambda spec, event: stopped.set())
-    outcomes = run_all(specs, tmp_path, CPU, cpu_slots(1), log, stop=stopped.is_set)
+    outcomes = run_all(specs, tmp_path, CPU, cpu_places(1), log, stop=stopped.is_set)
     # Usually the first is paused; on a machine with no time for this process it may get to its end before.
     assert [outcome.status for outcome in outcomes] == ["finished"] * (len(outcomes) - 1) + ["paused"]
     assert len(log.lines) == 2 * len(outcomes), "nothing more was started"
     log = Log()
-    rest = run_all(specs, tmp_path, CPU, cpu_slots(2), log)
+    rest = run_all(specs, tmp_path, CPU, cpu_places(2), log)
     assert [outcome.status for outcome in rest] == ["finished"] * 3
     assert any(text.startswith("goes on from step") for _, text in log.notices)
     assert table_bytes(tmp_path) == whole
@@ -114,12 +120,12 @@ def test_a_listener_that_raises_ends_no_run(specs, whole, tmp_path, caplog):
         raise UserError("cannot be told")
 
     log = Log(fail)
-    assert [each.status for each in run_all(specs[:1], tmp_path, CPU, cpu_slots(1), log)] == ["finished"]
+    assert [each.status for each in run_all(specs[:1], tmp_path, CPU, cpu_places(1), log)] == ["finished"]
     assert [line[0] for line in log.lines] == ["started", "finished"], "its other methods are called"
     assert table_bytes(tmp_path).items() <= whole.items()
     assert [record.message for record in caplog.records] == ["who follows the runs failed in 'event'; the runs go on"]
     caplog.clear()
-    assert [each.status for each in run_all(specs[:1], tmp_path, CPU, cpu_slots(1), Broken())] == ["finished"]
+    assert [each.status for each in run_all(specs[:1], tmp_path, CPU, cpu_places(1), Broken())] == ["finished"]
     assert len(caplog.records) == 1
 
 
@@ -129,7 +135,7 @@ def test_a_listener_may_end_the_sweep_on_purpose(specs, tmp_path, error):
         raise error
 
     with pytest.raises(error):
-        run_all(specs[:1], tmp_path, CPU, cpu_slots(1), Log(leave))
+        run_all(specs[:1], tmp_path, CPU, cpu_places(1), Log(leave))
 
 
 def test_a_hung_run_ends_at_its_time_limit(specs, whole, tmp_path, monkeypatch):
@@ -143,7 +149,7 @@ def test_a_hung_run_ends_at_its_time_limit(specs, whole, tmp_path, monkeypatch):
             os.kill(hung[0], signal.SIGSTOP)
 
     began = time.monotonic()
-    outcomes = run_all(specs[:1], tmp_path, CPU, cpu_slots(1), Log(hang), run_timeout=5.0)
+    outcomes = run_all(specs[:1], tmp_path, RunOptions("cpu", run_timeout=5.0), cpu_places(1), Log(hang))
     assert time.monotonic() - began < 40
     assert [outcome.status for outcome in outcomes] == ["failed"]
     assert "took longer than 5 s (--run-timeout)" in outcomes[0].error
@@ -153,7 +159,7 @@ def test_a_hung_run_ends_at_its_time_limit(specs, whole, tmp_path, monkeypatch):
 
 def test_a_slow_run_is_a_failure_at_its_time_limit_and_keeps_a_checkpoint(tmp_path):
     slow = make_spec(epochs=500)
-    (outcome,) = run_all([slow], tmp_path, CPU, cpu_slots(1), Log(), run_timeout=4.0)
+    (outcome,) = run_all([slow], tmp_path, RunOptions("cpu", run_timeout=4.0), cpu_places(1), Log())
     assert outcome.status == "failed"
     assert "--run-timeout" in outcome.error
     assert list((tmp_path / slow.run_id / "checkpoints").iterdir())
@@ -172,7 +178,7 @@ def test_a_run_that_another_process_trains_comes_last_and_is_taken_over_when_tha
                 threading.Timer(0.5, lock.release).start()
 
     log = Releasing()
-    outcomes = run_all(specs, tmp_path, CPU, cpu_slots(1), log)
+    outcomes = run_all(specs, tmp_path, CPU, cpu_places(1), log)
     assert [outcome.status for outcome in outcomes] == ["finished"] * 3
     assert log.lines[0] == ("deferred", "vanilla")
     assert log.lines[-2:] == [("started", "vanilla"), ("finished", "vanilla")]
@@ -181,10 +187,10 @@ def test_a_run_that_another_process_trains_comes_last_and_is_taken_over_when_tha
 
 def test_what_another_process_finishes_meanwhile_is_not_trained_again(specs, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "LOOK_SECONDS", 0.05)
-    other = threading.Thread(target=run_all, args=(specs[:2], tmp_path, CPU, cpu_slots(2), Log()))
+    other = threading.Thread(target=run_all, args=(specs[:2], tmp_path, CPU, cpu_places(2), Log()))
     other.start()
     log = Log()
-    outcomes = run_all(specs, tmp_path, CPU, cpu_slots(1), log)
+    outcomes = run_all(specs, tmp_path, CPU, cpu_places(1), log)
     other.join()
     assert sorted(outcome.run_id for outcome in outcomes) == sorted(spec.run_id for spec in specs)
     assert {outcome.status for outcome in outcomes} == {"finished"}
@@ -206,39 +212,39 @@ def test_a_run_whose_sweep_was_killed_leaves_a_checkpoint_by_itself(tmp_path):
             raise InterruptedError("as if killed")
 
     log.then = abandon
-    running = pool._Pool(tmp_path, CPU, cpu_slots(1), log, None, 60.0)
+    running = pool.Pool(tmp_path, CPU, cpu_places(1), log)
     fork_server.prepare()
     sent = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "_send_signal", lambda process, number: sent.append(number))
         with pytest.raises(InterruptedError):
-            running.run([spec], lambda: False)
+            running.run_all([spec], lambda: False)
     # It was not killed, and has come to its end all the same, with a checkpoint.
     assert sent
     assert look_at_lock(tmp_path / spec.run_id) is None
     assert list((tmp_path / spec.run_id / "checkpoints").iterdir())
 
 
-def test_slots_of_gpus_are_those_that_are_visible(monkeypatch):
+def test_places_on_gpus_are_those_that_are_visible(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert gpu_slots(("0", "1"), 2) == (Slot("0"), Slot("1"), Slot("0"), Slot("1"))
+    assert gpu_places(("0", "1"), 2) == (Place("0"), Place("1"), Place("0"), Place("1"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-abc")
-    assert gpu_slots(("0", "1")) == (Slot("3"), Slot("GPU-abc"))
+    assert gpu_places(("0", "1")) == (Place("3"), Place("GPU-abc"))
     with pytest.raises(UserError, match="no GPU 2: CUDA_VISIBLE_DEVICES is '3,GPU-abc'"):
-        gpu_slots(("2",))
+        gpu_places(("2",))
 
 
-def test_runs_are_spread_over_the_slots_that_are_free(specs, tmp_path, monkeypatch):
+def test_runs_are_spread_over_the_places_that_are_free(specs, tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     used = []
-    real = pool._Pool._start
+    real = pool.Pool._start
 
-    def start(self, spec, slot, given_up):
-        used.append((slot.gpu, [run.slot.gpu for run in self.active.values()]))
-        real(self, spec, slot, given_up)
+    def start(self, spec, place, given_up):
+        used.append((place.gpu, [run.place.gpu for run in self.active.values()]))
+        real(self, spec, place, given_up)
 
-    monkeypatch.setattr(pool._Pool, "_start", start)
-    outcomes = run_all(specs, tmp_path, CPU, (Slot("7"), Slot("8")), Log())
+    monkeypatch.setattr(pool.Pool, "_start", start)
+    outcomes = run_all(specs, tmp_path, CPU, (Place("7"), Place("8")), Log())
     assert [outcome.status for outcome in outcomes] == ["finished"] * 3
     assert {gpu for gpu, _ in used} == {"7", "8"}
     assert all(gpu not in others for gpu, others in used)

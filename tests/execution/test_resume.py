@@ -11,8 +11,9 @@ import pytest
 
 from bnbench.data.dataset import DATASETS
 from bnbench.execution import single
+from bnbench.execution.options import RunOptions
 from bnbench.execution.signals import STOP_SIGNALS, stop_on
-from bnbench.execution.single import Notice, Outcome, Resources, execute, record_failure
+from bnbench.execution.single import Notice, Outcome, execute, record_failure
 from bnbench.plan import expand_grid
 from bnbench.problem import find_problem
 from bnbench.storage.checkpoints import checkpoint_paths
@@ -24,7 +25,7 @@ from bnbench.training.events import EpochEvaluated, StepReached
 from bnbench.variant import VARIANTS
 from support.command_line import table_bytes
 
-CPU = Resources("cpu")
+CPU = RunOptions("cpu")
 
 
 def make_spec(problem="digits_mlp", variant="bn_gamma_beta", epochs=3):
@@ -66,7 +67,7 @@ class Steps:
 
 def attempt(spec, store, patience, **options):
     listener = Steps(patience)
-    outcome = execute(spec, store, CPU, listener, stop=listener.stop, **options)
+    outcome = execute(spec, store, RunOptions("cpu", **options), listener, stop=listener.stop)
     return outcome, listener
 
 
@@ -278,7 +279,7 @@ def test_a_run_that_is_taken_over_writes_no_more(spec, whole, tmp_path):
             (folder / "writer-000002.lock").write_bytes(b"somebody else's")
             before.extend(sorted(path for path in folder.rglob("*")))
 
-    assert execute(spec, tmp_path, CPU, listen, checkpoint_seconds=0.01) == Outcome(spec.run_id, "busy")
+    assert execute(spec, tmp_path, RunOptions("cpu", checkpoint_seconds=0.01), listen) == Outcome(spec.run_id, "busy")
     assert sorted(path for path in folder.rglob("*") if path.name != "writer-000001.lock") == [
         path for path in before if path.name != "writer-000001.lock"
     ]

@@ -11,7 +11,8 @@ import torch
 from bnbench.data.dataset import DATASETS
 from bnbench.errors import UserError
 from bnbench.execution import single
-from bnbench.execution.single import Resources, execute, record_failure
+from bnbench.execution.options import RunOptions
+from bnbench.execution.single import execute, record_failure
 from bnbench.plan import expand_grid
 from bnbench.problem import find_problem
 from bnbench.storage.repeating import forget_failure
@@ -35,7 +36,7 @@ def nobody(event):
 def test_the_listener_hears_everything_and_torch_is_left_as_it_was(spec, tmp_path):
     heard = []
     before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
-    outcome = execute(spec, tmp_path, Resources("cpu"), heard.append)
+    outcome = execute(spec, tmp_path, RunOptions("cpu"), heard.append)
     assert (outcome.status, outcome.run_id, outcome.error) == ("finished", spec.run_id, None)
     assert {type(event).__name__ for event in heard} >= {"StepReached", "Measured", "EpochEvaluated", "Finished"}
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
@@ -47,7 +48,7 @@ def test_a_run_that_raises_is_recorded_with_its_traceback_without_places(spec, t
         raise ZeroDivisionError(f"in the middle of {tmp_path}")
 
     monkeypatch.setattr(single, "Trainer", broken)
-    outcome = execute(spec, tmp_path, Resources("cpu"), nobody)
+    outcome = execute(spec, tmp_path, RunOptions("cpu"), nobody)
     assert outcome.status == "failed"
     document = json.loads((tmp_path / spec.run_id / "run.json").read_text())
     assert document["status"] == "failed"
@@ -57,16 +58,16 @@ def test_a_run_that_raises_is_recorded_with_its_traceback_without_places(spec, t
     assert "/home" not in document["error"] and "/work" not in document["error"]
     assert ResultStore(tmp_path).finished() == {}
     monkeypatch.undo()
-    again = execute(spec, tmp_path, Resources("cpu"), nobody)
+    again = execute(spec, tmp_path, RunOptions("cpu"), nobody)
     assert (again.status, again.elsewhere, again.error) == ("failed", True, document["error"]), "not tried by itself"
     assert forget_failure(tmp_path / spec.run_id)
-    assert execute(spec, tmp_path, Resources("cpu"), nobody).status == "finished"
+    assert execute(spec, tmp_path, RunOptions("cpu"), nobody).status == "finished"
     assert not forget_failure(tmp_path / spec.run_id)
 
 
 def test_a_mistake_of_the_users_is_raised_and_not_recorded(spec, tmp_path):
     with pytest.raises(UserError, match="tpu"):
-        execute(spec, tmp_path / "results", Resources("tpu"), nobody)
+        execute(spec, tmp_path / "results", RunOptions("tpu"), nobody)
     assert not (tmp_path / "results").exists()
 
 
@@ -74,11 +75,11 @@ def test_a_mistake_of_the_users_is_raised_and_not_recorded(spec, tmp_path):
 def test_data_or_a_split_of_their_own_that_changed_since_the_plan_are_refused(spec, tmp_path, change):
     other = replace(spec, data=replace(spec.data, **change))
     with pytest.raises(UserError, match="'digits' changed after the run was planned"):
-        execute(other, tmp_path / "results", Resources("cpu"), nobody)
+        execute(other, tmp_path / "results", RunOptions("cpu"), nobody)
 
 
 def test_a_failure_recorded_on_behalf_of_a_dead_process_is_no_result(spec, tmp_path):
-    outcome = record_failure(spec, tmp_path, Resources("cpu", 3), "ended by SIGKILL")
+    outcome = record_failure(spec, tmp_path, RunOptions("cpu", 3), "ended by SIGKILL")
     document = json.loads((tmp_path / spec.run_id / "run.json").read_text())
     assert (outcome.status, document["status"], document["error"]) == ("failed", "failed", "ended by SIGKILL")
     assert document["provenance"]["threads"] == 3

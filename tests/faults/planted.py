@@ -25,7 +25,8 @@ import torch
 
 from bnbench.data.dataset import DATASETS
 from bnbench.execution import single
-from bnbench.execution.single import Resources, execute
+from bnbench.execution.options import RunOptions
+from bnbench.execution.single import execute
 from bnbench.network import layers
 from bnbench.network.build import Network
 from bnbench.network.layers import Slot
@@ -247,7 +248,7 @@ def train(name: str, folder: Path, seeds: int = 1, variants: tuple[str, ...] = (
     """Train with a fault planted."""
     with ALL[name]():
         for spec in specs(seeds, variants):
-            execute(spec, folder, Resources("cpu", 1), lambda _: None)
+            execute(spec, folder, RunOptions("cpu", 1), lambda _: None)
 
 
 def main() -> None:

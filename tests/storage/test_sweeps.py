@@ -15,7 +15,6 @@ from bnbench.storage.sweeps import (
     SweepRun,
     is_under_way,
     read_sweeps,
-    seconds_left,
     tidy_sweeps,
     write_sweep,
 )
@@ -86,16 +85,3 @@ def test_whether_somebody_works_on_a_sweep():
     assert is_under_way(record("a1", process=stopped()), {"b1": Standing("running")}) is False
     assert is_under_way(record("a1", process=elsewhere), running) is True
     assert is_under_way(record("a1", process=elsewhere), resumable) is None
-
-
-def test_time_left_counts_what_runs_took_before_what_was_estimated_and_schedules_the_rest():
-    sweep = record("a1", "a2", "a3", "b1", seconds=100.0, side_by_side=2)
-    standings = {"a2": Standing("running", step=30, total_steps=120), "b1": Standing("resumable", 60, 120)}
-    # a2 has three quarters of 100 s to go, then b1 half of 100; a3 a whole one beside them.
-    assert seconds_left(sweep, standings, {}, {"a1"}) == pytest.approx(75 + 50)
-    # Runs of setting a took 40 s: 30 for a2, then b1's 50; a3's 40 beside them.
-    assert seconds_left(sweep, standings, {"of-a": 40.0}, {"a1"}) == pytest.approx(30 + 50)
-    assert seconds_left(sweep, standings, {}, {"a1", "a2", "a3", "b1"}) == 0
-    # One that runs and has not said how far it is counts whole.
-    assert seconds_left(record("a1", seconds=8.0), {"a1": Standing("running")}, {}, set()) == 8
-    assert seconds_left(record("a1", "b1"), {}, {"of-a": 40.0}, set()) is None

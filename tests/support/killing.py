@@ -26,7 +26,8 @@ import torch
 
 from bnbench.data.dataset import DATASETS
 from bnbench.execution import fork_server, single
-from bnbench.execution.single import Notice, Outcome, Resources, execute
+from bnbench.execution.options import RunOptions
+from bnbench.execution.single import Notice, Outcome, execute
 from bnbench.plan import RunSpec, expand_grid
 from bnbench.problem import find_problem
 from bnbench.storage import files, recorder
@@ -167,9 +168,8 @@ def _work(
         outcome = execute(
             spec,
             store,
-            Resources("cpu"),
+            RunOptions("cpu", checkpoint_seconds=checkpoint_seconds),
             lambda event: say.send(event.text) if isinstance(event, Notice) else None,
-            checkpoint_seconds=checkpoint_seconds,
         )
     place.set(ENDED)
     say.send(outcome)

@@ -16,7 +16,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, cast, get_args
+from typing import Any, Self, TypedDict, Unpack, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ from bnbench.placement import NOWHERE
 from bnbench.problem import Size, problem_files
 from bnbench.storage.files import StorageError
 from bnbench.storage.schema import SCHEMAS, TableName, identified, value_columns
-from bnbench.storage.store import ResultStore
+from bnbench.storage.store import ResultStore, StoreContents
 from bnbench.variant import VARIANTS
 
 OneOrMoreTexts = str | Sequence[str]
@@ -73,13 +73,17 @@ class Results:
     A run whose table turns out to be damaged when it is read is left out from then on, and `warnings` says why.
     """
 
-    def __init__(self, store: ResultStore) -> None:
+    def __init__(self, store: ResultStore, contents: StoreContents | None = None) -> None:
         """Look at the store once; tables are read when they are asked for.
+
+        Args:
+            store: the results folder.
+            contents: what a look at it has found, where somebody has looked already.
 
         Raises:
             UserError: the folder cannot be listed, or holds runs of another schema version.
         """
-        contents = store.look()
+        contents = contents or store.look()
         finished = {document.run_id: document for document in contents.finished}
         self._store = store
         self._rows = {
@@ -105,6 +109,18 @@ class Results:
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with single runs, as far as they were read; one sentence each."""
         return (*self.damage, *(text for text in self._disagreements.values() if text is not None))
+
+    @classmethod
+    def open(cls, path: str | PathLike[str]) -> Self:
+        """The results folder at a path, to be read; a leading `~` is a home folder.
+
+        Raises:
+            UserError: the path is none, there are no results, or they are of another schema version.
+        """
+        store = ResultStore(given_path(path, "the path of the results"))
+        contents = store.look()
+        store.require_runs(contents)
+        return cls(store, contents)
 
     @property
     def path(self) -> Path:
@@ -382,7 +398,7 @@ def open_results(path: str | PathLike[str] = "results/runs") -> Results:
     Raises:
         UserError: the path is none, there are no results, or they are of another schema version.
     """
-    return Results(ResultStore.open(given_path(path, "the path of the results"), create=False))
+    return Results.open(path)
 
 
 def _select(records: Sequence[RunRecord], filters: Mapping[str, Any]) -> tuple[RunRecord, ...]:

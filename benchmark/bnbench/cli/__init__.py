@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from bnbench import __version__
+from bnbench.cli.invocation import remember
 from bnbench.cli.output import spell_out_what_cannot_be_shown
-from bnbench.cli.typed import remember
 from bnbench.errors import UserError
 from bnbench.execution.streams import OutputError, guard_streams, lost_output
 from bnbench.paths import leave_lost_directory

@@ -91,7 +91,7 @@ def command(
     with ExitStack() as stack:
         place = results or given_path(DEFAULT_RESULTS, "--results")
         if fresh:
-            from bnbench.cli.training import passing_folder, train_anew
+            from bnbench.cli.console import passing_folder, train_anew
 
             size = size or "tiny"
             place = results or passing_folder(stack)

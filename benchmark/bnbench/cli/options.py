@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,35 +11,11 @@ import click
 from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
-    from bnbench.plan import DataFacts, Precision, RunSpec
-    from bnbench.problem import Problem, Size
+    from bnbench.execution.selection import Grid, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_RESULTS = Path("results") / "runs"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """What a user asked for, as typed: problems and the axes of the sweep."""
-
-    problems: tuple[str, ...]
-    variants: tuple[str, ...]
-    placements: tuple[str, ...]
-    lr_factors: tuple[float, ...]
-    seeds: int
-    size: Size
-    epochs: int | None
-    overrides: tuple[str, ...]
-    precision: Precision
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What that means: the problems at their size, and every run once."""
-
-    problems: tuple[Problem, ...]
-    specs: tuple[RunSpec, ...]
 
 
 def results_option(command: Command) -> Command:
@@ -66,12 +41,12 @@ def size_option(command: Command) -> Command:
 
 
 def grid_options(command: Command) -> Command:
-    """The options that span a grid of runs; the command takes them as keywords and makes a `Grid` of them."""
+    """The options that span a grid of runs; the command takes them as keywords and makes a `Grid` with `grid_of`."""
     return with_options(command, _GRID_OPTIONS + _SETTING_OPTIONS)
 
 
 def setting_options(command: Command) -> Command:
-    """Those of them that change what every run is: seeds, size, overrides, precision."""
+    """Those of them that change what every run is; the command makes `Settings` with `settings_of`."""
     return with_options(command, _SETTING_OPTIONS)
 
 
@@ -110,72 +85,16 @@ _SETTING_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
-def select(grid: Grid) -> Selection:
-    """Every run of a grid, once, with the facts of its data.
+def grid_of(options: dict[str, Any]) -> Grid:
+    """A grid from a command's keywords, which it is taken out of."""
+    from bnbench.execution.selection import Grid
 
-    Raises:
-        UserError: something in the grid does not exist or does not fit.
-    """
-    from bnbench.plan import expand_grid
-    from bnbench.problem import find_problems
-    from bnbench.variant import expand_variants
-
-    check_precision_name(grid.precision)
-    variants = expand_variants(grid.variants)
-    overrides = parse_overrides(grid.overrides, grid.epochs)
-    problems = [file.problem(grid.size, overrides) for file in find_problems(grid.problems)]
-    specs: list[RunSpec] = []
-    for problem in problems:
-        specs += expand_grid(
-            problem,
-            identify(problem),
-            variants,
-            placements=grid.placements,
-            lr_factors=grid.lr_factors,
-            seeds=problem.first_seeds(grid.seeds),
-            precision=grid.precision,
-        )
-    return Selection(tuple(problems), tuple(specs))
+    axes = {name: options.pop(name) for name in ("problems", "variants", "placements", "lr_factors")}
+    return Grid(**axes, settings=settings_of(options))
 
 
-def check_precision_name(name: str) -> None:
-    """Refuse what is no precision.
+def settings_of(options: dict[str, Any]) -> Settings:
+    """The settings of every run from a command's keywords, which they are taken out of."""
+    from bnbench.execution.selection import Settings
 
-    Raises:
-        UserError: there is none of that name.
-    """
-    from bnbench.errors import unknown
-    from bnbench.plan import PRECISIONS
-
-    if name not in PRECISIONS:
-        raise unknown("precision", name, PRECISIONS)
-
-
-def parse_overrides(texts: Sequence[str], epochs: int | None) -> dict[str, Any]:
-    """Dotted keys to values, of --set and --epochs.
-
-    Raises:
-        UserError: a text is no setting.
-    """
-    from bnbench.problem import parse_override
-
-    overrides = dict(parse_override(text) for text in texts)
-    if epochs is not None:
-        overrides["training.epochs"] = epochs
-    return overrides
-
-
-def identify(problem: Problem) -> DataFacts:
-    """The facts of a problem's data.
-
-    Raises:
-        UserError: no such data set is known; names the problem that asks for it.
-    """
-    from bnbench.data.dataset import DATASETS
-    from bnbench.errors import UserError
-
-    try:
-        dataset = DATASETS.get(problem.dataset)
-    except UserError as error:
-        raise UserError(f"problem '{problem.name}', key 'dataset': {error.problem}", hint=error.hint) from error
-    return dataset.facts(problem.split_seed)
+    return Settings(**{name: options.pop(name) for name in ("seeds", "size", "epochs", "overrides", "precision")})

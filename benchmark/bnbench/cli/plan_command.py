@@ -7,17 +7,17 @@ from typing import Any
 
 import click
 
-from bnbench.cli.options import Grid, grid_options, results_option, select
-from bnbench.cli.sweep_options import gather_sweep, sweep_options
-from bnbench.cli.sweep_plan import make_plan, print_plan
+from bnbench.cli.console import print_plan, sweep_of
+from bnbench.cli.options import grid_of, grid_options, results_option
+from bnbench.cli.run_options import planning_options, run_options_of
 
 
 @click.command("plan")
 @grid_options
 @results_option
-@sweep_options
+@planning_options
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, a record for each run.")
-def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN401 -- the fields of Grid and SweepOptions
+def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN401 -- the fields of Grid and RunOptions
     """Say what `bnbench run` with the same options would do; nothing is written.
 
     A line for each run: to run (a damaged one again), resumable (from which epoch), running now, finished, diverged,
@@ -27,5 +27,8 @@ def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN4
     Example:
       bnbench plan cifar10_3c3d --variant all --seeds 3
     """
-    sweep = gather_sweep(options)
-    print_plan(make_plan(select(Grid(**options)).specs, results, sweep), as_json)
+    from bnbench.execution.executors import local_executor
+    from bnbench.execution.selection import select
+
+    how = run_options_of(options)
+    print_plan(sweep_of(select(grid_of(options)).specs, results, how, local_executor(how)).plan(), as_json=as_json)

@@ -80,7 +80,7 @@ def update(
     """
     from bnbench.analysis.frames import open_results
     from bnbench.analysis.reference.stored import read_references, write_reference
-    from bnbench.cli.training import passing_folder, train_anew
+    from bnbench.cli.console import passing_folder, train_anew
     from bnbench.errors import UserError
     from bnbench.shipped import shipped_folder
     from bnbench.storage.store import ResultStore

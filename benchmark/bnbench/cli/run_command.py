@@ -8,27 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnbench.cli.carry_out import (
-    begin_early,
-    carry_out,
-    carry_out_options,
-    end_on_failures,
-    gather,
-    plan_runs,
-    require_data,
-)
-from bnbench.cli.options import Grid, grid_options, results_option, select
-from bnbench.cli.sweep_plan import print_plan
+from bnbench.cli.console import end_on_failures, ended_by_a_stop, print_plan, print_warnings, sweep_of
+from bnbench.cli.options import grid_of, grid_options, results_option
+from bnbench.cli.run_options import executor_of, run_options_of, training_options
 
 if TYPE_CHECKING:
-    from bnbench.cli.options import Selection
+    from bnbench.execution.selection import Selection
+    from bnbench.execution.sweep import Sweep
     from bnbench.problem import Target
 
 
 @click.command("run")
 @grid_options
 @results_option
-@carry_out_options
+@training_options
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop; as `bnbench plan`.")
 def command(
     results: Path,
@@ -48,30 +41,33 @@ def command(
       bnbench run cifar10_3c3d --gpus 0,1 --runs-per-gpu 2 --run-timeout 3h
       bnbench run cifar10_3c3d --seeds 10 --executor slurm --slurm partition=gpu --slurm gpus=1 --slurm time=12:00:00
     """
-    how = gather(options)
-    selection = select(Grid(**options))
-    if not dry_run:
-        require_data(selection.specs)
-        begin_early(selection.specs, results, how)
-    plan = plan_runs(selection.specs, results, how)
+    from bnbench.execution.selection import select
+
+    how = run_options_of(options)
+    executor = executor_of(options, how)
+    selection = select(grid_of(options))
+    sweep = sweep_of(selection.specs, results, how, executor)
     if dry_run:
-        print_plan(plan, as_json=False)
+        print_warnings(sweep.plan())
+        print_plan(sweep.plan())
         return
-    outcomes = carry_out(plan, results, how)
-    if outcomes is not None:
-        _report(selection, results)
-        end_on_failures(plan, outcomes)
+    with ended_by_a_stop(sweep):
+        outcomes = sweep.run()
+    if sweep.plan().todo and executor.sends_away:
+        return  # nothing can be said yet
+    _report(selection, sweep)
+    end_on_failures(sweep.plan(), outcomes)
 
 
-def _report(selection: Selection, folder: Path) -> None:
+def _report(selection: Selection, sweep: Sweep) -> None:
     """The ranking of what was asked for, a picture of the curves, and where everything lies."""
-    from bnbench.analysis.frames import open_results
+    from bnbench.analysis.frames import Results
     from bnbench.analysis.ranking import rank
     from bnbench.analysis.ranking_tables import ranking_tables
     from bnbench.cli.output import print_tables
     from bnbench.cli.picture import draw_training_curves
 
-    results = open_results(folder)
+    results = Results(sweep.store, sweep.contents)
     asked = [spec.run_id for spec in selection.specs]
     if not results.select(run_id=asked):
         return
@@ -80,6 +76,6 @@ def _report(selection: Selection, folder: Path) -> None:
     }
     print_tables(ranking_tables(rank(results, targets=lambda name, size: targets.get((name, size), ()), run_id=asked)))
     picture = draw_training_curves(results, asked)
-    click.echo(f"curves and γ/β trajectories  {folder}{os.sep}<run>{os.sep}*.parquet", err=True)
+    click.echo(f"curves and γ/β trajectories  {results.path}{os.sep}<run>{os.sep}*.parquet", err=True)
     if picture is not None:
         click.echo(f"picture of the curves        {picture}", err=True)

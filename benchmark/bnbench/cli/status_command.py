@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.jobs import look_at_jobs, print_jobs
+from bnbench.cli.console import duration, print_jobs
 from bnbench.cli.options import results_option
 from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables
-from bnbench.cli.sweep_plan import duration
 from bnbench.words import counted
 
 if TYPE_CHECKING:
     from bnbench.analysis.frames import Results
     from bnbench.analysis.table import Table, Value
     from bnbench.execution.cluster_queue import Element
+    from bnbench.storage.document import RunDocument
     from bnbench.storage.standing import RunState, Standing
+    from bnbench.storage.store import ResultStore
     from bnbench.storage.sweeps import SweepRecord
 
 
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 class _Folder:
     """A results folder, as it is at this moment."""
 
+    store: ResultStore
     results: Results
+    finished: Sequence[RunDocument]
+    """The results among the runs."""
     ended: frozenset[str]
     standings: Mapping[str, Standing]
     """Of the runs that were begun and have not ended, and of the damaged ones, by run id."""
@@ -102,8 +106,8 @@ def command(results: Path, each_run: bool, style: Format | None, as_json: bool) 
 
 
 def _look(path: Path) -> _Folder:
-    from bnbench.analysis.frames import Results, open_results
-    from bnbench.execution.cluster_queue import read_submissions
+    from bnbench.analysis.frames import Results
+    from bnbench.execution.cluster_queue import look_at_queue, read_submissions
     from bnbench.storage.standing import begun_runs, survey
     from bnbench.storage.store import ResultStore
     from bnbench.storage.sweeps import read_sweeps
@@ -112,18 +116,24 @@ def _look(path: Path) -> _Folder:
     # The results last: a run that ends while the others are looked at has ended.
     standings = survey({run_id: path / run_id for run_id in begun_runs(path)})
     # Before the first run begins there is nothing but what is to come, and that is worth saying.
-    announced = bool(sweeps or read_submissions(path)[0])
-    results = Results(ResultStore(path)) if announced else open_results(path)
-    for warning in (*results.warnings, *damaged):
+    submissions, unreadable = read_submissions(path)
+    store = ResultStore(path)
+    contents = store.look()
+    if not sweeps and not submissions:
+        store.require_runs(contents)
+    results = Results(store, contents)
+    for warning in (*results.warnings, *damaged, *unreadable):
         click.echo(f"Warning: {warning}", err=True)
-    ended = frozenset(run.identity.run_id for run in results.folders if run.status != "damaged")
+    ended = contents.ended
     standings |= survey({run_id: path / run_id for run_id in results.damaged if run_id not in standings})
     return _Folder(
+        store,
         results,
+        contents.finished,
         ended,
         {run_id: standing for run_id, standing in standings.items() if run_id not in ended},
         {record: sweep for record, sweep in sweeps.items() if sweep.left(ended)},
-        look_at_jobs(path),
+        look_at_queue(submissions),
     )
 
 
@@ -194,8 +204,8 @@ def _counts_table(folder: _Folder) -> Table:
 
 def _told(path: Path, sweep: SweepRecord, folder: _Folder) -> str:
     """How far a sweep is, and how long the rest takes; or how to go on, if nobody works on it."""
+    from bnbench.execution.estimate import recorded_times, sweep_seconds
     from bnbench.storage.standing import count
-    from bnbench.storage.sweeps import seconds_left
 
     left = sweep.left(folder.ended)
     begun = {run.run_id: folder.standings[run.run_id] for run in left if run.run_id in folder.standings}
@@ -211,24 +221,10 @@ def _told(path: Path, sweep: SweepRecord, folder: _Folder) -> str:
         return f"{told}. No sign of it from here; if it runs no more, typed again it does the rest."
     if folder.queued.keys() & {run.run_id for run in left}:
         return f"{told}. Cluster jobs do the rest."
-    seconds = seconds_left(sweep, folder.standings, _measured(sweep, folder.results), folder.ended)
+    own = {run.run_id for run in sweep.runs}
+    recorded = recorded_times(folder.store, [document for document in folder.finished if document.run_id in own])
+    seconds = sweep_seconds(sweep, folder.standings, recorded, folder.ended)
     return told + ("" if seconds is None else f"; about {duration(seconds)} left, {sweep.side_by_side} side by side")
-
-
-def _measured(sweep: SweepRecord, results: Results) -> dict[str, float]:
-    """The seconds that a run of a sweep took on average, by setting; of those that came to their planned end."""
-    planned = {run.run_id for run in sweep.runs}
-    finished = [
-        record.identity.run_id
-        for record in results.folders
-        if record.identity.run_id in planned and record.status == "finished"
-    ]
-    if not finished:
-        return {}
-    frame = results.timing(columns=["run_id", "setting_id", "train_s", "eval_s"], run_id=finished)
-    runs = frame.groupby(["setting_id", "run_id"], observed=True)[["train_s", "eval_s"]].sum().sum(axis=1)
-    means = runs.groupby(level="setting_id", observed=True).mean()
-    return {str(setting): float(seconds) for setting, seconds in means.items()}
 
 
 def _print_others(folder: _Folder) -> None:

@@ -11,18 +11,29 @@ import secrets
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnbench.errors import UserError
-from bnbench.execution.cluster_queue import CLUSTER_FOLDER, Submission, write_submission
+from bnbench.execution.cluster_queue import (
+    CLUSTER_FOLDER,
+    Submission,
+    in_queue,
+    look_at_queue,
+    read_submissions,
+    write_submission,
+)
 from bnbench.execution.cluster_settings import JobSettings
+from bnbench.execution.listening import Listener, Notice, Outcome, RunListener
+from bnbench.execution.options import RunOptions
+from bnbench.execution.places import Room, room_here
 from bnbench.plan import RunSpec
 
 if TYPE_CHECKING:
     from bnbench.execution.cluster_job import Chunk
-    from bnbench.execution.single import Resources
+    from bnbench.execution.planning import SweepPlan
 
 LONGEST_ARRAY = 1000
 """Elements of an array: Slurm refuses more unless it was configured to take them (MaxArraySize 1001)."""
@@ -65,24 +76,87 @@ def device_of_jobs(device: str, settings: JobSettings) -> str:
     return device
 
 
-def submit_sweep(
-    specs: Sequence[RunSpec],
-    store: Path,
-    resources: Resources,
-    settings: JobSettings,
-    *,
-    run_timeout: float | None = None,
-    checkpoint_seconds: float | None = None,
-) -> Submission:
+@dataclass(frozen=True)
+class Slurm:
+    """Hands runs over to the jobs of a cluster, and waits for none of them."""
+
+    settings: JobSettings
+
+    sends_away = True
+    in_this_process = False
+
+    def room(self, options: RunOptions) -> Room:
+        """As the protocol; of this machine's CPUs, which may be all that it has."""
+        return room_here(replace(options, device="cpu"))
+
+    def warm_up(self) -> None:
+        """Nothing is trained here."""
+
+    def choose(
+        self, plan: SweepPlan, room: Room, store: Path, options: RunOptions, listener: Listener
+    ) -> list[RunSpec]:
+        """The runs of a plan that are neither being trained nor given to a job that is still in the queue.
+
+        Raises:
+            UserError: jobs cannot be submitted from here, or what they ask for does not fit the runs.
+        """
+        require_slurm()
+        device_of_jobs(options.device, self.settings)
+        submissions, warnings = read_submissions(store)
+        for warning in warnings:
+            listener.notice(Notice(warning, warning=True))
+        queued = in_queue(look_at_queue(submissions) or [])
+        waiting = [spec for spec in plan.todo if spec.run_id in queued]
+        if waiting:
+            jobs = sorted({queued[spec.run_id].job_id for spec in waiting})
+            listener.notice(Notice(f"{len(waiting)} runs are in the queue already (jobs {', '.join(jobs)})."))
+        elsewhere = {
+            run.spec.run_id
+            for run in plan.runs
+            if run.standing is not None and run.standing.state == "running" and run.spec.run_id not in queued
+        }
+        if elsewhere:
+            listener.notice(Notice(f"{len(elsewhere)} runs are being trained by processes outside the queue."))
+        left = [spec for spec in plan.todo if spec.run_id not in elsewhere | set(queued)]
+        split(left, self.settings, options.threads)
+        return left
+
+    def run_all(
+        self,
+        specs: Sequence[RunSpec],
+        store: Path,
+        options: RunOptions,
+        listener: RunListener,
+        stop: Callable[[], bool],
+    ) -> list[Outcome]:
+        """Submit the runs, and say where to look.
+
+        Raises:
+            UserError: jobs cannot be submitted from here, or are refused.
+        """
+        submission = submit_sweep(specs, store, options, self.settings)
+        job_ids = list(submission.elements)
+        told = job_ids[0] if len(job_ids) == 1 else f"{job_ids[0]} … {job_ids[-1]}"
+        text = (
+            f"Submitted {len(specs)} runs in {len(job_ids)} jobs ({told}), "
+            f"{self.settings.side_by_side(options.threads)} side by side in each, "
+            f"on {device_of_jobs(options.device, self.settings)}.\n"
+            f"They need this command no more. What becomes of them: bnbench status --results {store}\n"
+            f"To cancel them: scancel --name={submission.name}\n"
+            f"Their logs: {store / CLUSTER_FOLDER / submission.name}"
+        )
+        listener.notice(Notice(text))
+        return [Outcome(spec.run_id, "submitted") for spec in specs]
+
+
+def submit_sweep(specs: Sequence[RunSpec], store: Path, options: RunOptions, settings: JobSettings) -> Submission:
     """Submit a sweep and put it on record. Nothing here waits for a job.
 
     Args:
         specs: what to run.
         store: the results folder, which every node must see under the same name.
-        resources: of each run; the device as `device_of_jobs` says.
+        options: how the runs are carried out; what goes side by side is the settings' business.
         settings: of the jobs.
-        run_timeout: seconds after which a run is ended; None is no limit.
-        checkpoint_seconds: how often a run leaves a checkpoint; None is the pool's own choice.
 
     Raises:
         UserError: submitit or Slurm is not installed here, or Slurm refuses the jobs; its words are in the message.
@@ -90,21 +164,18 @@ def submit_sweep(
     require_slurm()
     from bnbench.execution.cluster_job import Chunk  # noqa: PLC0415 -- it imports torch; a mistake is told before that
 
-    own = {} if checkpoint_seconds is None else {"checkpoint_seconds": checkpoint_seconds}
-    chunks = [
-        Chunk(
-            specs=chunk,
-            store=store.absolute(),
-            resources=resources,
-            workers=settings.side_by_side(resources.threads),
-            runs_per_gpu=settings.runs_per_gpu,
-            run_timeout=run_timeout,
-            **own,
-        )
-        for chunk in split(specs, settings, resources.threads)
-    ]
+    # A job may start a second time: what was to be forgotten or begun anew was, before it was submitted.
+    of_a_job = RunOptions(
+        device=device_of_jobs(options.device, settings),
+        threads=options.threads,
+        workers=settings.side_by_side(options.threads),
+        runs_per_gpu=settings.runs_per_gpu,
+        run_timeout=options.run_timeout,
+        checkpoint_seconds=options.checkpoint_seconds,
+    )
+    chunks = [Chunk(chunk, store.absolute(), of_a_job) for chunk in split(specs, settings, options.threads)]
     name = f"bnbench-{secrets.token_hex(4)}"
-    job_ids = _submit(chunks, store.absolute() / CLUSTER_FOLDER / name, parameters(settings, name, resources.threads))
+    job_ids = _submit(chunks, store.absolute() / CLUSTER_FOLDER / name, parameters(settings, name, options.threads))
     elements = {
         job_id: tuple(spec.run_id for spec in chunk.specs) for job_id, chunk in zip(job_ids, chunks, strict=True)
     }

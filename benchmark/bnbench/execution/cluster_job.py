@@ -16,10 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnbench.execution.pool import Message, Slot, cpu_slots, gpu_slots, run_all
+from bnbench.errors import UserError
+from bnbench.execution.executors import LocalPool
+from bnbench.execution.listening import Message, Notice, Outcome, Silent
+from bnbench.execution.options import RunOptions
+from bnbench.execution.places import Place, cpu_places, gpu_places
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
-from bnbench.execution.single import CHECKPOINT_SECONDS, Notice, Outcome, Resources, recorded_outcome
+from bnbench.execution.single import in_one_line, recorded_outcome
 from bnbench.execution.streams import outlive_readers
+from bnbench.execution.sweep import Sweep, SweepInterrupted
 from bnbench.plan import RunSpec
 from bnbench.storage.checkpoints import newest_header
 from bnbench.training.events import EpochEvaluated
@@ -37,12 +42,8 @@ class Chunk:
     specs: tuple[RunSpec, ...]
     store: Path
     """The results folder; absolute, and every node sees it under this name."""
-    resources: Resources
-    workers: int
-    """Runs side by side where the job has no GPUs."""
-    runs_per_gpu: int = 1
-    run_timeout: float | None = None
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    options: RunOptions
+    """Of the job; `workers` are the runs side by side where it has no GPUs."""
 
     def __call__(self) -> None:
         """Train what has not ended, and go back into the queue if the time was too short for all of it.
@@ -55,33 +56,37 @@ class Chunk:
         outlive_readers()
         began = progress(self.specs, self.store)
         with stop_on(STOP_SIGNALS) as request:
-            slots = job_slots(self.resources.device, self.workers, self.runs_per_gpu)
-            say(f"{len(self.specs)} runs, {len(slots)} side by side")
-            outcomes = self._run(slots, request)
+            outcomes = self._outcomes(request)
             say(summary(self.specs, outcomes))
             if request():
                 self._stopped(request, began)
         if any(outcome.status == "failed" for outcome in outcomes):
             raise SystemExit(1)
 
-    def _run(self, slots: Sequence[Slot], request: StopRequest) -> list[Outcome]:
+    def _outcomes(self, request: StopRequest) -> Sequence[Outcome]:
+        options = self.options
         try:
-            return run_all(
-                self.specs,
-                self.store,
-                self.resources,
-                slots,
-                JobLog(),
-                stop=request,
-                run_timeout=self.run_timeout,
-                checkpoint_seconds=self.checkpoint_seconds,
-            )
+            places = job_places(options.device, options.workers or 1, options.runs_per_gpu)
+            pool = LocalPool(places)
+            sweep = Sweep(self.specs, self.store, options, pool, JobLog(), stop=request, own_runs_only=True)
+            return self._with_those_before(sweep.run())
+        except SweepInterrupted as stopped:
+            return self._with_those_before(stopped.outcomes)
+        except UserError as error:
+            say(in_one_line(error))
+            raise SystemExit(1) from error
         except (EOFError, OSError):
             # A job's signal reaches all of its processes, the one that runs are forked from too: where it dies of it
             # in the middle of a start, nothing has been begun.
             if not request():
                 raise
             return []
+
+    def _with_those_before(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """These, and those of the runs that had ended when the job began."""
+        told = {outcome.run_id for outcome in outcomes}
+        others = [recorded_outcome(spec, self.store) for spec in self.specs if spec.run_id not in told]
+        return [*(outcome for outcome in others if outcome is not None), *outcomes]
 
     def _stopped(self, request: StopRequest, began: dict[str, int]) -> None:
         now = progress(self.specs, self.store)
@@ -115,7 +120,7 @@ def progress(specs: Sequence[RunSpec], store: Path) -> dict[str, int]:
     return steps
 
 
-def job_slots(device: str, workers: int, runs_per_gpu: int) -> tuple[Slot, ...]:
+def job_places(device: str, workers: int, runs_per_gpu: int) -> tuple[Place, ...]:
     """Where the runs of a job go: on the GPUs that Slurm gave it, and otherwise on its CPUs.
 
     Args:
@@ -125,8 +130,8 @@ def job_slots(device: str, workers: int, runs_per_gpu: int) -> tuple[Slot, ...]:
     """
     visible = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu.strip()]
     if device == "cpu" or not visible:
-        return cpu_slots(workers)
-    return gpu_slots([str(index) for index in range(len(visible))], runs_per_gpu)
+        return cpu_places(workers)
+    return gpu_places([str(index) for index in range(len(visible))], runs_per_gpu)
 
 
 def is_preempted() -> bool:
@@ -162,12 +167,16 @@ def summary(specs: Sequence[RunSpec], outcomes: Sequence[Outcome]) -> str:
     return f"{len(specs)} runs: {', '.join(told)}"
 
 
-class JobLog:
-    """Follows the runs of a job: a listener of the pool that writes lines to the job's log."""
+class JobLog(Silent):
+    """Follows the runs of a job: a listener that writes lines to the job's log."""
 
     def __init__(self) -> None:
         """Nothing has been said yet."""
         self._told: dict[str, float] = {}
+
+    def notice(self, notice: Notice) -> None:
+        """Something about the runs as a whole."""
+        say(notice.text)
 
     def started(self, spec: RunSpec) -> None:
         """A run's process was started."""

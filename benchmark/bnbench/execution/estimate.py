@@ -1,72 +1,132 @@
-"""How fast this machine is: a few steps and an evaluation, measured as a run would make them."""
+"""How long runs will take: the one answer to that question, for a plan, a study, a sweep under way, a notebook.
+
+What counts is what such runs took: of the same setting and variant, in the same results folder, on the same kind of
+device. Where none has finished yet, it is the speed that `bnbench estimate` measured with a run alone on this machine.
+"""
 
 from __future__ import annotations
 
-import torch
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from bnbench.execution.single import describe_device, load_pipeline
+import pyarrow.compute as pc
+
 from bnbench.plan import RunSpec
-from bnbench.storage.provenance import processor_model
-from bnbench.storage.speeds import Speed
-from bnbench.training.events import EpochEvaluated
-from bnbench.training.loop import Trainer
-from bnbench.training.memory import keep_freed_memory
-from bnbench.training.numerics import numerics
+from bnbench.storage.document import RunDocument
+from bnbench.storage.files import StorageError
+from bnbench.storage.speeds import Speed, Speeds
+from bnbench.storage.standing import Standing
+from bnbench.storage.store import ResultStore
+from bnbench.storage.sweeps import SweepRecord, SweepRun
 
-WARM_UP = 3
-"""Steps before the clock starts: the first ones pay for memory and for what a device sets up once."""
+Source = Literal["recorded", "measured"]
 
-STEPS = 10
-"""Steps on the clock."""
-
-
-def machine_name(device: torch.device, threads: int) -> str:
-    """What a speed was measured on: the model of the GPU; or that of the processor, and the threads of a run."""
-    if device.type == "cuda":
-        return describe_device(device)
-    return f"{processor_model() or 'unknown processor'}, {threads} thread(s)"
+_ENOUGH = 4
+"""So many recorded runs of a kind are read; more would tell no more."""
 
 
-def measure_speed(spec: RunSpec, device: torch.device, threads: int) -> Speed:
-    """Evaluate a run's network once and train it for a few steps; nothing is recorded.
+@dataclass(frozen=True)
+class RunTime:
+    """How long one run takes with the others beside it, or, if measured, alone on the device."""
 
-    Raises:
-        UserError: the data are missing, or do not fit the run.
+    left: float
+    """Seconds to its end."""
+    whole: float
+    """Seconds from its first step on."""
+    source: Source
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What whole runs took: seconds by setting and variant."""
+
+    seconds: Mapping[tuple[str, str], float]
+
+    def of(self, setting_id: str, variant: str | None) -> float | None:
+        """Seconds of a run; where the variant is not known, the mean over those that are recorded."""
+        if variant is not None:
+            return self.seconds.get((setting_id, variant))
+        alike = [seconds for (setting, _), seconds in self.seconds.items() if setting == setting_id]
+        return sum(alike) / len(alike) if alike else None
+
+
+def recorded_times(store: ResultStore, documents: Iterable[RunDocument]) -> Recorded:
+    """What runs took that came to their planned end; a table that cannot be read is passed over.
+
+    Args:
+        store: where they lie.
+        documents: results, as a look at the store has found them.
     """
-    keep_freed_memory()
-    with numerics(spec.precision, device, threads):
-        pipeline = load_pipeline(spec, device)
-        trainer = Trainer(spec, pipeline, device)
-        eval_s = _run_to(trainer, WARM_UP)
-        before = trainer.train_s
-        whole_epoch = _run_to(trainer, WARM_UP + STEPS)
-        if whole_epoch is not None or trainer.step <= WARM_UP:  # an epoch is too short to be measured in part
-            return _measure_epoch(Trainer(spec, pipeline, device))
-        step_s = (trainer.train_s - before) / (trainer.step - WARM_UP)
-        if device.type == "cuda":  # whose first evaluation is no measure
-            eval_s = _run_to(Trainer(spec, pipeline, device), 1)
-    assert eval_s is not None, "a run begins with an evaluation"
-    return Speed(step_s=step_s, eval_s=eval_s, steps_per_epoch=trainer.steps_per_epoch)
+    found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for document in documents:
+        taken = found[document.setting_id, document.identity.variant]
+        if document.status != "finished" or len(taken) == _ENOUGH:
+            continue
+        try:
+            table = store.read_of(document, "timing", ["train_s", "eval_s"])
+        except StorageError:
+            continue  # a damaged table is for those to report who need it
+        taken.append(sum(pc.sum(table.column(name)).as_py() or 0.0 for name in ("train_s", "eval_s")))
+    return Recorded({key: sum(taken) / len(taken) for key, taken in found.items() if taken})
 
 
-def _run_to(trainer: Trainer, step: int) -> float | None:
-    """Train up to a step; the seconds of the last evaluation on the way, None if there was none."""
-    eval_s = None
-    for event in trainer.events(lambda: trainer.step >= step):
-        if isinstance(event, EpochEvaluated):
-            eval_s = event.eval_s
-            if event.step >= step:
-                break
-    return eval_s
+def run_time(spec: RunSpec, standing: Standing, recorded: Recorded, speeds: Speeds) -> RunTime | None:
+    """How long a run takes; None where nothing like it is recorded or measured."""
+    whole = recorded.of(spec.setting_id, spec.variant.name)
+    if whole is not None:
+        return RunTime(_rest(whole, standing), whole, "recorded")
+    speed = speeds.of(spec)
+    if speed is None:
+        return None
+    return RunTime(_measured(spec, standing, speed), _measured(spec, Standing("new"), speed), "measured")
 
 
-def _measure_epoch(trainer: Trainer) -> Speed:
-    """By a whole epoch, where it is too short for anything else; by what there is of it if the run diverges."""
-    train_s, eval_s = 0.0, 0.0
-    for event in trainer.events():
-        if isinstance(event, EpochEvaluated):
-            train_s, eval_s = event.train_s, event.eval_s
-            if event.epoch == 1:
-                break
-    seconds = train_s or trainer.train_s
-    return Speed(step_s=seconds / trainer.step, eval_s=eval_s, steps_per_epoch=trainer.steps_per_epoch)
+def sweep_seconds(
+    record: SweepRecord, standings: Mapping[str, Standing], recorded: Recorded, ended: Collection[str]
+) -> float | None:
+    """How long a sweep that is under way will take; None where that cannot be known.
+
+    Args:
+        record: the sweep; what it expected of each run when it began serves where nothing is recorded.
+        standings: how runs that were begun stand, by run id.
+        recorded: what runs of this folder took.
+        ended: the ids of runs that have ended.
+    """
+    under_way: list[float] = []
+    to_come: list[float] = []
+    for run in record.left(ended):
+        whole = _expected(run, recorded)
+        if whole is None:
+            return None
+        standing = standings.get(run.run_id, Standing("new"))
+        (under_way if standing.state == "running" else to_come).append(_rest(whole, standing))
+    return schedule_seconds([*under_way, *to_come], record.side_by_side)
+
+
+def schedule_seconds(runs: Sequence[float], side_by_side: int) -> float:
+    """When the last of several runs ends, if each starts as soon as there is room, in order."""
+    free = [0.0] * max(1, side_by_side)
+    for seconds in runs:
+        first = min(range(len(free)), key=free.__getitem__)
+        free[first] += seconds
+    return max(free)
+
+
+def _expected(run: SweepRun, recorded: Recorded) -> float | None:
+    taken = recorded.of(run.setting_id, run.variant)
+    return run.seconds if taken is None else taken
+
+
+def _rest(whole: float, standing: Standing) -> float:
+    done = standing.step / standing.total_steps if standing.total_steps else 0.0
+    return whole * (1 - done)
+
+
+def _measured(spec: RunSpec, standing: Standing, speed: Speed) -> float:
+    epochs = spec.training.epochs
+    steps = speed.steps_per_epoch * epochs - standing.step
+    # The evaluation before the first step is one more.
+    evaluations = epochs - standing.epoch + (1 if standing.step == 0 else 0)
+    return max(0, steps) * speed.step_s + evaluations * speed.eval_s

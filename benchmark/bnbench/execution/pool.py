@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import time
@@ -13,29 +12,18 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 from bnbench.errors import UserError
-from bnbench.execution.fork_server import forget_safe_path, prepare, process_context, start
+from bnbench.execution.fork_server import forget_safe_path, process_context, start
+from bnbench.execution.listening import Message, Outcome, RunListener, now_and_then
+from bnbench.execution.options import RunOptions
+from bnbench.execution.places import Place, free_place
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
-from bnbench.execution.single import (
-    CHECKPOINT_SECONDS,
-    Notice,
-    Outcome,
-    Resources,
-    execute,
-    never,
-    record_failure,
-    recorded_outcome,
-)
+from bnbench.execution.single import execute, in_one_line, record_failure, recorded_outcome
 from bnbench.execution.streams import outlive_readers
 from bnbench.plan import RunSpec
-from bnbench.resources import usable_cores
 from bnbench.storage.lock import LockView, LockWatch, look_at_lock
-from bnbench.training.events import EpochEvaluated, Event, StepReached
-
-PROGRESS_SECONDS = 0.1
-"""A run says how far it is at most this often, and after every epoch."""
 
 LOOK_SECONDS = 2.0
 """How often runs that other processes are training are looked at."""
@@ -49,71 +37,11 @@ GRACE_SECONDS = 10.0
 STOP_SECONDS = 300.0
 """What a run has for that when the sweep is asked to stop; an evaluation under way is finished first."""
 
-Message = StepReached | EpochEvaluated | Notice
-
-_LOG = logging.getLogger(__name__)
-
-
-class Listener(Protocol):
-    """Who wants to know how the runs are doing: a progress display, a log, nobody."""
-
-    def started(self, spec: RunSpec) -> None:
-        """A run's process was started."""
-
-    def event(self, spec: RunSpec, event: Message) -> None:
-        """A run has come further, or has something to say."""
-
-    def deferred(self, spec: RunSpec) -> None:
-        """Another process is training this run; it is looked at again later."""
-
-    def ended(self, spec: RunSpec, outcome: Outcome) -> None:
-        """A run is over, and recorded; or it was paused. Perhaps it was never started here."""
-
-
-class _Bearing:
-    """Passes everything on to a listener, and bears with one that raises: runs do not end because of who listens.
-
-    The first failure of each of its methods is logged, with its traceback.
-    """
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self._failed: set[str] = set()
-
-    def started(self, spec: RunSpec) -> None:
-        self._tell("started", spec)
-
-    def event(self, spec: RunSpec, event: Message) -> None:
-        self._tell("event", spec, event)
-
-    def deferred(self, spec: RunSpec) -> None:
-        self._tell("deferred", spec)
-
-    def ended(self, spec: RunSpec, outcome: Outcome) -> None:
-        self._tell("ended", spec, outcome)
-
-    def _tell(self, what: str, *facts: object) -> None:
-        try:
-            getattr(self._listener, what)(*facts)
-        except Exception:  # noqa: BLE001 -- whatever it raises is its own trouble; Ctrl-C and sys.exit are no Exception
-            if what not in self._failed:
-                self._failed.add(what)
-                with suppress(Exception):  # the log may be what cannot be written
-                    _LOG.warning("who follows the runs failed in '%s'; the runs go on", what, exc_info=True)
-
-
-@dataclass(frozen=True)
-class Slot:
-    """Room for one run at a time."""
-
-    gpu: str | None = None
-    """The one GPU that a run here sees (an entry of CUDA_VISIBLE_DEVICES); None changes nothing."""
-
 
 @dataclass
 class _Active:
     spec: RunSpec
-    slot: Slot
+    place: Place
     process: BaseProcess
     messages: Connection
     started: float
@@ -123,76 +51,14 @@ class _Active:
     """Whether it was asked because it is out of time."""
 
 
-def cpu_slots(workers: int) -> tuple[Slot, ...]:
-    """Room for so many runs at a time, on whatever device they choose."""
-    return (Slot(),) * workers
-
-
-def gpu_slots(gpus: Sequence[str], runs_per_gpu: int = 1) -> tuple[Slot, ...]:
-    """Room on these GPUs; the first run of each comes before the second of any.
-
-    Args:
-        gpus: numbers, counted from 0 among the GPUs that this process sees, or other names that CUDA knows them by.
-        runs_per_gpu: how many runs share one.
-
-    Raises:
-        UserError: there is no such GPU among those that CUDA_VISIBLE_DEVICES leaves.
-    """
-    return tuple(Slot(_visible(gpu)) for _ in range(runs_per_gpu) for gpu in gpus)
-
-
-def default_workers(device: str, threads: int) -> int:
-    """How many runs go side by side: on CPUs as many as there are cores for, on a GPU one."""
-    return 1 if device.startswith("cuda") else max(1, usable_cores() // threads)
-
-
-def run_all(
-    specs: Sequence[RunSpec],
-    store: Path,
-    resources: Resources,
-    slots: Sequence[Slot],
-    listener: Listener,
-    *,
-    stop: Callable[[], bool] = never,
-    run_timeout: float | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> list[Outcome]:
-    """Run everything that has not ended, one run a slot at a time, each in a process of its own.
-
-    A run that raises, whose process dies, or that is out of time is recorded as failed and stops no other. A run that
-    another process is training is left to it, and waited for at the end: it is taken over if that process dies.
-
-    Args:
-        specs: what to run.
-        store: the results folder.
-        resources: of each run.
-        slots: where runs go; how many go side by side.
-        listener: told what happens; whatever it raises, the runs go on.
-        stop: asked several times a second; once it says yes, nothing more is started, and what is running leaves a
-            checkpoint and ends as "paused".
-        run_timeout: seconds after which a run's process is ended; None is no limit.
-        checkpoint_seconds: how often a run leaves a checkpoint.
-
-    Returns:
-        How each run ended, in the order in which they did. When it was stopped, runs are missing.
-
-    Raises:
-        KeyboardInterrupt: passed on, after the running runs were killed; their checkpoints stay.
-    """
-    prepare()
-    # Runs start in the folder that this process started in, which it may have left since.
-    pool = _Pool(store.absolute(), resources, slots, _Bearing(listener), run_timeout, checkpoint_seconds)
-    return pool.run(specs, stop)
-
-
 @dataclass
-class _Pool:
+class Pool:
+    """Runs that are trained side by side, each in a process of its own, and those still to come."""
+
     store: Path
-    resources: Resources
-    slots: Sequence[Slot]
-    listener: Listener
-    run_timeout: float | None
-    checkpoint_seconds: float
+    options: RunOptions
+    places: Sequence[Place]
+    listener: RunListener
     waiting: deque[RunSpec] = field(default_factory=deque)
     active: dict[Connection, _Active] = field(default_factory=dict)
     taken: dict[str, RunSpec] = field(default_factory=dict)
@@ -202,13 +68,14 @@ class _Pool:
     watch: LockWatch = field(default_factory=LockWatch)
     looked: float = 0.0
 
-    def run(self, specs: Sequence[RunSpec], stop: Callable[[], bool]) -> list[Outcome]:
+    def run_all(self, specs: Sequence[RunSpec], stop: Callable[[], bool]) -> list[Outcome]:
+        """Start runs as there is room and look after them; see `LocalPool`."""
         self.waiting.extend(specs)
         try:
             while self.waiting or self.active or self.taken:
                 if stop() and not self.stopped:
                     self._stop()
-                self._fill_slots()
+                self._fill_places()
                 for connection in wait(list(self.active), POLL_SECONDS):
                     self._receive(self.active[cast(Connection, connection)])
                 self._end_overdue()
@@ -228,18 +95,18 @@ class _Pool:
         for run in self.active.values():
             _ask_to_end(run)
 
-    def _fill_slots(self) -> None:
+    def _fill_places(self) -> None:
         while self.waiting:
-            free = _free_slot(self.slots, [run.slot for run in self.active.values()])
+            free = free_place(self.places, [run.place for run in self.active.values()])
             if free is None:
                 return
             spec = self.waiting.popleft()
             try:
                 self._begin(spec, free)
             except UserError as error:  # its folder cannot be read: that is this run's trouble alone
-                self._over(spec, Outcome(spec.run_id, "failed", error=_in_one_line(error)))
+                self._over(spec, Outcome(spec.run_id, "failed", error=in_one_line(error)))
 
-    def _begin(self, spec: RunSpec, slot: Slot) -> None:
+    def _begin(self, spec: RunSpec, place: Place) -> None:
         ended = recorded_outcome(spec, self.store)
         if ended is not None:
             self._over(spec, ended)
@@ -248,16 +115,16 @@ class _Pool:
         if view is not None and not self.watch.is_dead(self.store / spec.run_id, view):
             self._defer(spec)
         else:
-            self._start(spec, slot, view)
+            self._start(spec, place, view)
 
-    def _start(self, spec: RunSpec, slot: Slot, given_up: LockView | None) -> None:
+    def _start(self, spec: RunSpec, place: Place, given_up: LockView | None) -> None:
         context = process_context()
         ours, theirs = context.Pipe(duplex=False)
-        arguments = (spec, self.store, self.resources, slot, self.checkpoint_seconds, given_up, theirs)
-        process = context.Process(target=_work, args=arguments, daemon=True)
+        arguments = (spec, self.store, self.options, place, given_up, theirs)
+        process = context.Process(target=_in_a_process, args=arguments, daemon=True)
         start(process)
         theirs.close()
-        self.active[ours] = _Active(spec, slot, process, ours, time.monotonic())
+        self.active[ours] = _Active(spec, place, process, ours, time.monotonic())
         self.listener.started(spec)
 
     def _receive(self, run: _Active) -> None:
@@ -277,7 +144,7 @@ class _Pool:
         run.process.join()
         self._remove(run)
         if message.status == "paused" and run.overdue:
-            message = self._record_failure(run.spec, self._overdue_reason())
+            message = self._record_failure(run.spec, out_of_time(self.options))
         if message.status == "busy":
             self._defer(run.spec)
         else:
@@ -298,7 +165,7 @@ class _Pool:
 
     def _death(self, run: _Active) -> Outcome:
         if run.overdue:
-            return self._record_failure(run.spec, self._overdue_reason())
+            return self._record_failure(run.spec, out_of_time(self.options))
         if self.stopped or -(run.process.exitcode or 0) in STOP_SIGNALS:
             # It may have died of the very signal that asked for a checkpoint, before it could hear it. A batch system
             # signals every process of a job, so that may be known here before the request is.
@@ -307,18 +174,16 @@ class _Pool:
 
     def _record_failure(self, spec: RunSpec, reason: str) -> Outcome:
         try:
-            return record_failure(spec, self.store, self.resources, reason)
+            return record_failure(spec, self.store, self.options, reason)
         except UserError as error:
-            return Outcome(spec.run_id, "failed", error=f"{reason}; it could not be recorded: {_in_one_line(error)}")
-
-    def _overdue_reason(self) -> str:
-        return f"the run was ended because it took longer than {self.run_timeout:g} s (--run-timeout)"
+            return Outcome(spec.run_id, "failed", error=f"{reason}; it could not be recorded: {in_one_line(error)}")
 
     def _end_overdue(self) -> None:
         now = time.monotonic()
         for run in self.active.values():
             if run.asked is None:
-                if self.run_timeout is not None and now - run.started >= self.run_timeout:
+                limit = self.options.run_timeout
+                if limit is not None and now - run.started >= limit:
                     run.overdue = True
                     _ask_to_end(run)
             elif now - run.asked >= (GRACE_SECONDS if run.overdue else STOP_SECONDS):
@@ -333,7 +198,7 @@ class _Pool:
                 ended = recorded_outcome(spec, self.store)
                 view = look_at_lock(folder)
             except UserError as error:
-                ended, view = Outcome(spec.run_id, "failed", error=_in_one_line(error)), None
+                ended, view = Outcome(spec.run_id, "failed", error=in_one_line(error)), None
             if ended is not None:
                 del self.taken[spec.run_id]
                 self._over(spec, ended)
@@ -342,25 +207,9 @@ class _Pool:
                 self.waiting.append(spec)
 
 
-def _visible(gpu: str) -> str:
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if seen is None or not gpu.isdigit():
-        return gpu
-    names = [name.strip() for name in seen.split(",") if name.strip()]
-    if int(gpu) >= len(names):
-        raise UserError(f"no GPU {gpu}: CUDA_VISIBLE_DEVICES is '{seen}'", hint="GPUs are counted from 0 among those.")
-    return names[int(gpu)]
-
-
-def _free_slot(slots: Sequence[Slot], used: Sequence[Slot]) -> Slot | None:
-    """The first slot that is not in use; equal slots count separately."""
-    left = list(used)
-    for slot in slots:
-        if slot in left:
-            left.remove(slot)
-        else:
-            return slot
-    return None
+def out_of_time(options: RunOptions) -> str:
+    """Why a run that reached its time limit has failed."""
+    return f"the run was ended because it took longer than {options.run_timeout:g} s (--run-timeout)"
 
 
 def _ask_to_end(run: _Active) -> None:
@@ -381,12 +230,11 @@ def _cause_of_death(exit_code: int | None) -> str:
     return f"the run's process ended with exit code {exit_code} and no result"
 
 
-def _work(
+def _in_a_process(
     spec: RunSpec,
     store: Path,
-    resources: Resources,
-    slot: Slot,
-    checkpoint_seconds: float,
+    options: RunOptions,
+    place: Place,
     given_up: LockView | None,
     messages: Connection,
 ) -> None:
@@ -395,33 +243,15 @@ def _work(
     outlive_readers()  # a component that prints must not fail for it
     # Ctrl-C reaches every process of the terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if slot.gpu is not None:
+    if place.gpu is not None:
         # Before this process first asks for a device: CUDA reads it then, and never again.
-        os.environ["CUDA_VISIBLE_DEVICES"] = slot.gpu
-    told = 0.0
-
-    def tell(event: Event | Notice) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if isinstance(event, EpochEvaluated | Notice) or (
-            isinstance(event, StepReached) and now - told > PROGRESS_SECONDS
-        ):
-            told = now
-            _send(messages, event, request)
-
+        os.environ["CUDA_VISIBLE_DEVICES"] = place.gpu
     with stop_on(STOP_SIGNALS) as request:
         try:
-            outcome = execute(
-                spec,
-                store,
-                resources,
-                tell,
-                stop=request,
-                checkpoint_seconds=checkpoint_seconds,
-                given_up=given_up,
-            )
+            told = now_and_then(lambda message: _send(messages, message, request))
+            outcome = execute(spec, store, options, told, stop=request, given_up=given_up)
         except UserError as error:
-            outcome = Outcome(spec.run_id, "failed", error=_in_one_line(error))
+            outcome = Outcome(spec.run_id, "failed", error=in_one_line(error))
         _send(messages, outcome, request)
 
 
@@ -431,8 +261,3 @@ def _send(messages: Connection, message: Message | Outcome, request: StopRequest
     except BrokenPipeError:
         # Nobody is listening any more: the parent was killed. What is done is kept, for whoever goes on.
         request.ask()
-
-
-def _in_one_line(error: UserError) -> str:
-    """For what reports a failure by the last line of a traceback."""
-    return " ".join(str(error).splitlines())

@@ -7,10 +7,9 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import assert_never
 
 import torch
 from pydantic import JsonValue
@@ -18,10 +17,11 @@ from pydantic import JsonValue
 from bnbench.data.dataset import DATASETS
 from bnbench.data.pipeline import ImagePipeline
 from bnbench.errors import UserError
+from bnbench.execution.listening import Notice, Outcome
+from bnbench.execution.options import RunOptions
 from bnbench.plan import RunSpec
 from bnbench.storage.checkpoints import CheckpointHeader, resume_points
 from bnbench.storage.circumstances import differing_facts, switches
-from bnbench.storage.document import Status
 from bnbench.storage.lock import LockView, RunLock, acquire_lock
 from bnbench.storage.provenance import collect_provenance
 from bnbench.storage.recorder import RunRecorder, remove_progress
@@ -35,42 +35,8 @@ from bnbench.training.loop import Trainer
 from bnbench.training.memory import keep_freed_memory
 from bnbench.training.numerics import USUAL_SWITCHES, check_precision, choose_device, numerics
 
-CHECKPOINT_SECONDS = 60.0
-"""How much training a kill may cost. It decides where parts end, never what the tables hold."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a run may use; none of it decides its numbers, all of it is recorded."""
-
-    device: str = "auto"
-    threads: int = 1
-    """Intra-operator CPU threads. One by default, so that a CPU run gives the same bits anywhere on the machine."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended, or what became of the attempt to run it."""
-
-    run_id: str
-    status: Status | Literal["paused", "busy"]
-    """As recorded in `run.json`; "paused" and "busy" are not recorded: the run was asked to stop and goes on from its
-    checkpoint another time, or another process is training it."""
-    diverged_at_step: int | None = None
-    error: str | None = None
-    """The traceback of a failed run."""
-    elsewhere: bool = False
-    """Whether another process had brought the run to its end before this one could."""
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something about a run that its user should know, and that does not stop it."""
-
-    text: str
-
-
-Listener = Callable[[Event | Notice], None]
+RunEvents = Callable[[Event | Notice], None]
+"""Told everything that a run in this process has to say."""
 
 
 def never() -> bool:
@@ -81,11 +47,10 @@ def never() -> bool:
 def execute(
     spec: RunSpec,
     store: Path,
-    resources: Resources,
-    listen: Listener,
+    options: RunOptions,
+    listen: RunEvents,
     *,
     stop: Callable[[], bool] = never,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     given_up: LockView | None = None,
 ) -> Outcome:
     """Train one run and record it, from its last good state if it was begun before.
@@ -96,10 +61,9 @@ def execute(
     Args:
         spec: what to run; its data must be on this machine.
         store: the results folder.
-        resources: device and threads.
+        options: device, threads, and how often to leave a checkpoint; the others are the executor's business.
         listen: told every event, after it was recorded, and what else is worth knowing.
         stop: asked after every step; once it says yes, the run leaves a checkpoint and ends as "paused".
-        checkpoint_seconds: how often to leave a checkpoint.
         given_up: a lock whose owner the caller has watched and found dead.
 
     Raises:
@@ -107,7 +71,7 @@ def execute(
             state stays.
     """
     keep_freed_memory()
-    device = choose_device(resources.device)
+    device = choose_device(options.device)
     check_precision(spec.precision, device)
     lock = acquire_lock(store / spec.run_id, given_up=given_up)
     if lock is None:
@@ -117,7 +81,7 @@ def execute(
         if ended is not None:
             return ended
         try:
-            return _Attempt(spec, store, resources, device, lock, listen, stop, checkpoint_seconds).run()
+            return _Attempt(spec, store, options, device, lock, listen, stop).train()
         except LockLostError:
             return _lost(spec, store)
 
@@ -148,7 +112,7 @@ def recorded_outcome(spec: RunSpec, store: Path) -> Outcome | None:
     return Outcome(spec.run_id, document.status, document.diverged_at_step, document.error, elsewhere=True)
 
 
-def record_failure(spec: RunSpec, store: Path, resources: Resources, reason: str) -> Outcome:
+def record_failure(spec: RunSpec, store: Path, options: RunOptions, reason: str) -> Outcome:
     """Record that a run failed, on behalf of a process that no longer can. Its last good state stays.
 
     Returns:
@@ -165,12 +129,17 @@ def record_failure(spec: RunSpec, store: Path, resources: Resources, reason: str
         if ended is not None:
             return ended
         outcome = Outcome(spec.run_id, "failed", error=reason)
-        provenance = _provenance(spec, resources.device, resources.threads)
+        provenance = _provenance(spec, options.device, options.threads)
         try:
             RunRecorder(store / spec.run_id, spec.identity, lock=lock).fail(_document(spec, outcome, provenance))
         except LockLostError:
             return _lost(spec, store)
     return outcome
+
+
+def in_one_line(error: UserError) -> str:
+    """For what reports a failure by the last line of a traceback."""
+    return " ".join(str(error).splitlines())
 
 
 def load_pipeline(spec: RunSpec, device: torch.device) -> ImagePipeline:
@@ -199,32 +168,30 @@ class _Attempt:
         self,
         spec: RunSpec,
         store: Path,
-        resources: Resources,
+        options: RunOptions,
         device: torch.device,
         lock: RunLock,
-        listen: Listener,
+        listen: RunEvents,
         stop: Callable[[], bool],
-        checkpoint_seconds: float,
     ) -> None:
         self._spec = spec
         self._store = store
-        self._resources = resources
+        self._options = options
         self._device = device
         self._lock = lock
         self._listen = listen
         self._stop = stop
-        self._checkpoint_seconds = checkpoint_seconds
         self._saved_at = time.monotonic()
         self._stretches: list[dict[str, JsonValue]] = []
 
-    def run(self) -> Outcome:
+    def train(self) -> Outcome:
         """Train, and record how it ended."""
         spec = self._spec
-        provenance = _provenance(spec, describe_device(self._device), self._resources.threads)
+        provenance = _provenance(spec, describe_device(self._device), self._options.threads)
         try:
-            with numerics(spec.precision, self._device, self._resources.threads):
+            with numerics(spec.precision, self._device, self._options.threads):
                 trainer, recorder = self._last_good_state()
-                outcome = self._train(trainer, recorder)
+                outcome = self._to_its_end(trainer, recorder)
             if outcome.status != "paused":
                 if len(self._stretches) > 1:
                     provenance["stretches"] = list(self._stretches)
@@ -261,7 +228,7 @@ class _Attempt:
     def _begin_stretch(self, step: int, before: list[dict[str, JsonValue]]) -> None:
         circumstances: dict[str, JsonValue] = {
             "device": describe_device(self._device),
-            "threads": self._resources.threads,
+            "threads": self._options.threads,
             "torch": version("torch"),
             **switches(os.environ, USUAL_SWITCHES),
         }
@@ -270,11 +237,11 @@ class _Attempt:
             self._warn(f"was begun with {key} {began} and goes on with {goes_on}: its last digits may differ")
         self._stretches = [*before, {"from_step": step, **circumstances}]
 
-    def _train(self, trainer: Trainer, recorder: RunRecorder) -> Outcome:
+    def _to_its_end(self, trainer: Trainer, recorder: RunRecorder) -> Outcome:
         """To the end of the run, with a checkpoint now and then, or to the next step if that is wanted."""
         while True:
             self._saved_at = time.monotonic()
-            last = self._record_until_pause(trainer, recorder)
+            last = self._to_the_next_pause(trainer, recorder)
             if isinstance(last, Diverged):
                 return Outcome(self._spec.run_id, "diverged", last.step)
             if isinstance(last, Finished):
@@ -283,7 +250,7 @@ class _Attempt:
             if self._stop():
                 return Outcome(self._spec.run_id, "paused")
 
-    def _record_until_pause(self, trainer: Trainer, recorder: RunRecorder) -> Diverged | Paused | Finished:
+    def _to_the_next_pause(self, trainer: Trainer, recorder: RunRecorder) -> Diverged | Paused | Finished:
         """Write down everything the loop says, until a checkpoint is wanted or it ends."""
         epochs = self._spec.training.epochs
         for event in trainer.events(self._checkpoint_wanted):
@@ -307,7 +274,7 @@ class _Attempt:
         raise AssertionError("the training loop ended without saying how")
 
     def _checkpoint_wanted(self) -> bool:
-        return self._stop() or time.monotonic() - self._saved_at >= self._checkpoint_seconds
+        return self._stop() or time.monotonic() - self._saved_at >= self._options.checkpoint_seconds
 
     def _header(self, trainer: Trainer, next_part: int) -> CheckpointHeader:
         return CheckpointHeader.model_validate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,22 @@ FIGURE_KEYS: dict[str, Any] = {
     "legend.columnspacing": 1.4,
 }
 """matplotlib settings that every figure is drawn and saved with, on top of matplotlib's own defaults."""
+
+
+_ON_A_SCREEN = 140
+"""Dots per inch of a figure that a notebook shows."""
+
+
+class ShownFigure(Figure):
+    """A figure that a notebook shows as it would be saved."""
+
+    page: Page
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with self.page.style():
+            self.savefig(buffer, format="png", dpi=_ON_A_SCREEN)
+        return buffer.getvalue()
 
 
 @dataclass(frozen=True)
@@ -77,7 +94,9 @@ class Page:
         """An empty figure as wide as the page and as high as asked for, but no higher than the page."""
         pad = self.font / 72 / 2
         layout = ConstrainedLayoutEngine(w_pad=pad / 2, h_pad=pad / 2, hspace=0.05, wspace=0.03)
-        return Figure(figsize=(self.width, min(height, self.tallest)), layout=layout)
+        figure = ShownFigure(figsize=(self.width, min(height, self.tallest)), layout=layout)
+        figure.page = self
+        return figure
 
     def heading(self, axes: Axes, text: str) -> None:
         """A heading above the left corner of axes, free to run on over the axes beside it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,6 @@ from bnbench.disk import parse_json, read_regular
 from bnbench.identity import canonical_json
 from bnbench.plan import RunSpec
 from bnbench.storage.files import atomic_file, reported
-from bnbench.storage.standing import Standing
 
 SPEEDS = "speeds.json"
 """The file that measured speeds are kept in, in the folder of this machine's imported data."""
@@ -91,24 +90,6 @@ def add_speed(path: Path, machine: str, spec: RunSpec, speed: Speed) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as file:
             file.write(book.model_dump_json(indent=1).encode())
-
-
-def remaining_seconds(spec: RunSpec, standing: Standing, speed: Speed) -> float:
-    """How long the rest of a run takes, as measured with one run alone on the device."""
-    epochs = spec.training.epochs
-    steps = speed.steps_per_epoch * epochs - standing.step
-    # The evaluation before the first step is one more.
-    evaluations = epochs - standing.epoch + (1 if standing.step == 0 else 0)
-    return max(0, steps) * speed.step_s + evaluations * speed.eval_s
-
-
-def schedule_seconds(runs: Sequence[float], side_by_side: int) -> float:
-    """When the last of several runs ends, if each starts as soon as there is room, in order."""
-    free = [0.0] * max(1, side_by_side)
-    for seconds in runs:
-        first = min(range(len(free)), key=free.__getitem__)
-        free[first] += seconds
-    return max(free)
 
 
 def _read(path: Path) -> list[_Entry]:

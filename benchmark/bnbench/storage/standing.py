@@ -23,6 +23,7 @@ from bnbench.storage.lock import (
     look_at_lock,
 )
 from bnbench.storage.processes import process_is_here
+from bnbench.storage.store import StoreContents
 from bnbench.storage.workspace import workspaces
 
 RunState = Literal["finished", "diverged", "failed", "damaged", "running", "resumable", "new"]
@@ -49,32 +50,46 @@ class Standing:
     error: str | None = None
 
 
-def survey(folders: Mapping[str, Path], sleep: Callable[[float], None] = time.sleep) -> dict[str, Standing]:
+def survey(
+    folders: Mapping[str, Path],
+    sleep: Callable[[float], None] = time.sleep,
+    ended: Mapping[str, Standing] | None = None,
+) -> dict[str, Standing]:
     """How runs stand. Takes longer only where a process elsewhere seems to have been silent: it is watched for a while.
 
     Args:
         folders: the runs' folders by run id; they need not exist.
         sleep: waits for so many seconds.
+        ended: runs that a look at the store has found ended; they are not looked at again.
 
     Raises:
         UserError: a folder cannot be read, or holds a run of another version of the schema.
     """
     standings: dict[str, Standing] = {}
     doubtful: dict[str, LockView] = {}
+    known = ended or {}
     for run_id, folder in folders.items():
-        ended = _ended(folder)
-        view = None if ended is not None else look_at_lock(folder)
+        found = known.get(run_id) or _outside_of_work(folder)
+        view = None if found.state in _ENDED else look_at_lock(folder)
         alive = None if view is None else _is_alive(folder, view)
         if view is not None and alive is None:
             doubtful[run_id] = view
-        standings[run_id] = ended or _under_way(folder, view if alive else None)
+        standings[run_id] = found if found.state in _ENDED else _under_way(folder, view if alive else None, found)
     if doubtful:
         sleep(2 * BEAT_SECONDS)
         for run_id, before in doubtful.items():
             after = look_at_lock(folders[run_id])
             if after != before:
-                standings[run_id] = _ended(folders[run_id]) or _under_way(folders[run_id], after)
+                found = _outside_of_work(folders[run_id])
+                ended_now = found.state in _ENDED
+                standings[run_id] = found if ended_now else _under_way(folders[run_id], after, found)
     return standings
+
+
+def ended_runs(contents: StoreContents) -> dict[str, Standing]:
+    """How the runs stand that a look at a store has found ended and usable, by run id."""
+    damaged = set(contents.damaged)
+    return {document.run_id: _standing(document) for document in contents.documents if document.run_id not in damaged}
 
 
 def begun_runs(results: Path) -> list[str]:
@@ -105,20 +120,23 @@ def ended_document(folder: Path) -> RunDocument | None:
     return found.document if found.kind in {"result", "failed"} else None
 
 
-def _is_damaged(folder: Path) -> bool:
-    """Whether a run has ended and cannot be used."""
-    return examine(folder).kind == "damaged"
+_ENDED: tuple[RunState, ...] = ("finished", "diverged", "failed")
 
 
-def _ended(folder: Path) -> Standing | None:
-    document = None if _is_damaged(folder) else ended_document(folder)
-    if document is None:
-        return None
+def _outside_of_work(folder: Path) -> Standing:
+    """How a run stands if nobody works on it and nobody has begun it: ended, damaged or new."""
+    found = examine(folder)
+    if found.document is not None and found.kind in {"result", "failed"}:
+        return _standing(found.document)
+    return Standing("damaged" if found.kind == "damaged" else "new")
+
+
+def _standing(document: RunDocument) -> Standing:
     return Standing(document.status, diverged_at_step=document.diverged_at_step, error=document.error)
 
 
-def _under_way(folder: Path, lock: LockView | None) -> Standing:
-    """A run that has not ended, with its lock if its owner is alive."""
+def _under_way(folder: Path, lock: LockView | None, found: Standing) -> Standing:
+    """A run that has not ended, with its lock if its owner is alive; how it would stand without all that."""
     if lock is not None:
         owner = lock.owner
         if owner is None:
@@ -126,10 +144,10 @@ def _under_way(folder: Path, lock: LockView | None) -> Standing:
         return Standing("running", owner.step, owner.total_steps, owner.epoch, owner.epochs)
     with reported(folder, "read"):
         header = newest_header(folder)
-    damaged = _is_damaged(folder)
     if header is None:
-        return Standing("damaged" if damaged else "new")
-    return Standing("damaged" if damaged else "resumable", header.step, header.total_steps, header.epoch, header.epochs)
+        return found
+    state: RunState = "damaged" if found.state == "damaged" else "resumable"
+    return Standing(state, header.step, header.total_steps, header.epoch, header.epochs)
 
 
 def _is_alive(folder: Path, view: LockView) -> bool | None:

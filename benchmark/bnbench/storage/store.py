@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -44,6 +44,11 @@ class StoreContents:
     warnings: tuple[str, ...]
     """What is wrong with the damaged ones, a sentence each; they count as not finished."""
 
+    @property
+    def ended(self) -> frozenset[str]:
+        """The ids of the runs that have ended, failed ones included, and are not damaged."""
+        return frozenset(document.run_id for document in self.documents) - frozenset(self.damaged)
+
 
 class ResultStore:
     """A results folder. Looking at one never writes."""
@@ -68,13 +73,31 @@ class ResultStore:
         """
         store = cls(path)
         if create:
-            with reported(path):
-                path.mkdir(parents=True, exist_ok=True)
-                _try_writing(path)
+            store.make()
         contents = store.look()
-        if not create and not (contents.documents or contents.unfinished or contents.warnings):
-            raise UserError(f"no results in {path}", hint="`bnbench run …` writes some; --results names the folder.")
+        if not create:
+            store.require_runs(contents)
         return store
+
+    def require_runs(self, contents: StoreContents) -> None:
+        """Refuse a folder in which a look has found nothing.
+
+        Raises:
+            UserError: it is empty or missing.
+        """
+        if not (contents.documents or contents.unfinished or contents.warnings):
+            hint = "`bnbench run …` writes some; --results names the folder."
+            raise UserError(f"no results in {self.path}", hint=hint)
+
+    def make(self) -> None:
+        """See to it that the folder is there and can be written; writing is tried with a real file.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        with reported(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            _try_writing(self.path)
 
     def run_folder(self, run_id: str) -> Path:
         """Where a run's files are, or would be.
@@ -86,8 +109,11 @@ class ResultStore:
             raise ValueError(f"{run_id!r} is no run id")
         return self.path / run_id
 
-    def look(self) -> StoreContents:
+    def look(self, only: Collection[str] | None = None) -> StoreContents:
         """Everything there is to know without opening a table; a folder's name alone proves nothing.
+
+        Args:
+            only: ids of runs; no other folder is looked at.
 
         Raises:
             UserError: the folder cannot be listed, or holds only runs of another schema version.
@@ -99,6 +125,8 @@ class ResultStore:
         warnings: list[str] = []
         foreign: list[int] = []
         for folder in self._folders():
+            if only is not None and folder.name not in only:
+                continue
             found = examine(folder)
             if found.foreign_version is not None:
                 foreign.append(found.foreign_version)
@@ -154,7 +182,21 @@ class ResultStore:
             UserError: the run was written by another schema version.
             ValueError: that is no run id.
         """
-        path = self.check(run_id, table)
+        return self.read_of(self._result(run_id), table, columns, filters)
+
+    def read_of(
+        self,
+        document: RunDocument,
+        table: TableName,
+        columns: Sequence[str] | None = None,
+        filters: Filters | None = None,
+    ) -> pa.Table:
+        """The same of a result that was looked at already.
+
+        Raises:
+            StorageError: the table is damaged, or is none of the run's.
+        """
+        path = self._sound(document, table)
         try:
             require_regular(path)
             return pq.read_table(
@@ -178,10 +220,13 @@ class ResultStore:
             UserError: the run was written by another schema version.
             ValueError: that is no run id.
         """
-        path = table_path(self.run_folder(run_id), table)
-        document = self._result(run_id)
+        return self._sound(self._result(run_id), table)
+
+    def _sound(self, document: RunDocument, table: TableName) -> Path:
+        """The file of a result's table, once it has been found to be what `run.json` says."""
+        path = table_path(self.run_folder(document.run_id), table)
         if table not in document.tables:
-            raise StorageError(f"{self.path} holds no table '{table}' of the run {run_id}")
+            raise StorageError(f"{self.path} holds no table '{table}' of the run {document.run_id}")
         facts = document.tables[table]
         # Once per file: a damaged footer can end the whole process instead of raising an error.
         if (path, facts) not in self._checked:

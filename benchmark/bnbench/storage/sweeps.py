@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bnbench.disk import read_regular
 from bnbench.storage.files import atomic_file, reported, sync_folder
 from bnbench.storage.processes import Process, process_is_gone, process_is_here
-from bnbench.storage.speeds import schedule_seconds
 from bnbench.storage.standing import Standing
 
 SWEEPS_FOLDER = ".sweeps"
@@ -33,8 +32,9 @@ class SweepRun(BaseModel):
 
     run_id: str
     setting_id: str
+    variant: str | None = None
     seconds: Annotated[float, Field(ge=0)] | None = None
-    """The whole run, as measured with one run alone on the device; None where that was not measured."""
+    """The whole run, as was to be expected when the sweep began; None where nothing was known."""
 
 
 class SweepRecord(BaseModel):
@@ -56,8 +56,11 @@ class SweepRecord(BaseModel):
         return [run for run in self.runs if run.run_id not in ended]
 
 
-def write_sweep(store: Path, record: SweepRecord) -> None:
+def write_sweep(store: Path, record: SweepRecord) -> Path:
     """Put a sweep on record.
+
+    Returns:
+        The file.
 
     Raises:
         StorageError: it cannot be written.
@@ -65,9 +68,11 @@ def write_sweep(store: Path, record: SweepRecord) -> None:
     folder = store / SWEEPS_FOLDER
     with reported(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(folder / f"{secrets.token_hex(8)}.json") as file:
+        path = folder / f"{secrets.token_hex(8)}.json"
+        with atomic_file(path) as file:
             file.write((record.model_dump_json(indent=1) + "\n").encode())
         sync_folder(folder)
+    return path
 
 
 def tidy_sweeps(store: Path, ended: Collection[str], superseding: Collection[str] = ()) -> None:
@@ -118,30 +123,6 @@ def is_under_way(record: SweepRecord, standings: Mapping[str, Standing]) -> bool
     if process_is_here(record.process) or any(standing.state == "running" for standing in begun):
         return True
     return False if process_is_gone(record.process) else None
-
-
-def seconds_left(
-    record: SweepRecord, standings: Mapping[str, Standing], measured: Mapping[str, float], ended: Collection[str]
-) -> float | None:
-    """How long a sweep that is under way will take; None where that cannot be known.
-
-    Args:
-        record: the sweep.
-        standings: how runs that were begun stand, by run id.
-        measured: setting id to the seconds that a run of it took in this folder, which is what counts; elsewhere it is
-            what was measured with a run alone on the device.
-        ended: the ids of runs that have ended.
-    """
-    under_way: list[float] = []
-    to_come: list[float] = []
-    for run in record.left(ended):
-        whole = measured.get(run.setting_id, run.seconds)
-        if whole is None:
-            return None
-        standing = standings.get(run.run_id, Standing("new"))
-        done = standing.step / standing.total_steps if standing.total_steps else 0.0
-        (under_way if standing.state == "running" else to_come).append(whole * (1 - done))
-    return schedule_seconds([*under_way, *to_come], record.side_by_side)
 
 
 def _records(folder: Path) -> dict[Path, SweepRecord | None]:

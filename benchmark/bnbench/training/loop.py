@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bnbench.data.augmentation import draw_parameters
+from bnbench.data.augmentation import AugmentationParameters, draw_parameters
 from bnbench.data.pipeline import ImagePipeline
 from bnbench.errors import UserError
 from bnbench.measurement import Split
@@ -83,8 +83,7 @@ class Trainer:
                 hint="Use a smaller batch (--set training.batch_size=N) or --set training.population_statistics=false.",
             )
         self.total_steps = self.steps_per_epoch * spec.training.epochs
-        self.network = Network(spec.layers(), spec.input_shape, spec.mask, spec.variant)
-        self.network.initialise(lambda slot: generator(spec.seed, "weights", slot))
+        self.network = initial_network(spec)
         self.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in stubs
         self.network.train()
         self.optimiser = build_optimiser(self.network, spec.variant, spec.training)
@@ -126,10 +125,7 @@ class Trainer:
         start, stop = self.step, epoch * self.steps_per_epoch
         schedule = snapshot_steps(self.spec.snapshots.schedule, self.total_steps)
         due = {step for step in schedule if start <= step < stop or step == stop == self.total_steps}
-        order = torch.randperm(self._pipeline.train_size, generator=generator(seed, "order", epoch)).to(self._device)
-        parameters = draw_parameters(
-            self.spec.augmentation, self._pipeline.train_size, generator(seed, "augmentation", epoch)
-        ).to(self._device)
+        order, parameters = draw_epoch(self.spec, self._pipeline.train_size, epoch, self._device)
         steps = StepBuffer(start, stop - start, self._device)
         snapshots = SnapshotBuffer(self._vectors, len(due))
         diverged_at: int | None = None
@@ -211,6 +207,32 @@ class Trainer:
     def _wait_for_device(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+
+
+def initial_network(spec: RunSpec) -> Network:
+    """The network that a run begins with, on the CPU: built, and its weights drawn."""
+    network = Network(spec.layers(), spec.input_shape, spec.mask, spec.variant)
+    network.initialise(lambda slot: generator(spec.seed, "weights", slot))
+    return network
+
+
+def draw_epoch(
+    spec: RunSpec, images: int, epoch: int, device: torch.device
+) -> tuple[torch.Tensor, AugmentationParameters]:
+    """What decides an epoch's training batches.
+
+    Args:
+        spec: the run.
+        images: of the training split.
+        epoch: from 1.
+        device: where the batches are made.
+
+    Returns:
+        Order: int64 (images,), positions in the training split; a batch is the next `batch_size` of them, and what is
+        left over at the end is not trained on. And how each image is augmented.
+    """
+    order = torch.randperm(images, generator=generator(spec.seed, "order", epoch)).to(device)
+    return order, draw_parameters(spec.augmentation, images, generator(spec.seed, "augmentation", epoch)).to(device)
 
 
 def _timing_row(epoch: int, train_s: float, eval_s: float, images: int) -> Measured:

@@ -1,20 +1,18 @@
-"""How a sweep looks while it runs: bars on a terminal, plain lines anywhere else. Always on stderr."""
+"""How a sweep looks while it runs: bars on a terminal, plain lines anywhere else, a notebook too. Always on stderr."""
 
 from __future__ import annotations
 
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Self, assert_never
+from collections.abc import Callable, Sequence
+from typing import assert_never
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from bnbench.execution.pool import Message
-from bnbench.execution.single import Notice, Outcome
+from bnbench.execution.listening import Message, Notice, Outcome
+from bnbench.execution.planning import SweepPlan
 from bnbench.plan import RunSpec
 from bnbench.training.events import EpochEvaluated
 
@@ -29,7 +27,7 @@ def title(spec: RunSpec) -> str:
     return f"{spec.problem} {spec.variant.name}{where} lr {rate} seed {spec.seed}"
 
 
-def standing(event: EpochEvaluated) -> str:
+def accuracies(event: EpochEvaluated) -> str:
     """Loss and accuracy on the training data, and the validation accuracy."""
     by_split = {each.split: each for each in event.evaluations if each.statistics == "running"}
     train, valid = by_split["train_eval"], by_split["valid"]
@@ -49,26 +47,47 @@ def verdict(outcome: Outcome, last: EpochEvaluated | None) -> str:
         case "diverged":
             return f"diverged at step {outcome.diverged_at_step}"
         case "finished":
-            return "finished" if last is None else f"finished, {standing(last)}"
+            return "finished" if last is None else f"finished, {accuracies(last)}"
+        case "submitted":
+            return "submitted to the cluster"
         case other:
             assert_never(other)
 
 
-class SweepProgress(AbstractContextManager["SweepProgress"]):
-    """Follows a sweep: a listener of the pool that keeps count, and a display that a subclass draws."""
+class SweepProgress:
+    """Follows a sweep: a listener that keeps count, and a display that a subclass draws."""
 
-    def __init__(self, specs: Sequence[RunSpec]) -> None:
-        """A display for these runs; drawn once entered."""
-        self._runs = len(specs)
-        self._epochs = sum(spec.training.epochs for spec in specs)
+    def __init__(self, tell_plan: Callable[[SweepPlan], None] | None = None) -> None:
+        """A display that is drawn once there is something to train.
+
+        Args:
+            tell_plan: called with the plan, before anything is trained.
+        """
+        self._tell_plan = tell_plan
+        self._runs = 0
+        self._epochs = 0
         self._ended = 0
         self._began: dict[str, float] = {}
         self._last: dict[str, EpochEvaluated] = {}
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to put back."""
+    def planned(self, plan: SweepPlan) -> None:
+        """The store was looked at."""
+        for warning in plan.warnings:
+            self.notice(Notice(warning, warning=True))
+        if self._tell_plan is not None:
+            self._tell_plan(plan)
+
+    def notice(self, notice: Notice) -> None:
+        """Something about the sweep as a whole."""
+        self.say(f"Warning: {notice.text}" if notice.warning else notice.text)
+
+    def begins(self, specs: Sequence[RunSpec]) -> None:
+        """These runs are trained."""
+        self._runs = len(specs)
+        self._epochs = sum(spec.training.epochs for spec in specs)
+
+    def ends(self) -> None:
+        """Nothing is trained any more."""
 
     def started(self, spec: RunSpec) -> None:
         """A run's process was started."""
@@ -98,16 +117,25 @@ class SweepProgress(AbstractContextManager["SweepProgress"]):
         """Print a line that stays."""
 
 
-def sweep_progress(specs: Sequence[RunSpec]) -> SweepProgress:
-    """Bars where stderr is a terminal, lines where it is not."""
-    return _Bars(specs) if sys.stderr.isatty() else _Lines(specs)
+def sweep_progress(tell_plan: Callable[[SweepPlan], None] | None = None) -> SweepProgress:
+    """Bars where stderr is a terminal, lines where it is not.
+
+    Args:
+        tell_plan: called with the plan, before anything is trained.
+    """
+    return _Bars(tell_plan) if sys.stderr.isatty() else _Lines(tell_plan)
+
+
+def print_line(line: str) -> None:
+    """Print a line on standard error."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 -- printing lines is what this module is for
 
 
 class _Lines(SweepProgress):
     """A line when a run ends, and now and then between."""
 
-    def __init__(self, specs: Sequence[RunSpec]) -> None:
-        super().__init__(specs)
+    def __init__(self, tell_plan: Callable[[SweepPlan], None] | None = None) -> None:
+        super().__init__(tell_plan)
         self._told: dict[str, float] = {}
 
     def event(self, spec: RunSpec, event: Message) -> None:
@@ -118,17 +146,18 @@ class _Lines(SweepProgress):
             self._told[spec.run_id] = now
             speed = event.images / event.train_s
             epoch = f"epoch {event.epoch}/{spec.training.epochs}"
-            self.say(f"  {title(spec)}: {epoch}, {standing(event)}, {speed:,.0f} samples/s")
+            self.say(f"  {title(spec)}: {epoch}, {accuracies(event)}, {speed:,.0f} samples/s")
 
     def say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 -- printing lines is what this class is for
+        print_line(line)
 
 
 class _Bars(SweepProgress):
     """An overall bar with the time left, and a bar for each run under way."""
 
-    def __init__(self, specs: Sequence[RunSpec]) -> None:
-        super().__init__(specs)
+    def __init__(self, tell_plan: Callable[[SweepPlan], None] | None = None) -> None:
+        super().__init__(tell_plan)
+        self._drawn = False
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -138,21 +167,22 @@ class _Bars(SweepProgress):
             console=Console(stderr=True, highlight=False),
             speed_estimate_period=120,
         )
-        self._all = self._progress.add_task("all runs", total=self._epochs, state="")
+        self._all = self._progress.add_task("all runs", total=None, state="")
         self._tasks: dict[str, TaskID] = {}
         self._done: dict[str, float] = {}
         self._speeds: dict[str, float] = {}
 
-    def __enter__(self) -> Self:
+    def begins(self, specs: Sequence[RunSpec]) -> None:
+        super().begins(specs)
+        self._progress.update(self._all, total=self._epochs)
         self._progress.start()
-        return self
+        self._drawn = True
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def ends(self) -> None:
         for task in self._tasks.values():
             self._progress.remove_task(task)
         self._progress.stop()
+        self._drawn = False
 
     def started(self, spec: RunSpec) -> None:
         super().started(spec)
@@ -171,7 +201,7 @@ class _Bars(SweepProgress):
             epochs = float(event.epoch)
             if event.epoch > 0:
                 self._speeds[spec.run_id] = event.images / event.train_s
-            state = standing(event)
+            state = accuracies(event)
         else:
             epochs = spec.training.epochs * event.step / event.total_steps
             state = f"batch loss {event.batch_loss:.4f}, accuracy {event.batch_accuracy:.3f}"
@@ -188,7 +218,10 @@ class _Bars(SweepProgress):
         self._draw_overall()
 
     def say(self, line: str) -> None:
-        self._progress.console.print(line, markup=False)
+        if self._drawn:
+            self._progress.console.print(line, markup=False)
+        else:
+            print_line(line)
 
     def _remove(self, spec: RunSpec) -> None:
         task = self._tasks.pop(spec.run_id, None)

@@ -1,0 +1,306 @@
+"""What commands that plan and train say, and what they exit with: the engine's answers in words."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+import click
+
+from bnbench.cli.invocation import typed_command
+from bnbench.cli.output import print_json, print_tables
+from bnbench.words import counted
+
+if TYPE_CHECKING:
+    from bnbench.execution.cluster_queue import Element
+    from bnbench.execution.executors import Executor
+    from bnbench.execution.listening import Outcome
+    from bnbench.execution.options import RunOptions
+    from bnbench.execution.planning import PlannedRun, SweepPlan
+    from bnbench.execution.sweep import Sweep
+    from bnbench.plan import RunSpec
+    from bnbench.problem import Size
+    from bnbench.storage.standing import RunState
+
+
+# --- carrying out -------------------------------------------------------------------------------------------------
+
+
+def sweep_of(
+    specs: Sequence[RunSpec], results: Path, how: RunOptions, executor: Executor, *, tell_estimate: bool = False
+) -> Sweep:
+    """The sweep that a command means; typed again, the command goes on with it.
+
+    Args:
+        specs: what is wanted.
+        results: the results folder.
+        how: how the runs are carried out.
+        executor: who trains.
+        tell_estimate: whether to say how long it takes before it begins.
+    """
+    from bnbench.execution.sweep import Sweep
+    from bnbench.progress import sweep_progress
+
+    # Typed with --fresh again, it would throw away what there is by then.
+    command = shlex.join(word for word in shlex.split(typed_command()) if word != "--fresh")
+    listener = sweep_progress(_tell_estimate if tell_estimate else None)
+    return Sweep(specs, results, how, executor, listener, command=command)
+
+
+@contextmanager
+def ended_by_a_stop(sweep: Sweep, *, goes_on: bool = True) -> Iterator[None]:
+    """Let a request to stop, made while the block runs a sweep, end the command with what is done intact.
+
+    From here on, progress that nobody reads any more ends nothing.
+
+    Args:
+        sweep: what the block runs.
+        goes_on: whether the same command, typed again, does the rest.
+
+    Raises:
+        SystemExit: it was asked to stop, by Ctrl-C or a signal.
+    """
+    from bnbench.execution.streams import outlive_readers
+    from bnbench.execution.sweep import SweepInterrupted
+
+    outlive_readers()
+    try:
+        yield
+    except SweepInterrupted as stopped:
+        without = "without --fresh " if sweep.options.fresh else ""
+        rest = f"; the same command {without}does the rest" if goes_on else ""
+        click.echo(f"Interrupted: {stopped.finished} of {stopped.total} runs are finished and kept{rest}.", err=True)
+        raise SystemExit(stopped.exit_code) from stopped
+
+
+def passing_folder(stack: ExitStack) -> Path:
+    """A folder for runs that nobody wants to keep; removed when the stack is left.
+
+    Raises:
+        UserError: no folder for temporary files can be written.
+    """
+    from bnbench.errors import UserError
+
+    try:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bnbench-")))
+    except OSError as error:
+        raise UserError(
+            f"the runs have no place: {error.strerror or error}",
+            hint="Let TMPDIR name a folder that can be written.",
+        ) from error
+
+
+def train_anew(
+    problems: Sequence[str], *, size: Size, seeds: int, results: Path, device: str, workers: int | None
+) -> None:
+    """Train all variants of problems at their default placement; progress goes to stderr.
+
+    A run that fails is recorded as failed and raises nothing.
+
+    Args:
+        problems: names, patterns or paths; every shipped problem if empty.
+        size: "full" or "tiny".
+        seeds: the first so many of each problem's list.
+        results: a folder without runs.
+        device: as `bnbench run` takes it.
+        workers: runs side by side; as many as cores if None.
+
+    Raises:
+        UserError: the folder holds runs, which would be taken for new ones, or what is asked for does not exist.
+        SystemExit: it was asked to stop.
+    """
+    from bnbench.errors import UserError
+    from bnbench.execution.executors import local_executor
+    from bnbench.execution.options import RunOptions
+    from bnbench.execution.selection import Grid, Settings, select
+    from bnbench.execution.sweep import Sweep
+    from bnbench.problem import problem_files
+    from bnbench.progress import sweep_progress
+
+    grid = Grid(tuple(problems) or tuple(problem_files()), settings=Settings(size=size, seeds=seeds))
+    how = RunOptions(device=device, workers=workers)
+    sweep = Sweep(select(grid).specs, results, how, local_executor(how), sweep_progress())
+    if sweep.contents.documents or sweep.contents.unfinished:
+        raise UserError(
+            f"{results} holds runs already, which would not be trained anew",
+            hint="Name an empty folder with --results, or leave --fresh out to check these.",
+        )
+    with ended_by_a_stop(sweep, goes_on=False):
+        sweep.run()
+
+
+def end_on_failures(plan: SweepPlan, outcomes: Sequence[Outcome]) -> None:
+    """Name what failed, now or before, and exit with 1 if anything did.
+
+    Raises:
+        SystemExit: a run failed.
+    """
+    errors = {outcome.run_id: outcome.error for outcome in outcomes if outcome.status == "failed"}
+    before = {
+        run.spec.run_id: run.standing.error
+        for run in plan.runs
+        if run.standing is not None and run.standing.state == "failed" and not run.to_train
+    }
+    if not errors and not before:
+        return
+    click.echo(f"{len(errors) + len(before)} of {len(plan.runs)} runs failed:", err=True)
+    for run_id, error in {**before, **errors}.items():
+        earlier = "before; --retry failed tries it again: " if run_id in before else ""
+        click.echo(f"  {run_id}: {earlier}{(error or '').strip().splitlines()[-1]}", err=True)
+    raise SystemExit(1)
+
+
+# --- plans --------------------------------------------------------------------------------------------------------
+
+
+def print_plan(plan: SweepPlan, *, as_json: bool = False) -> None:
+    """A line for each run on stdout, the sum on stderr; or everything as JSON."""
+    from bnbench.analysis.table import Cell, Column, Kind, Table
+    from bnbench.progress import title
+
+    if as_json:
+        print_json([run.record() for run in plan.runs])
+        return
+    columns = (
+        Column("state", "state"),
+        Column("run", "run"),
+        Column("seconds", "time left", Kind.NUMBER, show=duration, priority=1),
+        Column("run_id", "id", Kind.IDENTIFIER, priority=2),
+    )
+    rows = [
+        (
+            _state(run),
+            title(run.spec),
+            Cell(run.seconds, duration(run.seconds) if run.to_train else ""),
+            "-" if run.standing is None else run.spec.run_id,
+        )
+        for run in plan.runs
+    ]
+    print_tables([Table("plan", columns, tuple(rows), headless=True)])
+    click.echo(summary(plan), err=True)
+
+
+def print_warnings(plan: SweepPlan) -> None:
+    """What is wrong with single runs of the results folder."""
+    for warning in plan.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+
+
+def summary(plan: SweepPlan) -> str:
+    """How many runs are to be trained, how long that may take, and what stands in the way."""
+    states: list[RunState] = [run.standing.state for run in plan.runs if run.standing is not None]
+    training = plan.training
+    text = f"{len(training)} of {counted(len(plan.runs), 'run')} to train"
+    others = [f"{states.count(state)} {state}" for state in ("damaged", "resumable", "running") if state in states]
+    text += f" ({', '.join(others)})" if others else ""
+    text += f"{_estimate(plan)}."
+    if len(plan.known) < len(training):
+        text += " How long that takes is not known: `bnbench estimate …` measures it."
+    failed = states.count("failed")
+    if failed and not any(run.standing and run.standing.state == "failed" for run in training):
+        text += f"\n{failed} failed before and stay as they are; --retry failed tries them again."
+    missing = sum(run.standing is None for run in plan.runs)
+    if missing:
+        text += f"\n{missing} have no id yet: their data are not on this machine (`bnbench data list`)."
+    return text
+
+
+def _estimate(plan: SweepPlan) -> str:
+    """How long the runs take of which it is known; nothing where it is known of none."""
+    if not plan.known:
+        return ""
+    side_by_side = f"{plan.side_by_side} side by side"
+    if all(time.source == "measured" for time in plan.known):
+        alone = " (measured with one run alone)" if plan.side_by_side > 1 else ""
+        text = f", about {duration(plan.known_seconds)} on {plan.machine}, {side_by_side}{alone}"
+    else:
+        text = f", about {duration(plan.known_seconds)}, {side_by_side} on {plan.device}, from what such runs took here"
+    unknown = len(plan.training) - len(plan.known)
+    return text + (f", for {len(plan.known)} of them and {unknown} more" if unknown else "")
+
+
+def _tell_estimate(plan: SweepPlan) -> None:
+    if plan.todo:
+        click.echo(summary(plan), err=True)
+
+
+def duration(seconds: float | None) -> str:
+    """A time in the two units that matter: "45 s", "12 min", "3 h 20 min", "2 d 4 h"; "?" where unknown."""
+    if seconds is None:
+        return "?"
+    minutes = round(seconds / 60)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(minutes / 60)
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def _state(run: PlannedRun) -> str:
+    """In words: what would become of the run."""
+    if run.standing is None:
+        return "to run (no data)"
+    at = f" epoch {run.standing.epoch}/{run.spec.training.epochs}"
+    match run.standing.state:
+        case "new":
+            told = "to run"
+        case "damaged":
+            told = "to run (damaged)"
+        case "failed":
+            told = "to run (failed before)" if run.to_train else "failed"
+        case "diverged":
+            told = f"diverged at step {run.standing.diverged_at_step}"
+        case "resumable" | "running":
+            told = run.standing.state + at
+        case "finished":
+            told = "finished"
+        case other:
+            assert_never(other)
+    return told
+
+
+# --- jobs of a cluster --------------------------------------------------------------------------------------------
+
+
+def print_jobs(elements: Sequence[Element] | None, ended: Collection[str]) -> None:
+    """The jobs of a results folder that matter: those in the queue, and those that left runs behind.
+
+    Args:
+        elements: every job that was submitted for it; None where Slurm cannot be asked.
+        ended: the ids of its runs that have ended.
+    """
+    from bnbench.analysis.table import Column, Kind, Table
+    from bnbench.execution.cluster_queue import in_queue
+
+    if elements is None:
+        click.echo("Jobs were submitted for this folder; here is no squeue that could say what has become of them.")
+        return
+    waiting = [element for element in elements if element.state is not None]
+    # A run that a later job was given, or that has ended, is nobody's concern any more.
+    covered = {*ended, *in_queue(elements)}
+    lost = {run_id for element in elements if element.state is None for run_id in element.run_ids} - covered
+    if waiting:
+        rows = []
+        for element in waiting:
+            why = f" ({element.reason})" if element.reason not in {"None", ""} else ""
+            done = sum(run_id in ended for run_id in element.run_ids)
+            rows.append((element.job_id, f"{element.state}{why}", len(element.run_ids), done))
+        columns = (
+            Column("job", "job", Kind.IDENTIFIER),
+            Column("state", "state"),
+            Column("runs", "runs", Kind.NUMBER),
+            Column("ended", "ended", Kind.NUMBER),
+        )
+        print_tables([Table("jobs", columns, tuple(rows))])
+    if lost:
+        click.echo(
+            f"{len(lost)} runs were given to jobs that are no longer in the queue, and have not ended; "
+            "the command that submitted them does so again."
+        )

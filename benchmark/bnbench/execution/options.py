@@ -1,0 +1,64 @@
+"""How runs are carried out: one frozen object, handed from whoever asks for runs down to the process of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bnbench.errors import UserError
+from bnbench.plan import RunSpec
+
+CHECKPOINT_SECONDS = 60.0
+"""How much training a kill may cost. It decides where parts end, never what the tables hold."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several equal parts of a sweep, for machines that know nothing of each other."""
+
+    index: int
+    """From 1."""
+    count: int
+
+    def of(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
+        """The runs of this part, in their order: every `count`-th by run id, so the same command parts alike."""
+        own = set(sorted(spec.run_id for spec in specs)[self.index - 1 :: self.count])
+        return [spec for spec in specs if spec.run_id in own]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How runs are carried out. None of it decides their numbers, but for `threads`; device and threads are recorded.
+
+    Raises:
+        UserError: options that contradict each other, or a number that is none of its kind.
+    """
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    threads: int = 1
+    """Intra-operator CPU threads of a run. One by default: a CPU run gives the same bits anywhere on the machine."""
+    workers: int | None = None
+    """Runs side by side; None leaves it to the device, 0 trains in this process, one run after another."""
+    gpus: tuple[str, ...] = ()
+    """Spread the runs over these; each sees one."""
+    runs_per_gpu: int = 1
+    run_timeout: float | None = None
+    """Seconds after which a run is ended and recorded as failed; None is no limit."""
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """How often a run leaves a checkpoint."""
+    retry_failed: bool = False
+    """Whether runs that failed before are tried once more."""
+    fresh: bool = False
+    """Whether unfinished runs begin with their first step; results stay."""
+    shard: Shard | None = None
+
+    def __post_init__(self) -> None:
+        if self.gpus and self.workers is not None:
+            raise UserError("--workers and --gpus contradict each other", hint="Runs on a GPU: --runs-per-gpu.")
+        if self.gpus and self.device not in {"auto", "cuda"}:
+            raise UserError(f"--gpus and --device {self.device} contradict each other", hint="Leave out --device.")
+        for name, least in (("threads", 1), ("workers", 0), ("runs_per_gpu", 1)):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+                raise UserError(f"{name} = {value!r}: a whole number from {least} on is needed")
