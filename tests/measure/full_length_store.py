@@ -221,7 +221,9 @@ def write_run(store: Path, run: MadeUpRun) -> int:
         "provenance": {"device": "cpu", "data": {"name": spec.data.name, "fingerprint": spec.data.fingerprint}},
     }
     facts: dict[TableName, TableFacts] = {
-        table: write_row_groups(table_path(folder, table), table, spec.identity, run.groups(table))
+        table: write_row_groups(
+            table_path(folder, table), table, spec.identity, run.groups(table), slots=slot_names(spec.layers())
+        )
         for table in promised_tables(spec.probes)
     }
     write_document(Workspace(folder, folder), make_document(document).model_copy(update={"tables": facts}))

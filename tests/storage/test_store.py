@@ -241,3 +241,11 @@ def test_looking_at_a_store_writes_nothing(example, tmp_path):
 def test_a_recorder_and_the_store_agree_on_the_folder(example, tmp_path):
     recorder = RunRecorder.open(tmp_path, example.identity)
     assert recorder.folder == ResultStore(tmp_path).run_folder(example.identity.run_id)
+
+
+def test_slots_that_are_not_those_of_the_tables_are_damage(example, tmp_path):
+    example.finish(tmp_path)
+    edit(tmp_path, example, slots=["conv1", "conv2", "conv11", "output"])
+    store = ResultStore(tmp_path)
+    assert store.finished() == {}
+    assert "curves.parquet does not belong to the run that its run.json describes" in store.warnings()[0]

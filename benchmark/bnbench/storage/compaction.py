@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bnbench.measurement import RunIdentity
+from bnbench.measurement import TABLES, RunIdentity
 from bnbench.storage.document import table_path
 from bnbench.storage.files import StorageError, sync_folder
 from bnbench.storage.parts import (
@@ -26,19 +26,22 @@ from bnbench.storage.parts import (
 from bnbench.storage.schema import SCHEMAS, TableName, value_columns
 from bnbench.storage.workspace import Workspace
 
-Trajectory = tuple[str, str]
-"""(parameter, slot), the order in which `affine` is sorted: both as plain strings."""
+GroupKey = tuple[str, ...]
+"""What the columns hold that tell a table's row groups apart; the order in which these are sorted, as plain strings."""
 
 
-def compact(workspace: Workspace, identity: RunIdentity, tables: Sequence[TableName]) -> dict[TableName, TableFacts]:
+def compact(
+    workspace: Workspace, identity: RunIdentity, tables: Sequence[TableName], slots: Sequence[str] = ()
+) -> dict[TableName, TableFacts]:
     """Write the final tables from all parts; the parts stay. Doing it again gives the same files.
 
-    At most one trajectory of `affine` is in memory at a time.
+    Of a table in row groups (`affine`: a trajectory each) at most one group is in memory at a time.
 
     Args:
         workspace: of the run's writer: the parts lie there, and the tables are made there before they appear.
         identity: the run.
         tables: those that the run's specification promises; one without parts is written empty.
+        slots: the network's, which every table names.
 
     Raises:
         StorageError: a part is damaged or foreign, or the parts do not follow on each other.
@@ -53,9 +56,9 @@ def compact(workspace: Workspace, identity: RunIdentity, tables: Sequence[TableN
     facts: dict[TableName, TableFacts] = {}
     for table in tables:
         own = [part for part in parts if part.table == table]
-        groups = _trajectories(own, identity) if table == "affine" else _whole(table, own, identity)
+        groups = (_grouped if TABLES[table].row_group else _whole)(table, own, identity)
         path = table_path(workspace.run_folder, table)
-        facts[table] = write_row_groups(path, table, identity, groups, made_in=workspace.path)
+        facts[table] = write_row_groups(path, table, identity, groups, made_in=workspace.path, slots=slots)
     sync_folder(workspace.run_folder)
     return facts
 
@@ -75,29 +78,29 @@ def _whole(table: TableName, parts: Sequence[Part], identity: RunIdentity) -> It
         yield values
 
 
-def _trajectories(parts: Sequence[Part], identity: RunIdentity) -> Iterator[pa.Table]:
-    """One trajectory after the other, sorted by parameter and slot, each by step."""
-    where: dict[Trajectory, list[tuple[Part, int]]] = {}
+def _grouped(table: TableName, parts: Sequence[Part], identity: RunIdentity) -> Iterator[pa.Table]:
+    """One row group after the other, sorted by what tells them apart, each in the order of its steps or epochs."""
+    where: dict[GroupKey, list[tuple[Part, int]]] = {}
     for part in parts:
         with open_part(part, identity) as file:
             for group in range(file.num_row_groups):
-                where.setdefault(_trajectory(part, file.metadata.row_group(group)), []).append((part, group))
-    for trajectory in sorted(where):
-        values = pa.concat_tables([read_group(part, identity, group) for part, group in where[trajectory]])
-        _check_ascending("affine", values, parts, strictly=True)
+                where.setdefault(_key(part, file.metadata.row_group(group)), []).append((part, group))
+    for key in sorted(where):
+        values = pa.concat_tables([read_group(part, identity, group) for part, group in where[key]])
+        _check_ascending(table, values, parts, strictly=True)
         yield values
 
 
-def _trajectory(part: Part, group: pq.RowGroupMetaData) -> Trajectory:
-    """Which trajectory a row group holds, from its statistics: smallest and largest name are one."""
-    names = SCHEMAS["affine"].names
+def _key(part: Part, group: pq.RowGroupMetaData) -> GroupKey:
+    """Which rows a row group holds, from its statistics: smallest and largest name are one."""
+    names = SCHEMAS[part.table].names
     found: list[str] = []
-    for column in ("parameter", "slot"):
+    for column in TABLES[part.table].row_group:
         statistics = group.column(names.index(column)).statistics
         if statistics is None or statistics.min != statistics.max:
             raise StorageError(f"{part.path} is damaged: a row group holds more than one {column}", hint=REPEAT)
         found.append(str(statistics.min))
-    return found[0], found[1]
+    return tuple(found)
 
 
 def _check_ascending(table: TableName, values: pa.Table, parts: Sequence[Part], *, strictly: bool) -> None:

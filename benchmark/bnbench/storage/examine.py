@@ -28,7 +28,7 @@ from bnbench.storage.document import (
 )
 from bnbench.storage.files import StorageError
 from bnbench.storage.parts import TableFacts, check_file
-from bnbench.storage.schema import RUN_KEY, SCHEMA_VERSION, SCHEMAS, VERSION_KEY, TableName
+from bnbench.storage.schema import RUN_KEY, SCHEMA_VERSION, SCHEMAS, SLOTS_KEY, VERSION_KEY, TableName
 
 WITNESS: TableName = "curves"
 """The table that every result has, and that is small enough to be looked at whenever a folder is."""
@@ -67,12 +67,16 @@ def examine(folder: Path) -> Found:
     return Found(folder, "result", document)
 
 
-def check_table(path: Path, table: TableName, identity: RunIdentity, facts: TableFacts) -> None:
+def check_table(path: Path, table: TableName, document: RunDocument) -> None:
     """Make sure that a table is what its `run.json` says, before a Parquet reader touches it.
 
     Raises:
         StorageError: it is missing, damaged, of another schema, of another run, or has another number of rows.
     """
+    _check(path, table, document.identity, document.slots, document.tables[table])
+
+
+def _check(path: Path, table: TableName, identity: RunIdentity, slots: tuple[str, ...], facts: TableFacts) -> None:
     check_file(path, facts)
     try:
         with pq.ParquetFile(path) as file:
@@ -82,7 +86,8 @@ def check_table(path: Path, table: TableName, identity: RunIdentity, facts: Tabl
     told = found.metadata or {}
     if told.get(VERSION_KEY) != str(SCHEMA_VERSION).encode() or not found.equals(SCHEMAS[table]):
         raise StorageError(f"{path} is not a table '{table}' of schema version {SCHEMA_VERSION}")
-    if told.get(RUN_KEY) != canonical_json(asdict(identity)).encode():
+    whose = {RUN_KEY: canonical_json(asdict(identity)), SLOTS_KEY: canonical_json(list(slots))}
+    if any(told.get(key) != value.encode() for key, value in whose.items()):
         raise StorageError(f"{path} does not belong to the run that its {RUN_JSON} describes")
     if rows != facts.rows:
         raise StorageError(f"{path} has {rows} rows instead of {facts.rows}")
@@ -95,7 +100,7 @@ def _what_is_wrong(folder: Path, document: RunDocument) -> str:
     path = table_path(folder, WITNESS)
     try:
         known = path.stat()
-        _checked(path, known.st_mtime_ns, known.st_ino, document.identity, document.tables[WITNESS])
+        _checked(path, known.st_mtime_ns, known.st_ino, document.identity, document.slots, document.tables[WITNESS])
     except StorageError as error:
         return error.problem
     except OSError as error:
@@ -104,6 +109,8 @@ def _what_is_wrong(folder: Path, document: RunDocument) -> str:
 
 
 @lru_cache(maxsize=65536)
-def _checked(path: Path, modified: int, inode: int, identity: RunIdentity, facts: TableFacts) -> None:
+def _checked(
+    path: Path, modified: int, inode: int, identity: RunIdentity, slots: tuple[str, ...], facts: TableFacts
+) -> None:
     """Once for each file as it is: one command may look at a folder several times. What raises is not remembered."""
-    check_table(path, WITNESS, identity, facts)
+    _check(path, WITNESS, identity, slots, facts)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -181,6 +181,7 @@ def write_row_groups(
     identity: RunIdentity,
     groups: Iterable[pa.Table],
     made_in: Path | None = None,
+    slots: Sequence[str] = (),
 ) -> TableFacts:
     """Write a table's file atomically, one row group per given table of measured columns.
 
@@ -190,12 +191,13 @@ def write_row_groups(
         identity: the run.
         groups: the row groups.
         made_in: the folder that it is written in until then; that of `path` if None.
+        slots: the network's, of a run's final table.
 
     Raises:
         OSError: the file cannot be written; what was at `path` before is still there.
     """
     rows = 0
-    with atomic_file(path, made_in) as file, parquet_writer(file, table, identity) as writer:
+    with atomic_file(path, made_in) as file, parquet_writer(file, table, identity, slots) as writer:
         for values in groups:
             if len(values):
                 writer.write_table(with_identity(table, identity, values), row_group_size=len(values))

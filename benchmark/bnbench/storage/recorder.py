@@ -202,7 +202,9 @@ class RunRecorder:
             raise ValueError("a failed run is ended with fail(), not with finish()")
         self.flush()
         with self._writing():
-            tables = compact(self.workspace, self.identity, promised_tables(checked.specification.probes))
+            tables = compact(
+                self.workspace, self.identity, promised_tables(checked.specification.probes), checked.slots
+            )
         complete = checked.model_copy(update={"tables": tables})
         write_document(self.workspace, complete)
         # The run is a result now; parts that cannot be removed take up room and do no harm.

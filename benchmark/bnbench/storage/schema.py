@@ -7,7 +7,7 @@ the footer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any, BinaryIO
@@ -38,6 +38,7 @@ TableName = Annotated[str, AfterValidator(_known_table)]
 
 VERSION_KEY = b"bnbench.schema"
 RUN_KEY = b"bnbench.run"
+SLOTS_KEY = b"bnbench.slots"
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 _MEASURED: Mapping[ColumnType, pa.DataType] = {
@@ -78,11 +79,16 @@ def value_columns(table: TableName) -> list[str]:
     return [column.name for column in TABLES[table].columns]
 
 
-def file_schema(table: TableName, identity: RunIdentity) -> pa.Schema:
-    """The schema as a run's own file carries it: with the run's identity in the metadata, as JSON."""
-    return SCHEMAS[table].with_metadata(
-        {VERSION_KEY: str(SCHEMA_VERSION), RUN_KEY: canonical_json(asdict(identity))},
-    )
+def file_schema(table: TableName, identity: RunIdentity, slots: Sequence[str] = ()) -> pa.Schema:
+    """The schema as a run's own file carries it: with the run's identity in the metadata, as JSON.
+
+    Args:
+        table: which table.
+        identity: the run.
+        slots: the network's, in order, where it is one of the run's final tables; none of a part.
+    """
+    told = {VERSION_KEY: str(SCHEMA_VERSION), RUN_KEY: canonical_json(asdict(identity))}
+    return SCHEMAS[table].with_metadata(told | ({SLOTS_KEY: canonical_json(list(slots))} if slots else {}))
 
 
 def value_table(table: TableName, columns: Mapping[str, Values]) -> pa.Table:
@@ -147,7 +153,9 @@ def identified(rows: pa.Table, identity: RunIdentity, names: Iterable[str]) -> p
 
 
 @contextmanager
-def parquet_writer(sink: BinaryIO, table: TableName, identity: RunIdentity) -> Iterator[pq.ParquetWriter]:
+def parquet_writer(
+    sink: BinaryIO, table: TableName, identity: RunIdentity, slots: Sequence[str] = ()
+) -> Iterator[pq.ParquetWriter]:
     """A Parquet writer with the layout of this schema version, every option that touches the bytes given.
 
     `values` is split by bytes, which is what makes float trajectories compress, and so has no dictionary; the
@@ -176,7 +184,7 @@ def parquet_writer(sink: BinaryIO, table: TableName, identity: RunIdentity) -> I
         "use_compliant_nested_type": True,
         "store_schema": True,
     }
-    with pq.ParquetWriter(sink, file_schema(table, identity), **layout) as writer:
+    with pq.ParquetWriter(sink, file_schema(table, identity, slots), **layout) as writer:
         yield writer
 
 

@@ -230,7 +230,7 @@ class ResultStore:
         facts = document.tables[table]
         # Once per file: a damaged footer can end the whole process instead of raising an error.
         if (path, facts) not in self._checked:
-            check_table(path, table, document.identity, facts)
+            check_table(path, table, document)
             self._checked.add((path, facts))
         return path
 
