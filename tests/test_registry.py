@@ -311,3 +311,30 @@ def test_rows_of_this_package_keep_their_order_and_are_registered_once():
         table.register("green", 3)
     with pytest.raises(UserError, match=r"unknown colour 'read'\. Did you mean 'red'\?"):
         table.get("read")
+
+
+def test_a_session_takes_no_name_of_this_package_or_another(tmp_path):
+    install(tmp_path, "good-plugin", GOOD_MODULE, GOOD_ENTRY_POINTS)
+    answers = ask(
+        tmp_path,
+        COLLECT
+        + """
+    from dataclasses import replace
+
+    def register(name):
+        try:
+            return VARIANTS.register_for_session(replace(VARIANTS.get("bn"), name=name)).name
+        except UserError as error:
+            return str(error)
+
+    told = [register(name) for name in ("bn", "half", "mine", "Mine")]
+    print(json.dumps([told, VARIANTS.names(), VARIANTS.is_third_party("mine"), VARIANTS.is_of_session("half")]))
+    """,
+    )
+    told, names, third_party, of_session = answers
+    assert "'bn' is there already" in told[0]
+    assert "'half' is there already" in told[1]
+    assert told[2] == "mine"
+    assert "not a plain name" in told[3]
+    assert names[-2:] == ["half", "mine"]
+    assert third_party and not of_session

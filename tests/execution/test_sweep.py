@@ -16,6 +16,7 @@ from bnbench.errors import MissingDataError, UserError
 from bnbench.execution.executors import InProcess, LocalPool, local_executor
 from bnbench.execution.listening import Silent
 from bnbench.execution.options import RunOptions
+from bnbench.execution.places import Place, Room
 from bnbench.execution.selection import Grid, Settings, as_overrides, select
 from bnbench.execution.sweep import Sweep, SweepInterrupted
 from bnbench.storage import document, examine, repeating, standing
@@ -306,6 +307,18 @@ def test_a_plan_needs_no_torch_before_the_machine_is_asked():
     """So a mistake is told at once, and a pool loads torch while this process plans."""
     program = "import sys, bnbench.execution.sweep, bnbench.execution.cluster; sys.exit('torch' in sys.modules)"
     assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", program]) == 0
+
+
+def test_runs_on_gpus_are_told_to_use_them(specs, tmp_path, monkeypatch):
+    """Whatever "auto" would mean where one is not to be seen."""
+    from bnbench.execution import executors, pool  # noqa: PLC0415
+
+    told = []
+    monkeypatch.setattr(executors, "room_here", lambda options: Room((Place("7"),), "cuda", "a GPU", "a GPU"))
+    monkeypatch.setattr(pool.Pool, "run_all", lambda self, specs, stop: told.append((self.options, self.places)) or [])
+    LocalPool().run_all(specs, tmp_path, RunOptions(gpus=("7",)), Silent(), lambda: False)
+    ((options, places),) = told
+    assert (options.device, options.gpus, places) == ("cuda", ("7",), (Place("7"),))
 
 
 def test_who_trains_follows_from_the_workers():

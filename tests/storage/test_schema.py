@@ -20,6 +20,8 @@ from bnbench.storage.recorder import RunRecorder
 from bnbench.storage.schema import SCHEMA_VERSION, SCHEMAS, promised_tables, value_table, with_identity
 from support.rows import affine
 
+from .conftest import NETWORK
+
 NAME = pa.dictionary(pa.int32(), pa.string())
 IDENTITY_COLUMNS = [
     ("run_id", NAME),
@@ -82,13 +84,14 @@ def test_the_identity_columns_are_the_fields_of_the_identity_in_order():
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_the_metadata_are_the_version_and_the_run_and_nothing_else(table, example, tmp_path):
+def test_the_metadata_are_the_version_the_run_and_its_slots_and_nothing_else(table, example, tmp_path):
     example.finish(tmp_path)
     path = tmp_path / example.identity.run_id / f"{table}.parquet"
     metadata = pq.read_metadata(path).metadata
-    assert set(metadata) == {b"ARROW:schema", b"bnbench.schema", b"bnbench.run"}
+    assert set(metadata) == {b"ARROW:schema", b"bnbench.schema", b"bnbench.run", b"bnbench.slots"}
     assert metadata[b"bnbench.schema"] == str(SCHEMA_VERSION).encode()
     assert json.loads(metadata[b"bnbench.run"]) == asdict(example.identity)
+    assert json.loads(metadata[b"bnbench.slots"]) == NETWORK
 
 
 def test_one_row_group_is_one_trajectory_sorted_by_parameter_slot_and_step(example, tmp_path):

@@ -122,7 +122,7 @@ class LocalPool:
         from bnbench.execution.pool import Pool  # noqa: PLC0415 -- torch
 
         room = self.room(options)
-        own = options if options.gpus else replace(options, device=room.device)
+        own = replace(options, device=room.device)
         # Runs start in the folder that this process started in, which it may have left since.
         return Pool(store.absolute(), own, room.places, bearing(listener)).run_all(specs, stop)
 
