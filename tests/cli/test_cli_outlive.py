@@ -63,7 +63,7 @@ def test_a_terminal_that_is_closed_before_its_sweep_ends_leaves_checkpoints(tmp_
     """SIGHUP reaches every process of the terminal, the server that runs are forked from too."""
     process = start(*TINY, "--epochs", 500, "--workers", 1, "--results", tmp_path)
     until = time.monotonic() + 60
-    while not list(tmp_path.glob("*/parts")):
+    while not list(tmp_path.glob("*/work-*")):
         assert time.monotonic() < until
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGHUP)
@@ -71,7 +71,7 @@ def test_a_terminal_that_is_closed_before_its_sweep_ends_leaves_checkpoints(tmp_
     assert process.returncode == 128 + signal.SIGHUP, stderr
     assert "Traceback" not in stderr
     assert "the same command does the rest" in stderr
-    assert list(tmp_path.glob("*/checkpoints/*.checkpoint"))
+    assert list(tmp_path.glob("*/work-*/*.checkpoint"))
     assert not finished(tmp_path)
 
 

@@ -235,7 +235,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_does_the_rest(sweep, tmp
 def test_a_killed_worker_is_recorded_as_failed_and_the_others_go_on(tmp_path):
     chosen = ("--variant", "vanilla", "--variant", "bn")
     process = start(*SWEEP, "--epochs", 15, *chosen, "--workers", 1, "--results", tmp_path)
-    wait_for(lambda: list(tmp_path.glob("digits_mlp-vanilla-*/parts")))
+    wait_for(lambda: list(tmp_path.glob("digits_mlp-vanilla-*/work-*")))
     (worker,) = [child for each in children(process.pid) for child in children(each)]
     os.kill(worker, signal.SIGKILL)
     _, stderr = process.communicate(timeout=60)

@@ -15,6 +15,7 @@ from bnbench.execution.executors import LocalPool
 from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Place, cpu_places, gpu_places
 from bnbench.execution.single import Notice
+from bnbench.storage.checkpoints import checkpoint_paths
 from bnbench.storage.lock import acquire_lock, look_at_lock
 from bnbench.storage.repeating import forget_failure
 from execution.test_resume import make_spec
@@ -162,7 +163,7 @@ def test_a_slow_run_is_a_failure_at_its_time_limit_and_keeps_a_checkpoint(tmp_pa
     (outcome,) = run_all([slow], tmp_path, RunOptions("cpu", run_timeout=4.0), cpu_places(1), Log())
     assert outcome.status == "failed"
     assert "--run-timeout" in outcome.error
-    assert list((tmp_path / slow.run_id / "checkpoints").iterdir())
+    assert checkpoint_paths(tmp_path / slow.run_id)
 
 
 def test_a_run_that_another_process_trains_comes_last_and_is_taken_over_when_that_dies(
@@ -222,7 +223,7 @@ def test_a_run_whose_sweep_was_killed_leaves_a_checkpoint_by_itself(tmp_path):
     # It was not killed, and has come to its end all the same, with a checkpoint.
     assert sent
     assert look_at_lock(tmp_path / spec.run_id) is None
-    assert list((tmp_path / spec.run_id / "checkpoints").iterdir())
+    assert checkpoint_paths(tmp_path / spec.run_id)
 
 
 def test_places_on_gpus_are_those_that_are_visible(monkeypatch):

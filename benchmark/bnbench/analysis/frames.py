@@ -84,24 +84,24 @@ class Results:
             UserError: the folder cannot be listed, or holds runs of another schema version.
         """
         contents = contents or store.look()
-        finished = {document.run_id: document for document in contents.finished}
         self._store = store
-        self._rows = {
-            run_id: {table: facts.rows for table, facts in document.tables.items()}
-            for run_id, document in finished.items()
-        }
+        self._documents = {document.run_id: document for document in contents.finished}
         self.damage = contents.warnings
         """What is wrong with the damaged runs, one sentence each, as far as they were read."""
         self._disagreements: dict[str, str | None] = {}
         self._stood: set[str] = set()  # the damaged folders that stood for a training
         self.damaged = contents.damaged
         """The ids of damaged runs; a damaged `run.json` leaves no more of a run than that."""
-        self._take(record_of(document, readable=document.run_id in finished) for document in contents.documents)
+        self._take(record_of(document, readable=document.run_id in self._documents) for document in contents.documents)
 
     def _take(self, folders: Iterable[RunRecord]) -> None:
         self.folders = tuple(folders)
         """Every folder of a run that ended, sorted by run id; two of them may be one training."""
-        self._trainings = {each.record.identity.run_id: each for each in trainings(self.folders, self._rows)}
+        rows = {
+            run_id: {table: facts.rows for table, facts in document.tables.items()}
+            for run_id, document in self._documents.items()
+        }
+        self._trainings = {each.record.identity.run_id: each for each in trainings(self.folders, rows)}
         self.records = tuple(each.record for each in self._trainings.values())
         """Every training that ended, failed ones included, sorted by run id."""
 
@@ -168,7 +168,7 @@ class Results:
             return None
         if run_id not in self._disagreements:
             try:
-                found = disagreement(training, self._store.read)
+                found = disagreement(training, self._read_folder)
             except StorageError:  # of the folders that are whole something can be said
                 self._set_damaged_aside(training.folders)
                 left = self._left_of(record)
@@ -323,11 +323,20 @@ class Results:
     ) -> pa.Table:
         """A table of a run; whatever folder it lies in, its rows are this run's."""
         source = self._source(record, table)
-        found = self._store.read(source, table, columns=columns, filters=rows)
+        found = self._read_folder(source, table, columns, rows)
         if source == record.identity.run_id:
             return found
         given = [name for name in found.column_names if name in IDENTITY and name not in value_columns(table)]
         return identified(found, record.identity, given)
+
+    def _read_folder(
+        self,
+        run_id: str,
+        table: TableName,
+        columns: Sequence[str] | None = None,
+        filters: pc.Expression | None = None,
+    ) -> pa.Table:
+        return self._store.read_of(self._documents[run_id], table, columns, filters)
 
     def _sound(self, record: RunRecord, tables: Sequence[TableName]) -> RunRecord | None:
         """The run, as it is left when what is damaged of it has been set aside; None where nothing is left."""
@@ -355,7 +364,7 @@ class Results:
             if table in (record if training is None else training.record).tables:
                 source = self._source(record, table)
                 try:
-                    self._store.check(source, table)
+                    self._store.check(self._documents[source], table)
                 except StorageError as error:
                     return source, error
         return None
@@ -365,7 +374,7 @@ class Results:
         for folder in folders:
             for table in folder.tables:
                 try:
-                    self._store.check(folder.identity.run_id, table)
+                    self._store.check(self._documents[folder.identity.run_id], table)
                 except StorageError as error:
                     self._set_aside(folder.identity.run_id, error)
 

@@ -246,9 +246,10 @@ def _is_as_judged(run_folder: Path, number: int, judged: LockView | None) -> boo
     if judged.owner is not None:
         return _holds(path, judged.owner)
     try:
-        return judged.is_file and read_regular(path, _LIMIT) == judged.contents
+        contents = read_regular(path, _LIMIT)
     except UnfitFileError:
         return not judged.is_file
+    return judged.is_file and contents == judged.contents
 
 
 def _holds(path: Path, owner: Owner) -> bool:

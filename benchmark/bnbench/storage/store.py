@@ -196,7 +196,7 @@ class ResultStore:
         Raises:
             StorageError: the table is damaged, or is none of the run's.
         """
-        path = self._sound(document, table)
+        path = self.check(document, table)
         try:
             require_regular(path)
             return pq.read_table(
@@ -209,21 +209,15 @@ class ResultStore:
         except (OSError, pa.ArrowException) as error:
             raise StorageError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
-    def check(self, run_id: str, table: TableName) -> Path:
-        """Make sure that a table of a finished run is what its `run.json` says; its file is read whole the first time.
+    def check(self, document: RunDocument, table: TableName) -> Path:
+        """Make sure that a table of a result is what its `run.json` says; its file is read whole the first time.
 
         Returns:
             Its file.
 
         Raises:
-            StorageError: there is no such result, or the table is damaged.
-            UserError: the run was written by another schema version.
-            ValueError: that is no run id.
+            StorageError: the table is damaged, or is none of the run's.
         """
-        return self._sound(self._result(run_id), table)
-
-    def _sound(self, document: RunDocument, table: TableName) -> Path:
-        """The file of a result's table, once it has been found to be what `run.json` says."""
         path = table_path(self.run_folder(document.run_id), table)
         if table not in document.tables:
             raise StorageError(f"{self.path} holds no table '{table}' of the run {document.run_id}")
