@@ -33,9 +33,10 @@ demo: $(READY)  ## train five variants on real digits, rank them, draw their cur
 test: $(READY) lint  ## the whole test suite, linters and type checks included
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-test-long: $(READY)  ## what the suite has a small part of: runs killed everywhere, asleep and failing at every call (an hour)
+test-long: $(READY)  ## what the suite has a small part of: runs killed, asleep, failing at every call; odd run.json (two hours)
 	$(BIN)/python tests/kills.py
 	$(BIN)/python tests/pauses.py
+	$(BIN)/python tests/mutations.py
 
 lint: $(READY)  ## style, types, layers
 	$(BIN)/ruff check .

@@ -292,7 +292,7 @@ def test_rows_of_a_session(tmp_path):
         assert ARCHITECTURES.is_third_party("my_mlp") and data.name in DATASETS
         with pytest.raises(UserError, match="'bn' is there already"):
             bnbench.register_variant(bnbench.variant("bn"))
-        with pytest.raises(UserError, match="name = 'my row'"):
+        with pytest.raises(UserError, match="should be a plain name"):
             bnbench.register_variant(replace(mine, name="my row"))
         with pytest.raises(UserError, match="a str is no variant"):
             bnbench.register_variant("bn")

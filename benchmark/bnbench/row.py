@@ -108,4 +108,6 @@ def _expected(row_type: type[Row], field: str, message: str) -> str:
     hint = get_type_hints(row_type)[field]
     if isinstance(hint, type) and issubclass(hint, Enum):
         return f"should be {' or '.join(f'{hint.__name__}.{member.name}' for member in hint)}"
+    if message.startswith("String should match pattern"):
+        return "should be a plain name: lower-case letters, digits and underscores, 64 at most"
     return message.removeprefix("Value error, ").replace("Input should", "should", 1)
