@@ -38,7 +38,7 @@ from bnbench.storage.processes import this_process
 from bnbench.storage.recorder import RunRecorder, remove_progress
 from bnbench.storage.repeating import forget_failure, start_afresh, tidy_result
 from bnbench.storage.schema import SCHEMA_VERSION
-from bnbench.storage.standing import ended_document
+from bnbench.storage.states import ended_document
 from bnbench.storage.store import ResultStore
 from bnbench.storage.sweeps import SWEEPS_FOLDER, SweepRecord, SweepRun, read_sweeps, tidy_sweeps, write_sweep
 from bnbench.storage.workspace import LockLostError
@@ -488,7 +488,7 @@ def sweep_records() -> Scenario:
 def trained_runs(folder: Path) -> list[Scenario]:
     """`digits_mlp` at its tiny size, one epoch, with two checkpoints at steps that do not depend on the clock."""
 
-    from bnbench.execution import single  # noqa: PLC0415
+    from bnbench.execution import run as run_module  # noqa: PLC0415
     from execution.test_resume import make_spec  # noqa: PLC0415
 
     spec = make_spec(epochs=1)
@@ -501,13 +501,13 @@ def trained_runs(folder: Path) -> list[Scenario]:
             steps += 1
             return steps in {15, 32}
 
-        single._Attempt._checkpoint_wanted = wanted
+        run_module._Attempt._checkpoint_wanted = wanted
 
         def listen(event: object) -> None:
             if error is not None and steps > 40:
                 raise RuntimeError(error)
 
-        outcome = single.execute(spec, store, RunOptions("cpu"), listen, given_up=given_up)
+        outcome = run_module.execute(spec, store, RunOptions("cpu"), listen, given_up=given_up)
         if outcome.error is not None and outcome.error.splitlines()[-1] != "RuntimeError: boom":
             raise RuntimeError(outcome.error)
         return outcome.status

@@ -17,7 +17,7 @@ from bnbench.architecture import ARCHITECTURES
 from bnbench.data.dataset import DATASETS
 from bnbench.errors import UserError
 from bnbench.execution.listening import Silent
-from bnbench.execution.single import load_pipeline
+from bnbench.execution.run import load_pipeline
 from bnbench.plan import RunSpec, expand_grid
 from bnbench.training.evaluation import EVALUATION_BATCH
 from bnbench.training.events import EpochEvaluated

@@ -174,7 +174,7 @@ def _batches(spec: RunSpec, split: Split, epoch: int) -> Iterator[tuple[Tensor, 
     import torch  # noqa: PLC0415
 
     from bnbench.execution.in_process import as_in_a_process_of_its_own  # noqa: PLC0415
-    from bnbench.execution.single import load_pipeline  # noqa: PLC0415
+    from bnbench.execution.run import load_pipeline  # noqa: PLC0415
     from bnbench.training.evaluation import EVALUATION_BATCH  # noqa: PLC0415
     from bnbench.training.loop import draw_epoch  # noqa: PLC0415
 

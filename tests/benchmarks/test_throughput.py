@@ -18,13 +18,13 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.contestants import BareLoop, Bout, PlainLoop, WholePipeline
-from bnbench.execution.single import describe_device
+from bnbench.execution.run import describe_device
 from bnbench.plan import PRECISIONS, Precision
 from bnbench.storage.recorder import RunRecorder
+from bnbench.training.buffers import SnapshotBuffer
 from bnbench.training.evaluation import EVALUATION_BATCH, evaluate
 from bnbench.training.memory import keep_freed_memory
 from bnbench.training.numerics import numerics
-from bnbench.training.probes import SnapshotBuffer
 
 REPETITIONS = 5
 TRAINED = 40_000

@@ -14,7 +14,7 @@ from bnbench.cli.console import duration
 from bnbench.execution.estimate import schedule_seconds
 from bnbench.execution.options import RunOptions, Shard
 from bnbench.execution.planning import SweepPlan
-from bnbench.execution.single import execute, record_failure
+from bnbench.execution.run import execute, record_failure
 from bnbench.storage.lock import acquire_lock, look_at_lock
 from bnbench.storage.processes import this_process
 from bnbench.storage.sweeps import SWEEPS_FOLDER, SweepRecord, SweepRun, write_sweep

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bnbench.execution.estimate import Recorded, sweep_seconds
-from bnbench.storage.standing import Standing
+from bnbench.storage.states import Standing
 from storage.test_sweeps import record
 
 NOTHING = Recorded({})

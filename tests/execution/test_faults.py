@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bnbench.execution.options import RunOptions
-from bnbench.execution.single import execute
+from bnbench.execution.run import execute
 from bnbench.storage.store import ResultStore
 from execution.test_resume import make_spec
 from support.command_line import command, table_bytes
@@ -38,7 +38,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from bnbench.errors import UserError
 from bnbench.execution.options import RunOptions
-from bnbench.execution.single import Notice, execute
+from bnbench.execution.run import Notice, execute
 from bnbench.storage.checkpoints import newest_header
 from bnbench.storage.store import ResultStore
 from bnbench.training.events import EpochEvaluated

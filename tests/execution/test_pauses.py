@@ -10,7 +10,7 @@ import pytest
 
 from bnbench.execution.listening import Outcome
 from bnbench.execution.options import RunOptions
-from bnbench.execution.single import execute
+from bnbench.execution.run import execute
 from bnbench.storage import recorder
 from bnbench.storage.lock import look_at_lock
 from execution.test_resume import make_spec

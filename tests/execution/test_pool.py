@@ -14,7 +14,7 @@ from bnbench.execution import fork_server, pool
 from bnbench.execution.executors import LocalPool
 from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Place, cpu_places, gpu_places
-from bnbench.execution.single import Notice
+from bnbench.execution.run import Notice
 from bnbench.storage.checkpoints import checkpoint_paths
 from bnbench.storage.lock import acquire_lock, look_at_lock
 from bnbench.storage.repeating import forget_failure

@@ -10,10 +10,10 @@ import signal
 import pytest
 
 from bnbench.data.dataset import DATASETS
-from bnbench.execution import single
+from bnbench.execution import run as run_module
 from bnbench.execution.options import RunOptions
+from bnbench.execution.run import Notice, Outcome, execute, record_failure
 from bnbench.execution.signals import STOP_SIGNALS, stop_on
-from bnbench.execution.single import Notice, Outcome, execute, record_failure
 from bnbench.plan import expand_grid
 from bnbench.problem import find_problem
 from bnbench.storage.checkpoints import checkpoint_paths
@@ -219,9 +219,9 @@ def test_a_checkpoint_of_another_run_is_set_aside(spec, whole, folder, tmp_path,
 
 def test_a_checkpoint_that_training_cannot_read_is_set_aside(spec, whole, tmp_path, monkeypatch):
     """Whole by its checksum, and still of no use: of another format, say."""
-    real = single.checkpoint_bytes
+    real = run_module.checkpoint_bytes
     first, _ = attempt(spec, tmp_path, 50)
-    monkeypatch.setattr(single, "checkpoint_bytes", lambda trainer: real(trainer)[:-10])
+    monkeypatch.setattr(run_module, "checkpoint_bytes", lambda trainer: real(trainer)[:-10])
     second, _ = attempt(spec, tmp_path, 70)
     assert (first.status, second.status) == ("paused", "paused")
     outcome, listener = attempt(spec, tmp_path, 1e9)

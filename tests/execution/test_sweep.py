@@ -19,7 +19,7 @@ from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Place, Room
 from bnbench.execution.selection import Grid, Settings, as_overrides, select
 from bnbench.execution.sweep import Sweep, SweepInterrupted
-from bnbench.storage import document, examine, repeating, standing
+from bnbench.storage import document, examine, repeating, states
 from bnbench.storage import store as store_module
 from bnbench.storage.checkpoints import checkpoint_paths
 from bnbench.storage.lock import acquire_lock, look_at_lock
@@ -132,16 +132,16 @@ def test_a_signal_leaves_a_checkpoint_here_and_the_same_sweep_does_the_rest(spec
 
 
 def test_a_run_that_raises_here_is_recorded_and_stops_no_other(specs, tmp_path, monkeypatch):
-    from bnbench.execution import single  # noqa: PLC0415
+    from bnbench.execution import run as run_module  # noqa: PLC0415
 
-    real = single.load_pipeline
+    real = run_module.load_pipeline
 
     def broken(spec, device):
         if spec.variant.name == "vanilla":
             raise ZeroDivisionError("by nothing")
         return real(spec, device)
 
-    monkeypatch.setattr(single, "load_pipeline", broken)
+    monkeypatch.setattr(run_module, "load_pipeline", broken)
     outcomes = sweep(specs, tmp_path).run()
     assert [outcome.status for outcome in outcomes] == ["failed", "finished"]
     assert "ZeroDivisionError" in outcomes[0].error
@@ -269,7 +269,7 @@ def looks(monkeypatch):
         return read(folder)
 
     monkeypatch.setattr(ResultStore, "look", counted_look)
-    for module in (store_module, standing):
+    for module in (store_module, states):
         monkeypatch.setattr(module, "examine", counted_examine)
     for module in (examine, repeating):
         monkeypatch.setattr(module, "read_document", counted_read)

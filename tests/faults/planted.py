@@ -24,9 +24,9 @@ import sklearn.model_selection
 import torch
 
 from bnbench.data.dataset import DATASETS
-from bnbench.execution import single
+from bnbench.execution import run as run_module
 from bnbench.execution.options import RunOptions
-from bnbench.execution.single import execute
+from bnbench.execution.run import execute
 from bnbench.network import layers
 from bnbench.network.build import Network
 from bnbench.network.layers import Slot
@@ -187,7 +187,7 @@ def _wrong_test_labels(share: float) -> Fault:
 
         return load
 
-    return lambda: _replaced(single, "load_pipeline", wrap)
+    return lambda: _replaced(run_module, "load_pipeline", wrap)
 
 
 def _other_trajectories() -> AbstractContextManager[object]:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bnbench.storage.processes import this_process
-from bnbench.storage.standing import Standing
+from bnbench.storage.states import Standing
 from bnbench.storage.sweeps import (
     SWEEPS_FOLDER,
     SweepRecord,

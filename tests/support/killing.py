@@ -25,9 +25,10 @@ from typing import Any
 import torch
 
 from bnbench.data.dataset import DATASETS
-from bnbench.execution import fork_server, single
+from bnbench.execution import fork_server
+from bnbench.execution import run as run_module
 from bnbench.execution.options import RunOptions
-from bnbench.execution.single import Notice, Outcome, execute
+from bnbench.execution.run import Notice, Outcome, execute
 from bnbench.plan import RunSpec, expand_grid
 from bnbench.problem import find_problem
 from bnbench.storage import files, recorder
@@ -274,9 +275,9 @@ def _watched(place: Place, trap: Trap | None) -> Iterator[None]:
         (loop.Trainer, "_evaluate", first_evaluation_apart(loop.Trainer._evaluate)),
         (loop.Trainer, "__init__", operation(loop.Trainer.__init__)),
         (torch.optim.SGD, "step", training_begins(torch.optim.SGD.step)),
-        (single, "acquire_lock", operation(single.acquire_lock)),
-        (single, "load_pipeline", operation(single.load_pipeline)),
-        (single.RunRecorder, "open", operation(single.RunRecorder.open)),
+        (run_module, "acquire_lock", operation(run_module.acquire_lock)),
+        (run_module, "load_pipeline", operation(run_module.load_pipeline)),
+        (run_module.RunRecorder, "open", operation(run_module.RunRecorder.open)),
         (loop, "evaluate_splits", operation(loop.evaluate_splits)),
         (recorder, "write_flush", visits("writing a part", recorder.write_flush)),
         (recorder, "save_checkpoint", visits("writing a checkpoint", recorder.save_checkpoint)),

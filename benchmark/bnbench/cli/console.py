@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bnbench.execution.sweep import Sweep
     from bnbench.plan import RunSpec
     from bnbench.problem import Size
-    from bnbench.storage.standing import RunState
+    from bnbench.storage.states import RunState
 
 
 # --- carrying out -------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bnbench.analysis.table import Table, Value
     from bnbench.execution.cluster_queue import Element
     from bnbench.storage.document import RunDocument
-    from bnbench.storage.standing import RunState, Standing
+    from bnbench.storage.states import RunState, Standing
     from bnbench.storage.store import ResultStore
     from bnbench.storage.sweeps import SweepRecord
 
@@ -108,7 +108,7 @@ def command(results: Path, each_run: bool, style: Format | None, as_json: bool) 
 def _look(path: Path) -> _Folder:
     from bnbench.analysis.frames import Results
     from bnbench.execution.cluster_queue import look_at_queue, read_submissions
-    from bnbench.storage.standing import begun_runs, survey
+    from bnbench.storage.states import begun_runs, survey
     from bnbench.storage.store import ResultStore
     from bnbench.storage.sweeps import read_sweeps
 
@@ -205,7 +205,7 @@ def _counts_table(folder: _Folder) -> Table:
 def _told(path: Path, sweep: SweepRecord, folder: _Folder) -> str:
     """How far a sweep is, and how long the rest takes; or how to go on, if nobody works on it."""
     from bnbench.execution.estimate import recorded_times, sweep_seconds
-    from bnbench.storage.standing import count
+    from bnbench.storage.states import count
 
     left = sweep.left(folder.ended)
     begun = {run.run_id: folder.standings[run.run_id] for run in left if run.run_id in folder.standings}
@@ -229,7 +229,7 @@ def _told(path: Path, sweep: SweepRecord, folder: _Folder) -> str:
 
 def _print_others(folder: _Folder) -> None:
     """The runs that are damaged or were begun, and that no sweep on record is to train."""
-    from bnbench.storage.standing import count
+    from bnbench.storage.states import count
 
     swept = {run.run_id for sweep in folder.sweeps.values() for run in sweep.runs}
     damaged = [run_id for run_id in folder.damaged if run_id not in swept]

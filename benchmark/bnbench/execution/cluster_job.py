@@ -21,8 +21,8 @@ from bnbench.execution.executors import LocalPool
 from bnbench.execution.listening import Message, Notice, Outcome, Silent
 from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Place, cpu_places, gpu_places
+from bnbench.execution.run import in_one_line, recorded_outcome
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
-from bnbench.execution.single import in_one_line, recorded_outcome
 from bnbench.execution.streams import outlive_readers
 from bnbench.execution.sweep import Sweep, SweepInterrupted
 from bnbench.plan import RunSpec

@@ -17,7 +17,7 @@ from bnbench.plan import RunSpec
 from bnbench.storage.document import RunDocument
 from bnbench.storage.files import StorageError
 from bnbench.storage.speeds import Speed, Speeds
-from bnbench.storage.standing import Standing
+from bnbench.storage.states import Standing
 from bnbench.storage.store import ResultStore
 from bnbench.storage.sweeps import SweepRecord, SweepRun
 

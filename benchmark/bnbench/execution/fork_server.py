@@ -14,7 +14,7 @@ from typing import cast
 
 from bnbench.execution.sockets import can_bind
 
-_PRELOADED = ("bnbench.execution.single", "sklearn.datasets", "sklearn.model_selection", "torch._dynamo")
+_PRELOADED = ("bnbench.execution.run", "sklearn.datasets", "sklearn.model_selection", "torch._dynamo")
 """What takes long to import and every run needs (torch's optimisers import its compiler): loaded once, by the server
 that runs are forked from. A module that another version lacks is passed over."""
 

@@ -14,7 +14,7 @@ from bnbench.errors import UserError
 from bnbench.execution import pool
 from bnbench.execution.listening import Outcome, RunListener, now_and_then
 from bnbench.execution.options import RunOptions
-from bnbench.execution.single import execute, in_one_line, record_failure, recorded_outcome
+from bnbench.execution.run import execute, in_one_line, record_failure, recorded_outcome
 from bnbench.plan import RunSpec
 from bnbench.storage.lock import LockWatch, look_at_lock
 

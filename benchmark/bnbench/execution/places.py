@@ -42,7 +42,7 @@ def room_here(options: RunOptions) -> Room:
     Raises:
         UserError: no such device here.
     """
-    from bnbench.execution.single import describe_device  # noqa: PLC0415 -- torch
+    from bnbench.execution.run import describe_device  # noqa: PLC0415 -- torch
     from bnbench.execution.speed import machine_name  # noqa: PLC0415
     from bnbench.training.numerics import choose_device  # noqa: PLC0415
 

@@ -12,7 +12,7 @@ from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Room
 from bnbench.plan import RunSpec
 from bnbench.storage.speeds import SPEEDS, read_speeds
-from bnbench.storage.standing import Standing, ended_runs, survey
+from bnbench.storage.states import Standing, ended_runs, survey
 from bnbench.storage.store import ResultStore, StoreContents
 
 

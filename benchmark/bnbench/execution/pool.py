@@ -19,8 +19,8 @@ from bnbench.execution.fork_server import forget_safe_path, process_context, sta
 from bnbench.execution.listening import Message, Outcome, RunListener, now_and_then
 from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Place, free_place
+from bnbench.execution.run import execute, in_one_line, record_failure, recorded_outcome
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
-from bnbench.execution.single import execute, in_one_line, record_failure, recorded_outcome
 from bnbench.execution.streams import outlive_readers
 from bnbench.plan import RunSpec
 from bnbench.storage.lock import LockView, LockWatch, look_at_lock

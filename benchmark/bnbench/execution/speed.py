@@ -8,8 +8,8 @@ import torch
 
 from bnbench.data.store import data_home
 from bnbench.execution.options import RunOptions
+from bnbench.execution.run import describe_device, load_pipeline
 from bnbench.execution.selection import require_data
-from bnbench.execution.single import describe_device, load_pipeline
 from bnbench.plan import RunSpec
 from bnbench.storage.provenance import processor_model
 from bnbench.storage.speeds import SPEEDS, Speed, add_speed

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bnbench.disk import read_regular
 from bnbench.storage.files import atomic_file, reported, sync_folder
 from bnbench.storage.processes import Process, process_is_gone, process_is_here
-from bnbench.storage.standing import Standing
+from bnbench.storage.states import Standing
 
 SWEEPS_FOLDER = ".sweeps"
 """Inside the results folder."""

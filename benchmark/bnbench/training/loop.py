@@ -18,6 +18,7 @@ from bnbench.measurement import Split
 from bnbench.network.build import Network
 from bnbench.plan import RunSpec
 from bnbench.schedule import snapshot_steps
+from bnbench.training.buffers import SnapshotBuffer, StepBuffer
 from bnbench.training.evaluation import EVALUATION_BATCH, Batches, evaluate_splits, with_population_statistics
 from bnbench.training.events import (
     Diverged,
@@ -31,7 +32,6 @@ from bnbench.training.events import (
 )
 from bnbench.training.numerics import autocast
 from bnbench.training.optimiser import build_optimiser
-from bnbench.training.probes import SnapshotBuffer, StepBuffer
 from bnbench.training.seeding import dropout_mask, generator
 from bnbench.training.sparsity import SPARSITY_BATCHES, sparsity_rows
 

@@ -27,7 +27,7 @@ from bnbench.storage.provenance import collect_provenance
 from bnbench.storage.recorder import RunRecorder, remove_progress
 from bnbench.storage.schema import SCHEMA_VERSION
 from bnbench.storage.set_aside import set_aside
-from bnbench.storage.standing import ended_document
+from bnbench.storage.states import ended_document
 from bnbench.storage.workspace import LockLostError
 from bnbench.training.checkpoint import CheckpointError, checkpoint_bytes, restore_checkpoint
 from bnbench.training.events import Diverged, EpochEvaluated, Event, Finished, Measured, Paused, StepReached

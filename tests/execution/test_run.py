@@ -10,9 +10,9 @@ import torch
 
 from bnbench.data.dataset import DATASETS
 from bnbench.errors import UserError
-from bnbench.execution import single
+from bnbench.execution import run as run_module
 from bnbench.execution.options import RunOptions
-from bnbench.execution.single import execute, record_failure
+from bnbench.execution.run import execute, record_failure
 from bnbench.plan import expand_grid
 from bnbench.problem import find_problem
 from bnbench.storage.repeating import forget_failure
@@ -47,7 +47,7 @@ def test_a_run_that_raises_is_recorded_with_its_traceback_without_places(spec, t
     def broken(*arguments):
         raise ZeroDivisionError(f"in the middle of {tmp_path}")
 
-    monkeypatch.setattr(single, "Trainer", broken)
+    monkeypatch.setattr(run_module, "Trainer", broken)
     outcome = execute(spec, tmp_path, RunOptions("cpu"), nobody)
     assert outcome.status == "failed"
     document = json.loads((tmp_path / spec.run_id / "run.json").read_text())
