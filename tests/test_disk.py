@@ -80,6 +80,14 @@ def test_a_descriptor_is_not_inherited(tmp_path):
         assert not os.get_inheritable(file.fileno())
 
 
+def test_half_of_a_surrogate_pair_is_no_text():
+    assert parse_json(rb'["\ud83d\ude00"]') == ["\U0001f600"]
+    assert parse_json(rb'["\\ud800"]') == ["\\ud800"], "a backslash, not an escape"
+    for text in (rb'["\ud800"]', rb'{"\uDfff": 1}'):
+        with pytest.raises(ValueError, match="surrogates not allowed"):
+            parse_json(text)
+
+
 def test_json_of_any_make_is_a_value_or_a_value_error():
     assert parse_json(b'{"a": [1, NaN]}')["a"][0] == 1
     for text in (b"{", b"\xff", b"[" * 100_000, b"1" * 10_000):

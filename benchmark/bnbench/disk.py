@@ -9,11 +9,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -90,12 +93,15 @@ def parse_json(text: bytes, parse_constant: Callable[[str], object] | None = Non
         parse_constant: what to make of NaN and the infinities; numbers, if None.
 
     Raises:
-        ValueError: it is no JSON, or nested too deeply.
+        ValueError: it is no JSON, nested too deeply, or has a text that no file or terminal can hold.
     """
     try:
-        return json.loads(text, parse_constant=parse_constant)
+        value = json.loads(text, parse_constant=parse_constant)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()  # half of a pair alone is no character
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    return value
 
 
 def sync_folder(folder: Path) -> None:
