@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bnbench.errors import UserError
 from bnbench.identity import canonical_json
-from bnbench.plan import NUMERICS_VERSION, DataFacts, expand_grid, pending
+from bnbench.plan import NUMERICS_VERSION, DataFacts, expand_grid
 from bnbench.problem import Augmentation, Probes, Problem, Snapshots, Target, Training, find_problem
 from bnbench.variant import STUDIED, VARIANTS, Affine, AffineRule, expand_variants
 
@@ -266,14 +266,6 @@ def test_a_learning_rate_that_leaves_the_range_of_float64_is_refused(rate, facto
 def test_a_placement_that_does_not_fit_is_refused():
     with pytest.raises(UserError, match="placement 'conv9' does not fit"):
         expand_grid(PROBLEM, DIGITS, ALL, placements=["hidden", "conv9"])
-
-
-def test_finished_runs_are_skipped_in_order():
-    specs = expand_grid(PROBLEM, DIGITS, ALL)
-    finished = {specs[0].run_id, specs[3].run_id, "some-other-run"}
-    assert [spec.variant.name for spec in pending(specs, finished)] == ["bn", "bn_beta", "bn_gamma_beta"]
-    assert pending(specs, {spec.run_id for spec in specs}) == []
-    assert pending(specs, set()) == specs
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

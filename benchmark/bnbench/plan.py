@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -252,11 +252,6 @@ def _check_variant(variant: Variant, slots: Sequence[str]) -> None:
             parse_placement(rule.learned_in, slots)
         except UserError as error:
             raise UserError(f"variant '{variant.name}': {name}.learned_in: {error.problem}", hint=error.hint) from error
-
-
-def pending(specs: Iterable[RunSpec], finished: Collection[str]) -> list[RunSpec]:
-    """The runs that are not finished yet, in order."""
-    return [spec for spec in specs if spec.run_id not in finished]
 
 
 def _scaled_rate(rate: float, factor: float) -> float:
