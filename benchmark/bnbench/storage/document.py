@@ -25,7 +25,7 @@ from bnbench.storage.workspace import Workspace
 
 RUN_JSON = "run.json"
 _LIMIT = 16 << 20
-"""Bytes of a `run.json`, which has some ten thousand: more than any specification, traceback and summary."""
+"""Bytes of a `run.json`, which has some ten thousand: more than any specification and traceback."""
 
 Status = Literal["finished", "diverged", "failed"]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
