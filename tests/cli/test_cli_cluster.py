@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bnbench.execution.cluster_queue import CLUSTER_FOLDER, read_submissions
+from bnbench.execution.slurm.queue import CLUSTER_FOLDER, read_submissions
 from bnbench.storage.lock import acquire_lock
 from support.command_line import invoke
 

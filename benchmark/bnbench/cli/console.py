@@ -16,15 +16,15 @@ from bnbench.cli.output import print_json, print_tables
 from bnbench.words import counted
 
 if TYPE_CHECKING:
-    from bnbench.execution.cluster_queue import Element
     from bnbench.execution.executors import Executor
     from bnbench.execution.listening import Outcome
     from bnbench.execution.options import RunOptions
     from bnbench.execution.planning import PlannedRun, SweepPlan
+    from bnbench.execution.slurm.queue import Element
     from bnbench.execution.sweep import Sweep
     from bnbench.plan import RunSpec
     from bnbench.problem import Size
-    from bnbench.storage.states import RunState
+    from bnbench.storage.states import StateName
 
 
 # --- carrying out -------------------------------------------------------------------------------------------------
@@ -141,9 +141,9 @@ def end_on_failures(plan: SweepPlan, outcomes: Sequence[Outcome]) -> None:
     """
     errors = {outcome.run_id: outcome.error for outcome in outcomes if outcome.status == "failed"}
     before = {
-        run.spec.run_id: run.standing.error
+        run.spec.run_id: run.state.error
         for run in plan.runs
-        if run.standing is not None and run.standing.state == "failed" and not run.to_train
+        if run.state is not None and run.state.name == "failed" and not run.to_train
     }
     if not errors and not before:
         return
@@ -176,7 +176,7 @@ def print_plan(plan: SweepPlan, *, as_json: bool = False) -> None:
             _state(run),
             title(run.spec),
             Cell(run.seconds, duration(run.seconds) if run.to_train else ""),
-            "-" if run.standing is None else run.spec.run_id,
+            "-" if run.state is None else run.spec.run_id,
         )
         for run in plan.runs
     ]
@@ -192,7 +192,7 @@ def print_warnings(plan: SweepPlan) -> None:
 
 def summary(plan: SweepPlan) -> str:
     """How many runs are to be trained, how long that may take, and what stands in the way."""
-    states: list[RunState] = [run.standing.state for run in plan.runs if run.standing is not None]
+    states: list[StateName] = [run.state.name for run in plan.runs if run.state is not None]
     training = plan.training
     text = f"{len(training)} of {counted(len(plan.runs), 'run')} to train"
     others = [f"{states.count(state)} {state}" for state in ("damaged", "resumable", "running") if state in states]
@@ -201,9 +201,9 @@ def summary(plan: SweepPlan) -> str:
     if len(plan.known) < len(training):
         text += " How long that takes is not known: `bnbench estimate …` measures it."
     failed = states.count("failed")
-    if failed and not any(run.standing and run.standing.state == "failed" for run in training):
+    if failed and not any(run.state and run.state.name == "failed" for run in training):
         text += f"\n{failed} failed before and stay as they are; --retry failed tries them again."
-    missing = sum(run.standing is None for run in plan.runs)
+    missing = sum(run.state is None for run in plan.runs)
     if missing:
         text += f"\n{missing} have no id yet: their data are not on this machine (`bnbench data list`)."
     return text
@@ -245,10 +245,10 @@ def duration(seconds: float | None) -> str:
 
 def _state(run: PlannedRun) -> str:
     """In words: what would become of the run."""
-    if run.standing is None:
+    if run.state is None:
         return "to run (no data)"
-    at = f" epoch {run.standing.epoch}/{run.spec.training.epochs}"
-    match run.standing.state:
+    at = f" epoch {run.state.epoch}/{run.spec.training.epochs}"
+    match run.state.name:
         case "new":
             told = "to run"
         case "damaged":
@@ -256,9 +256,9 @@ def _state(run: PlannedRun) -> str:
         case "failed":
             told = "to run (failed before)" if run.to_train else "failed"
         case "diverged":
-            told = f"diverged at step {run.standing.diverged_at_step}"
+            told = f"diverged at step {run.state.diverged_at_step}"
         case "resumable" | "running":
-            told = run.standing.state + at
+            told = run.state.name + at
         case "finished":
             told = "finished"
         case other:
@@ -277,7 +277,7 @@ def print_jobs(elements: Sequence[Element] | None, ended: Collection[str]) -> No
         ended: the ids of its runs that have ended.
     """
     from bnbench.analysis.table import Column, Kind, Table
-    from bnbench.execution.cluster_queue import in_queue
+    from bnbench.execution.slurm.queue import in_queue
 
     if elements is None:
         click.echo("Jobs were submitted for this folder; here is no squeue that could say what has become of them.")

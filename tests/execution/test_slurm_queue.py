@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bnbench.execution.cluster_queue import (
+from bnbench.execution.slurm.queue import (
     CLUSTER_FOLDER,
     Element,
     Submission,
