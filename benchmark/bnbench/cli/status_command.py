@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.console import duration, print_jobs
+from bnbench.cli.console import duration
+from bnbench.cli.jobs import print_jobs
 from bnbench.cli.options import results_option
 from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables
 from bnbench.words import counted
@@ -102,7 +103,7 @@ def command(results: Path, each_run: bool, style: Format | None, as_json: bool) 
     if not each_run:
         _print_others(folder)
     if folder.jobs is None or folder.jobs:
-        print_jobs(folder.jobs, folder.ended)
+        print_jobs(results, folder.jobs, folder.ended)
 
 
 def _look(path: Path) -> _Folder:

@@ -5,6 +5,7 @@ The jobs do not need whoever submitted them. What they do is in `job`, what is r
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,16 @@ from bnbench.execution.listening import Listener, Notice, Outcome, RunListener
 from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Room, room_here
 from bnbench.execution.planning import SweepPlan
-from bnbench.execution.slurm.queue import CLUSTER_FOLDER, in_queue, look_at_queue, read_submissions
+from bnbench.execution.slurm.queue import (
+    CLUSTER_FOLDER,
+    WITHOUT_LOG,
+    in_queue,
+    look_at_queue,
+    lost_runs,
+    read_submissions,
+)
 from bnbench.execution.slurm.settings import JobSettings
-from bnbench.execution.slurm.submit import device_of_jobs, require_slurm, split, submit_sweep
+from bnbench.execution.slurm.submit import device_of_jobs, require_plain_path, require_slurm, split, submit_sweep
 from bnbench.plan import RunSpec
 
 
@@ -44,15 +52,17 @@ class Slurm:
             UserError: jobs cannot be submitted from here, or what they ask for does not fit the runs.
         """
         require_slurm()
+        require_plain_path(store)
         device_of_jobs(options.device, self.settings)
         submissions, warnings = read_submissions(store)
         for warning in warnings:
             listener.notice(Notice(warning, warning=True))
-        queued = in_queue(look_at_queue(submissions) or [])
+        jobs = look_at_queue(submissions) or []
+        queued = in_queue(jobs)
         waiting = [spec for spec in plan.todo if spec.run_id in queued]
         if waiting:
-            jobs = sorted({queued[spec.run_id].job_id for spec in waiting})
-            listener.notice(Notice(f"{len(waiting)} runs are in the queue already (jobs {', '.join(jobs)})."))
+            ids = sorted({queued[spec.run_id].job_id for spec in waiting})
+            listener.notice(Notice(f"{len(waiting)} runs are in the queue already (jobs {', '.join(ids)})."))
         elsewhere = {
             run.spec.run_id
             for run in plan.runs
@@ -62,6 +72,10 @@ class Slurm:
             listener.notice(Notice(f"{len(elsewhere)} runs are being trained by processes outside the queue."))
         left = [spec for spec in plan.todo if spec.run_id not in elsewhere | set(queued)]
         split(left, self.settings, options.threads)
+        without_log = lost_runs(store, jobs, plan.ended).without_log.keys() & {spec.run_id for spec in left}
+        if without_log:
+            told = f"{len(without_log)} of these were submitted before, and their jobs left the queue without a log."
+            listener.notice(Notice(f"{told} If nobody cancelled them, {WITHOUT_LOG}.", warning=True))
         return left
 
     def run_all(
@@ -80,13 +94,14 @@ class Slurm:
         submission = submit_sweep(specs, store, options, self.settings)
         job_ids = list(submission.elements)
         told = job_ids[0] if len(job_ids) == 1 else f"{job_ids[0]} … {job_ids[-1]}"
+        path = shlex.quote(str(store))
         text = (
             f"Submitted {len(specs)} runs in {len(job_ids)} jobs ({told}), "
             f"{self.settings.side_by_side(options.threads)} side by side in each, "
             f"on {device_of_jobs(options.device, self.settings)}.\n"
-            f"They need this command no more. What becomes of them: bnbench status --results {store}\n"
+            f"They need this command no more. What becomes of them: bnbench status --results {path}\n"
             f"To cancel them: scancel --name={submission.name}\n"
-            f"Their logs: {store / CLUSTER_FOLDER / submission.name}"
+            f"Their logs: {shlex.quote(str(store / CLUSTER_FOLDER / submission.name))}"
         )
         listener.notice(Notice(text))
         return [Outcome(spec.run_id, "submitted") for spec in specs]

@@ -74,6 +74,7 @@ def submit_sweep(specs: Sequence[RunSpec], store: Path, options: RunOptions, set
         UserError: submitit or Slurm is not installed here, or Slurm refuses the jobs; its words are in the message.
     """
     require_slurm()
+    require_plain_path(store)
     from bnbench.execution.slurm.job import Chunk  # noqa: PLC0415 -- it imports torch; a mistake is told before that
 
     # A job may start a second time: what was to be forgotten or begun anew was, before it was submitted.
@@ -113,6 +114,26 @@ def require_slurm() -> None:
         raise UserError(
             "--executor slurm needs sbatch and srun, and they are not on this machine's PATH",
             hint="Run the command on a machine that jobs can be submitted from.",
+        )
+
+
+INTERPRETED = {"%": "%", "\\": "a backslash", "\n": "a line break"}
+"""What the name of a log may not hold, and how it is called: sbatch and srun put job numbers in the place of %j, %20u
+and the like, and drop backslashes; submitit does so with %j, %t, %A and %a; a script's option ends with its line."""
+
+
+def require_plain_path(store: Path) -> None:
+    """Refuse a results folder under whose name jobs would not find their logs. Slurm drops such jobs without a word.
+
+    Raises:
+        UserError: its absolute path holds what sbatch, srun or submitit interpret.
+    """
+    found = [name for character, name in INTERPRETED.items() if character in str(store.absolute())]
+    if found:
+        raise UserError(
+            f"the path of the results folder holds {' and '.join(found)}, which Slurm does not take literally: "
+            f"{str(store.absolute())!r}",
+            hint="Rename the folder, or name it by a symbolic link without that.",
         )
 
 
