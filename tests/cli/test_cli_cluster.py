@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bnbench.execution.cluster_queue import CLUSTER_FOLDER, read_submissions
+from bnbench.execution.slurm.queue import CLUSTER_FOLDER, read_submissions
 from bnbench.storage.lock import acquire_lock
 from support.command_line import invoke
 
@@ -119,12 +119,70 @@ def test_a_sweep_is_submitted_recorded_and_not_submitted_twice(results, acceptin
     assert invoke("status", "--runs", "--results", results).stdout.count("waiting, job 77_") == 5
 
     # They leave the queue, and nothing has become of them.
+    leave_logs(results)
     programs(squeue=("", 0))
     gone = invoke("status", "--results", results)
     assert "5 runs were given to jobs that are no longer in the queue" in gone.stdout
+    assert "does so again" in gone.stdout
+    programs(sbatch=("Submitted batch job 78", 0))
     lost = invoke(*SLURM, "--results", results)
     assert "Submitted 5 runs in 5 jobs" in lost.stderr
+    assert "without a log" not in lost.stderr
     assert len(read_submissions(results)[0]) == 2
+
+    # Once more: it is not only advised to do so again.
+    leave_logs(results)
+    twice = invoke("status", "--results", results).stdout
+    assert "5 of them were submitted up to 2 times already" in twice
+    assert "/78_0_0_log.out" in twice
+    assert "does so again" not in twice
+
+
+def leave_logs(results: Path) -> None:
+    """What jobs that were started leave."""
+    for submission in read_submissions(results)[0]:
+        for job_id in submission.elements:
+            (results / CLUSTER_FOLDER / submission.name / f"{job_id}_0_log.out").touch()
+
+
+def test_jobs_that_vanish_without_a_log_are_not_advised_to_be_submitted_again(results, accepting, programs):
+    pytest.importorskip("submitit")
+    assert invoke(*SLURM, "--slurm", "runs-per-job=2", "--results", results).exit_code == 0
+    for _ in range(2):
+        status = invoke("status", "--results", results).stdout
+        assert "5 runs were given to jobs that left the queue without a log (77_0, 77_1, 77_2)" in status
+        assert "scontrol show job 77_0" in status
+        assert "does so again" not in status
+        again = invoke(*SLURM, "--slurm", "runs-per-job=2", "--results", results)
+        assert "Warning: 5 of these were submitted before" in again.stderr
+
+
+@pytest.mark.parametrize("reason", ["JobHeldAdmin", "launch_failed_requeued_held", "PartitionTimeLimit"])
+def test_a_job_that_will_never_start_is_told(reason, results, accepting, programs):
+    pytest.importorskip("submitit")
+    assert invoke(*SLURM, "--slurm", "runs-per-job=5", "--results", results).exit_code == 0
+    ((submission,), _) = read_submissions(results)
+    programs(squeue=(f"{submission.name}|77|PENDING|{reason}", 0))
+    status = invoke("status", "--results", results).stdout
+    assert "1 job will not start without your help (77)" in status
+    assert f"scancel --name={submission.name}" in status
+    programs(squeue=(f"{submission.name}|77|PENDING|Resources", 0))
+    assert "without your help" not in invoke("status", "--results", results).stdout
+
+
+@pytest.mark.parametrize(
+    ("folder", "named"),
+    [("50%noise", "%"), ("20%users", "%"), ("100%% sure", "%"), ("a\\b", "a backslash"), ("a\nb", "a line break")],
+)
+def test_a_path_that_slurm_would_rewrite_is_refused(folder, named, tmp_path, accepting, monkeypatch):
+    for path in (tmp_path / folder / "results", Path("results")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / folder)
+        result = invoke(*SLURM, "--results", path)
+        assert result.exit_code == 2, result.output
+        assert f"the path of the results folder holds {named}," in result.stderr
+        assert "symbolic link" in result.stderr
+    assert list((tmp_path / folder).iterdir()) == []
 
 
 def test_a_machine_without_squeue_says_so(results, accepting, programs, monkeypatch):

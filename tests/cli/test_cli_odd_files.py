@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from bnbench.data.cifar_source import RELEASES
-from bnbench.execution.cluster_queue import CLUSTER_FOLDER, Submission, write_submission
+from bnbench.execution.slurm.queue import CLUSTER_FOLDER, Submission, write_submission
 from bnbench.shipped import shipped_folder
 from bnbench.storage.lock import acquire_lock, look_at_lock
 from bnbench.storage.processes import this_process

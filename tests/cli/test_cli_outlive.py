@@ -52,7 +52,7 @@ def test_a_full_log_disk_changes_neither_the_runs_nor_the_verdict(tmp_path):
 @needs_full
 def test_the_log_of_a_cluster_job_may_be_unwritable(tmp_path):
     job = (
-        "from pathlib import Path; from bnbench.execution.cluster_job import Chunk;"
+        "from pathlib import Path; from bnbench.execution.slurm.job import Chunk;"
         "from bnbench.execution.options import RunOptions; Chunk((), Path('runs'), RunOptions('cpu', workers=1))()"
     )
     with FULL.open("w") as full:

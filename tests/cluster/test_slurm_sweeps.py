@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from bnbench.data.dataset import DATASETS
-from bnbench.execution.cluster import submit_sweep
-from bnbench.execution.cluster_queue import CLUSTER_FOLDER, Submission, look_at_queue, read_submissions
-from bnbench.execution.cluster_settings import read_settings
 from bnbench.execution.options import RunOptions
 from bnbench.execution.run import execute
+from bnbench.execution.slurm.queue import CLUSTER_FOLDER, Submission, look_at_queue, read_submissions
+from bnbench.execution.slurm.settings import read_settings
+from bnbench.execution.slurm.submit import submit_sweep
 from bnbench.plan import RunSpec, expand_grid
 from bnbench.problem import find_problem
 from bnbench.storage.checkpoints import checkpoint_paths

@@ -305,7 +305,7 @@ def test_a_job_looks_at_its_own_runs_only(specs, tmp_path, looks):
 
 def test_a_plan_needs_no_torch_before_the_machine_is_asked():
     """So a mistake is told at once, and a pool loads torch while this process plans."""
-    program = "import sys, bnbench.execution.sweep, bnbench.execution.cluster; sys.exit('torch' in sys.modules)"
+    program = "import sys, bnbench.execution.sweep, bnbench.execution.slurm.executor; sys.exit('torch' in sys.modules)"
     assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", program]) == 0
 
 

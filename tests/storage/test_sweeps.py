@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bnbench.storage.processes import this_process
-from bnbench.storage.states import Standing
+from bnbench.storage.states import RunState
 from bnbench.storage.sweeps import (
     SWEEPS_FOLDER,
     SweepRecord,
@@ -76,12 +76,12 @@ def test_a_record_that_makes_no_sense_is_named_left_alone_and_hides_no_other(tmp
 
 
 def test_whether_somebody_works_on_a_sweep():
-    running, resumable = {"a1": Standing("running")}, {"a1": Standing("resumable")}
+    running, resumable = {"a1": RunState("running")}, {"a1": RunState("resumable")}
     elsewhere = this_process().model_copy(update={"machine": "0123456789abcdef"})
     assert is_under_way(record("a1"), resumable) is True
     assert is_under_way(record("a1", process=stopped()), resumable) is False
     # Another process may have taken its runs on.
     assert is_under_way(record("a1", process=stopped()), running) is True
-    assert is_under_way(record("a1", process=stopped()), {"b1": Standing("running")}) is False
+    assert is_under_way(record("a1", process=stopped()), {"b1": RunState("running")}) is False
     assert is_under_way(record("a1", process=elsewhere), running) is True
     assert is_under_way(record("a1", process=elsewhere), resumable) is None

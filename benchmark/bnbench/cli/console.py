@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -16,7 +16,6 @@ from bnbench.cli.output import print_json, print_tables
 from bnbench.words import counted
 
 if TYPE_CHECKING:
-    from bnbench.execution.cluster_queue import Element
     from bnbench.execution.executors import Executor
     from bnbench.execution.listening import Outcome
     from bnbench.execution.options import RunOptions
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from bnbench.execution.sweep import Sweep
     from bnbench.plan import RunSpec
     from bnbench.problem import Size
-    from bnbench.storage.states import RunState
+    from bnbench.storage.states import StateName
 
 
 # --- carrying out -------------------------------------------------------------------------------------------------
@@ -141,9 +140,9 @@ def end_on_failures(plan: SweepPlan, outcomes: Sequence[Outcome]) -> None:
     """
     errors = {outcome.run_id: outcome.error for outcome in outcomes if outcome.status == "failed"}
     before = {
-        run.spec.run_id: run.standing.error
+        run.spec.run_id: run.state.error
         for run in plan.runs
-        if run.standing is not None and run.standing.state == "failed" and not run.to_train
+        if run.state is not None and run.state.name == "failed" and not run.to_train
     }
     if not errors and not before:
         return
@@ -176,7 +175,7 @@ def print_plan(plan: SweepPlan, *, as_json: bool = False) -> None:
             _state(run),
             title(run.spec),
             Cell(run.seconds, duration(run.seconds) if run.to_train else ""),
-            "-" if run.standing is None else run.spec.run_id,
+            "-" if run.state is None else run.spec.run_id,
         )
         for run in plan.runs
     ]
@@ -192,7 +191,7 @@ def print_warnings(plan: SweepPlan) -> None:
 
 def summary(plan: SweepPlan) -> str:
     """How many runs are to be trained, how long that may take, and what stands in the way."""
-    states: list[RunState] = [run.standing.state for run in plan.runs if run.standing is not None]
+    states: list[StateName] = [run.state.name for run in plan.runs if run.state is not None]
     training = plan.training
     text = f"{len(training)} of {counted(len(plan.runs), 'run')} to train"
     others = [f"{states.count(state)} {state}" for state in ("damaged", "resumable", "running") if state in states]
@@ -201,9 +200,9 @@ def summary(plan: SweepPlan) -> str:
     if len(plan.known) < len(training):
         text += " How long that takes is not known: `bnbench estimate …` measures it."
     failed = states.count("failed")
-    if failed and not any(run.standing and run.standing.state == "failed" for run in training):
+    if failed and not any(run.state and run.state.name == "failed" for run in training):
         text += f"\n{failed} failed before and stay as they are; --retry failed tries them again."
-    missing = sum(run.standing is None for run in plan.runs)
+    missing = sum(run.state is None for run in plan.runs)
     if missing:
         text += f"\n{missing} have no id yet: their data are not on this machine (`bnbench data list`)."
     return text
@@ -245,10 +244,10 @@ def duration(seconds: float | None) -> str:
 
 def _state(run: PlannedRun) -> str:
     """In words: what would become of the run."""
-    if run.standing is None:
+    if run.state is None:
         return "to run (no data)"
-    at = f" epoch {run.standing.epoch}/{run.spec.training.epochs}"
-    match run.standing.state:
+    at = f" epoch {run.state.epoch}/{run.spec.training.epochs}"
+    match run.state.name:
         case "new":
             told = "to run"
         case "damaged":
@@ -256,51 +255,11 @@ def _state(run: PlannedRun) -> str:
         case "failed":
             told = "to run (failed before)" if run.to_train else "failed"
         case "diverged":
-            told = f"diverged at step {run.standing.diverged_at_step}"
+            told = f"diverged at step {run.state.diverged_at_step}"
         case "resumable" | "running":
-            told = run.standing.state + at
+            told = run.state.name + at
         case "finished":
             told = "finished"
         case other:
             assert_never(other)
     return told
-
-
-# --- jobs of a cluster --------------------------------------------------------------------------------------------
-
-
-def print_jobs(elements: Sequence[Element] | None, ended: Collection[str]) -> None:
-    """The jobs of a results folder that matter: those in the queue, and those that left runs behind.
-
-    Args:
-        elements: every job that was submitted for it; None where Slurm cannot be asked.
-        ended: the ids of its runs that have ended.
-    """
-    from bnbench.analysis.table import Column, Kind, Table
-    from bnbench.execution.cluster_queue import in_queue
-
-    if elements is None:
-        click.echo("Jobs were submitted for this folder; here is no squeue that could say what has become of them.")
-        return
-    waiting = [element for element in elements if element.state is not None]
-    # A run that a later job was given, or that has ended, is nobody's concern any more.
-    covered = {*ended, *in_queue(elements)}
-    lost = {run_id for element in elements if element.state is None for run_id in element.run_ids} - covered
-    if waiting:
-        rows = []
-        for element in waiting:
-            why = f" ({element.reason})" if element.reason not in {"None", ""} else ""
-            done = sum(run_id in ended for run_id in element.run_ids)
-            rows.append((element.job_id, f"{element.state}{why}", len(element.run_ids), done))
-        columns = (
-            Column("job", "job", Kind.IDENTIFIER),
-            Column("state", "state"),
-            Column("runs", "runs", Kind.NUMBER),
-            Column("ended", "ended", Kind.NUMBER),
-        )
-        print_tables([Table("jobs", columns, tuple(rows))])
-    if lost:
-        click.echo(
-            f"{len(lost)} runs were given to jobs that are no longer in the queue, and have not ended; "
-            "the command that submitted them does so again."
-        )

@@ -152,8 +152,8 @@ def executor_of(options: dict[str, Any], how: RunOptions) -> Executor:
         if slurm or cluster is not None:
             raise UserError("--slurm and --cluster say what cluster jobs ask for", hint="Add --executor slurm.")
         return local_executor(how)
-    from bnbench.execution.cluster import Slurm
-    from bnbench.execution.cluster_settings import read_settings
+    from bnbench.execution.slurm.executor import Slurm
+    from bnbench.execution.slurm.settings import read_settings
 
     if how.workers is not None or how.gpus or how.runs_per_gpu != 1:
         raise UserError(

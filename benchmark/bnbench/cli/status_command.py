@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.console import duration, print_jobs
+from bnbench.cli.console import duration
+from bnbench.cli.jobs import print_jobs
 from bnbench.cli.options import results_option
 from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables
 from bnbench.words import counted
@@ -18,9 +19,9 @@ from bnbench.words import counted
 if TYPE_CHECKING:
     from bnbench.analysis.frames import Results
     from bnbench.analysis.table import Table, Value
-    from bnbench.execution.cluster_queue import Element
+    from bnbench.execution.slurm.queue import Element
     from bnbench.storage.document import RunDocument
-    from bnbench.storage.states import RunState, Standing
+    from bnbench.storage.states import RunState, StateName
     from bnbench.storage.store import ResultStore
     from bnbench.storage.sweeps import SweepRecord
 
@@ -34,7 +35,7 @@ class _Folder:
     finished: Sequence[RunDocument]
     """The results among the runs."""
     ended: frozenset[str]
-    standings: Mapping[str, Standing]
+    states: Mapping[str, RunState]
     """Of the runs that were begun and have not ended, and of the damaged ones, by run id."""
     sweeps: Mapping[Path, SweepRecord]
     """Those with something left to do, by the file of their record."""
@@ -44,7 +45,7 @@ class _Folder:
     @property
     def queued(self) -> dict[str, Element]:
         """The runs that have not ended and that a waiting or running job was given."""
-        from bnbench.execution.cluster_queue import in_queue
+        from bnbench.execution.slurm.queue import in_queue
 
         return {run_id: job for run_id, job in in_queue(self.jobs or ()).items() if run_id not in self.ended}
 
@@ -53,12 +54,12 @@ class _Folder:
         from bnbench.storage.sweeps import is_under_way
 
         given = self.queued.keys() & {run.run_id for run in sweep.runs}
-        return True if given else is_under_way(sweep, self.standings)
+        return True if given else is_under_way(sweep, self.states)
 
     @property
     def damaged(self) -> list[str]:
         """The runs that have ended and cannot be used, and that nobody is training again."""
-        return [run_id for run_id, standing in self.standings.items() if standing.state == "damaged"]
+        return [run_id for run_id, state in self.states.items() if state.name == "damaged"]
 
     @property
     def to_come(self) -> dict[str, str]:
@@ -69,7 +70,7 @@ class _Folder:
             for run in sweep.left(self.ended):
                 if found.get(run.run_id) != "waiting":
                     found[run.run_id] = word
-        return {run_id: word for run_id, word in found.items() if run_id not in self.standings}
+        return {run_id: word for run_id, word in found.items() if run_id not in self.states}
 
 
 @click.command("status")
@@ -102,19 +103,19 @@ def command(results: Path, each_run: bool, style: Format | None, as_json: bool) 
     if not each_run:
         _print_others(folder)
     if folder.jobs is None or folder.jobs:
-        print_jobs(folder.jobs, folder.ended)
+        print_jobs(results, folder.jobs, folder.ended)
 
 
 def _look(path: Path) -> _Folder:
     from bnbench.analysis.frames import Results
-    from bnbench.execution.cluster_queue import look_at_queue, read_submissions
+    from bnbench.execution.slurm.queue import look_at_queue, read_submissions
     from bnbench.storage.states import begun_runs, survey
     from bnbench.storage.store import ResultStore
     from bnbench.storage.sweeps import read_sweeps
 
     sweeps, damaged = read_sweeps(path)
     # The results last: a run that ends while the others are looked at has ended.
-    standings = survey({run_id: path / run_id for run_id in begun_runs(path)})
+    states = survey({run_id: path / run_id for run_id in begun_runs(path)})
     # Before the first run begins there is nothing but what is to come, and that is worth saying.
     submissions, unreadable = read_submissions(path)
     store = ResultStore(path)
@@ -125,13 +126,13 @@ def _look(path: Path) -> _Folder:
     for warning in (*results.warnings, *damaged, *unreadable):
         click.echo(f"Warning: {warning}", err=True)
     ended = contents.ended
-    standings |= survey({run_id: path / run_id for run_id in results.damaged if run_id not in standings})
+    states |= survey({run_id: path / run_id for run_id in results.damaged if run_id not in states})
     return _Folder(
         store,
         results,
         contents.finished,
         ended,
-        {run_id: standing for run_id, standing in standings.items() if run_id not in ended},
+        {run_id: state for run_id, state in states.items() if run_id not in ended},
         {record: sweep for record, sweep in sweeps.items() if sweep.left(ended)},
         look_at_queue(submissions),
     )
@@ -148,16 +149,16 @@ def _records(folder: _Folder) -> list[dict[str, object]]:
     queued = folder.queued
     identities = {record.identity.run_id: asdict(record.identity) for record in folder.results.folders}
     for run_id, state in open_runs.items():
-        found = {"state": state} if isinstance(state, str) else asdict(state)
+        found = {"name": state} if isinstance(state, str) else asdict(state)
         job = {"job": queued[run_id].job_id, "job_state": queued[run_id].state} if run_id in queued else {}
         known = identities.get(run_id, {"run_id": run_id})
-        records.append({**known, "status": found.pop("state"), **found, **job})
+        records.append({**known, "status": found.pop("name"), **found, **job})
     return records
 
 
-def _open_runs(folder: _Folder) -> dict[str, Standing | str]:
-    """How the runs stand that have not ended, or a word for those that were not begun."""
-    return {**folder.standings, **folder.to_come}
+def _open_runs(folder: _Folder) -> dict[str, RunState | str]:
+    """The states of the runs that have not ended, or a word for those that were not begun."""
+    return {**folder.states, **folder.to_come}
 
 
 def _runs_table(folder: _Folder) -> Table:
@@ -182,12 +183,12 @@ def _runs_table(folder: _Folder) -> Table:
 def _counts_table(folder: _Folder) -> Table:
     from bnbench.analysis.table import Cell, Column, Kind, Table
 
-    counts: Counter[tuple[tuple[str, str, str], RunState]] = Counter(
+    counts: Counter[tuple[tuple[str, str, str], StateName]] = Counter(
         ((run.identity.problem, run.identity.size, run.identity.setting_id), run.status)
         for run in folder.results.folders
         if run.identity.run_id in folder.ended or run.identity.run_id in folder.damaged
     )
-    statuses: tuple[RunState, ...] = ("finished", "diverged", "failed", *(("damaged",) if folder.damaged else ()))
+    statuses: tuple[StateName, ...] = ("finished", "diverged", "failed", *(("damaged",) if folder.damaged else ()))
     rows: list[tuple[Value | Cell, ...]] = [
         (problem, size, Cell(setting, setting.rpartition("-")[2]), *(counts[group, status] for status in statuses))
         for group in sorted({group for group, _ in counts})
@@ -208,7 +209,7 @@ def _told(path: Path, sweep: SweepRecord, folder: _Folder) -> str:
     from bnbench.storage.states import count
 
     left = sweep.left(folder.ended)
-    begun = {run.run_id: folder.standings[run.run_id] for run in left if run.run_id in folder.standings}
+    begun = {run.run_id: folder.states[run.run_id] for run in left if run.run_id in folder.states}
     under_way = folder.is_under_way(sweep)
     states = [f"{number} {_WORDS.get(state, state)}" for state, number in count(begun.values()).items()]
     if len(left) > len(begun):
@@ -223,7 +224,7 @@ def _told(path: Path, sweep: SweepRecord, folder: _Folder) -> str:
         return f"{told}. Cluster jobs do the rest."
     own = {run.run_id for run in sweep.runs}
     recorded = recorded_times(folder.store, [document for document in folder.finished if document.run_id in own])
-    seconds = sweep_seconds(sweep, folder.standings, recorded, folder.ended)
+    seconds = sweep_seconds(sweep, folder.states, recorded, folder.ended)
     return told + ("" if seconds is None else f"; about {duration(seconds)} left, {sweep.side_by_side} side by side")
 
 
@@ -238,9 +239,7 @@ def _print_others(folder: _Folder) -> None:
             f"Damaged: {counted(len(damaged), 'run')}; the command that trained them, typed again, trains them once "
             "more. --runs names them."
         )
-    others = [
-        standing for run_id, standing in folder.standings.items() if run_id not in swept and standing.state != "damaged"
-    ]
+    others = [state for run_id, state in folder.states.items() if run_id not in swept and state.name != "damaged"]
     if others:
         told = ", ".join(f"{number} {_WORDS.get(state, state)}" for state, number in count(others).items())
         click.echo(f"Not ended: {told}; the command that started them does the rest. --runs names them.")
@@ -249,6 +248,6 @@ def _print_others(folder: _Folder) -> None:
 _WORDS = {"new": "cut off before the first checkpoint"}
 
 
-def _in_words(standing: Standing) -> str:
-    at = f", epoch {standing.epoch}/{standing.epochs}" if standing.epochs else ""
-    return _WORDS.get(standing.state, standing.state) + at
+def _in_words(state: RunState) -> str:
+    at = f", epoch {state.epoch}/{state.epochs}" if state.epochs else ""
+    return _WORDS.get(state.name, state.name) + at

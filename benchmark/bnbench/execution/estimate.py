@@ -17,7 +17,7 @@ from bnbench.plan import RunSpec
 from bnbench.storage.document import RunDocument
 from bnbench.storage.files import StorageError
 from bnbench.storage.speeds import Speed, Speeds
-from bnbench.storage.states import Standing
+from bnbench.storage.states import RunState
 from bnbench.storage.store import ResultStore
 from bnbench.storage.sweeps import SweepRecord, SweepRun
 
@@ -72,25 +72,25 @@ def recorded_times(store: ResultStore, documents: Iterable[RunDocument]) -> Reco
     return Recorded({key: sum(taken) / len(taken) for key, taken in found.items() if taken})
 
 
-def run_time(spec: RunSpec, standing: Standing, recorded: Recorded, speeds: Speeds) -> RunTime | None:
+def run_time(spec: RunSpec, state: RunState, recorded: Recorded, speeds: Speeds) -> RunTime | None:
     """How long a run takes; None where nothing like it is recorded or measured."""
     whole = recorded.of(spec.setting_id, spec.variant.name)
     if whole is not None:
-        return RunTime(_rest(whole, standing), whole, "recorded")
+        return RunTime(_rest(whole, state), whole, "recorded")
     speed = speeds.of(spec)
     if speed is None:
         return None
-    return RunTime(_measured(spec, standing, speed), _measured(spec, Standing("new"), speed), "measured")
+    return RunTime(_measured(spec, state, speed), _measured(spec, RunState("new"), speed), "measured")
 
 
 def sweep_seconds(
-    record: SweepRecord, standings: Mapping[str, Standing], recorded: Recorded, ended: Collection[str]
+    record: SweepRecord, states: Mapping[str, RunState], recorded: Recorded, ended: Collection[str]
 ) -> float | None:
     """How long a sweep that is under way will take; None where that cannot be known.
 
     Args:
         record: the sweep; what it expected of each run when it began serves where nothing is recorded.
-        standings: how runs that were begun stand, by run id.
+        states: of the runs that were begun, by run id.
         recorded: what runs of this folder took.
         ended: the ids of runs that have ended.
     """
@@ -100,8 +100,8 @@ def sweep_seconds(
         whole = _expected(run, recorded)
         if whole is None:
             return None
-        standing = standings.get(run.run_id, Standing("new"))
-        (under_way if standing.state == "running" else to_come).append(_rest(whole, standing))
+        state = states.get(run.run_id, RunState("new"))
+        (under_way if state.name == "running" else to_come).append(_rest(whole, state))
     return schedule_seconds([*under_way, *to_come], record.side_by_side)
 
 
@@ -119,14 +119,14 @@ def _expected(run: SweepRun, recorded: Recorded) -> float | None:
     return run.seconds if taken is None else taken
 
 
-def _rest(whole: float, standing: Standing) -> float:
-    done = standing.step / standing.total_steps if standing.total_steps else 0.0
+def _rest(whole: float, state: RunState) -> float:
+    done = state.step / state.total_steps if state.total_steps else 0.0
     return whole * (1 - done)
 
 
-def _measured(spec: RunSpec, standing: Standing, speed: Speed) -> float:
+def _measured(spec: RunSpec, state: RunState, speed: Speed) -> float:
     epochs = spec.training.epochs
-    steps = speed.steps_per_epoch * epochs - standing.step
+    steps = speed.steps_per_epoch * epochs - state.step
     # The evaluation before the first step is one more.
-    evaluations = epochs - standing.epoch + (1 if standing.step == 0 else 0)
+    evaluations = epochs - state.epoch + (1 if state.step == 0 else 0)
     return max(0, steps) * speed.step_s + evaluations * speed.eval_s

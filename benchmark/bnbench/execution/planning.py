@@ -1,4 +1,4 @@
-"""What a sweep would do: how its runs stand, which are to be trained, and how long that may take. Writes nothing."""
+"""What a sweep would do: its runs' states, which are to be trained, how long that may take. Writes nothing."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Room
 from bnbench.plan import RunSpec
 from bnbench.storage.speeds import SPEEDS, read_speeds
-from bnbench.storage.states import Standing, ended_runs, survey
+from bnbench.storage.states import RunState, ended_runs, survey
 from bnbench.storage.store import ResultStore, StoreContents
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a sweep: how it stands, whether it is to be trained, and how long that may take."""
+    """One run of a sweep: its state, whether it is to be trained, and how long that may take."""
 
     spec: RunSpec
-    standing: Standing | None
+    state: RunState | None
     """None where the data are not at hand, so that the run has no id yet."""
     to_train: bool
     time: RunTime | None = None
@@ -33,11 +33,12 @@ class PlannedRun:
         return None if self.time is None else self.time.left
 
     def record(self) -> dict[str, object]:
-        """The run as plain values: what it is, how it stands, whether it is to be trained, how long that may take."""
+        """The run as plain values: what it is, its state, whether it is to be trained, how long that may take."""
         spec = self.spec
-        found = {} if self.standing is None else asdict(self.standing)
+        found = {} if self.state is None else asdict(self.state)
+        name = found.pop("name", None)
         return {
-            "run_id": None if self.standing is None else spec.run_id,
+            "run_id": None if self.state is None else spec.run_id,
             "problem": spec.problem,
             "size": spec.size,
             "variant": spec.variant.name,
@@ -46,7 +47,8 @@ class PlannedRun:
             "seed": spec.seed,
             "to_train": self.to_train,
             "seconds": self.seconds,
-            **{"state": None, **found, "epochs": spec.training.epochs},
+            "state": name,
+            **{**found, "epochs": spec.training.epochs},
         }
 
 
@@ -77,9 +79,7 @@ class SweepPlan:
     def ended(self) -> set[str]:
         """The ids of the runs that are results already."""
         return {
-            run.spec.run_id
-            for run in self.runs
-            if run.standing is not None and run.standing.state in {"finished", "diverged"}
+            run.spec.run_id for run in self.runs if run.state is not None and run.state.name in {"finished", "diverged"}
         }
 
     @cached_property
@@ -105,7 +105,7 @@ def make_plan(
     options: RunOptions,
     room: Room,
 ) -> SweepPlan:
-    """How the runs of a sweep stand, and what it would do.
+    """The states of the runs of a sweep, and what it would do.
 
     Args:
         specs: what is wanted.
@@ -121,13 +121,13 @@ def make_plan(
     unnamed = [spec for spec in specs if spec.data.fingerprint is None]
     if options.shard is not None:
         named, unnamed = options.shard.of(named), []
-    standings = survey({spec.run_id: store.run_folder(spec.run_id) for spec in named}, ended=ended_runs(contents))
-    runs = [_planned(spec, standings[spec.run_id], options) for spec in named]
+    states = survey({spec.run_id: store.run_folder(spec.run_id) for spec in named}, ended=ended_runs(contents))
+    runs = [_planned(spec, states[spec.run_id], options) for spec in named]
     recorded = _recorded(store, contents, [run.spec for run in runs if run.to_train], room.recorded_as)
     speeds = read_speeds(data_home() / SPEEDS, room.machine)
     timed = [
-        replace(run, time=run_time(run.spec, run.standing, recorded, speeds))
-        if run.to_train and run.standing is not None
+        replace(run, time=run_time(run.spec, run.state, recorded, speeds))
+        if run.to_train and run.state is not None
         else run
         for run in runs
     ]
@@ -135,13 +135,13 @@ def make_plan(
     return SweepPlan(everything, len(room.places), room.machine, room.recorded_as, contents.warnings)
 
 
-def _planned(spec: RunSpec, standing: Standing, options: RunOptions) -> PlannedRun:
-    if options.fresh and standing.state in {"resumable", "damaged"}:
-        standing = Standing("damaged" if standing.state == "damaged" else "new")
-    wanted = standing.state in {"new", "damaged", "resumable", "running"} or (
-        standing.state == "failed" and options.retry_failed
+def _planned(spec: RunSpec, state: RunState, options: RunOptions) -> PlannedRun:
+    if options.fresh and state.name in {"resumable", "damaged"}:
+        state = RunState("damaged" if state.name == "damaged" else "new")
+    wanted = state.name in {"new", "damaged", "resumable", "running"} or (
+        state.name == "failed" and options.retry_failed
     )
-    return PlannedRun(spec, standing, wanted)
+    return PlannedRun(spec, state, wanted)
 
 
 def _recorded(store: ResultStore, contents: StoreContents, todo: Sequence[RunSpec], device: str) -> Recorded:

@@ -105,7 +105,7 @@ class Sweep:
         return self.executor.room(self.options)
 
     def plan(self) -> SweepPlan:
-        """How the runs stand, and what is to be done; made once. Writes nothing, starts nothing.
+        """The states of the runs, and what is to be done; made once. Writes nothing, starts nothing.
 
         Raises:
             UserError: the folder cannot be read, or the device does not exist.
@@ -229,12 +229,12 @@ class Sweep:
     def _clear_the_way(self, plan: SweepPlan) -> None:
         """Forget failures that are to be tried again, throw away progress that is not wanted, tidy up after kills."""
         for run in plan.runs:
-            if run.standing is None:
+            if run.state is None:
                 continue
             folder = self.store.run_folder(run.spec.run_id)
-            if run.standing.state == "failed" and self.options.retry_failed:
+            if run.state.name == "failed" and self.options.retry_failed:
                 forget_failure(folder)
             if run.to_train and self.options.fresh:
                 start_afresh(folder)
-            if run.standing.state in {"finished", "diverged"}:
+            if run.state.name in {"finished", "diverged"}:
                 tidy_result(folder)

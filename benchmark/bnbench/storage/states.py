@@ -1,4 +1,4 @@
-"""How single runs stand: ended, damaged, being trained right now, begun, or not there. Looking never writes."""
+"""The states of single runs: ended, damaged, being trained right now, begun, or not there. Looking never writes."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from bnbench.storage.processes import process_is_here
 from bnbench.storage.store import StoreContents
 from bnbench.storage.workspace import workspaces
 
-RunState = Literal["finished", "diverged", "failed", "damaged", "running", "resumable", "new"]
+StateName = Literal["finished", "diverged", "failed", "damaged", "running", "resumable", "new"]
 """`damaged`: it has ended, and its record or a table is not what was written; it is trained again like a new one.
 `resumable`: begun, and goes on from its checkpoint. `new`: nothing is there that would spare it a step."""
 
-STATES: tuple[RunState, ...] = ("finished", "diverged", "failed", "damaged", "running", "resumable", "new")
+STATES: tuple[StateName, ...] = ("finished", "diverged", "failed", "damaged", "running", "resumable", "new")
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How one run stands."""
+class RunState:
+    """The state of one run."""
 
-    state: RunState
+    name: StateName
     step: int = 0
     """Updates done, as far as is known: of a resumable run those that it need not do again."""
     total_steps: int = 0
@@ -53,9 +53,9 @@ class Standing:
 def survey(
     folders: Mapping[str, Path],
     sleep: Callable[[float], None] = time.sleep,
-    ended: Mapping[str, Standing] | None = None,
-) -> dict[str, Standing]:
-    """How runs stand. Takes longer only where a process elsewhere seems to have been silent: it is watched for a while.
+    ended: Mapping[str, RunState] | None = None,
+) -> dict[str, RunState]:
+    """The states of runs. Takes longer only where a process elsewhere seems silent: it is watched for a while.
 
     Args:
         folders: the runs' folders by run id; they need not exist.
@@ -65,31 +65,33 @@ def survey(
     Raises:
         UserError: a folder cannot be read, or holds a run of another version of the schema.
     """
-    standings: dict[str, Standing] = {}
+    states: dict[str, RunState] = {}
     doubtful: dict[str, LockView] = {}
     known = ended or {}
     for run_id, folder in folders.items():
         found = known.get(run_id) or _outside_of_work(folder)
-        view = None if found.state in _ENDED else look_at_lock(folder)
+        view = None if found.name in _ENDED else look_at_lock(folder)
         alive = None if view is None else _is_alive(folder, view)
         if view is not None and alive is None:
             doubtful[run_id] = view
-        standings[run_id] = found if found.state in _ENDED else _under_way(folder, view if alive else None, found)
+        states[run_id] = found if found.name in _ENDED else _under_way(folder, view if alive else None, found)
     if doubtful:
         sleep(2 * BEAT_SECONDS)
         for run_id, before in doubtful.items():
             after = look_at_lock(folders[run_id])
             if after != before:
                 found = _outside_of_work(folders[run_id])
-                ended_now = found.state in _ENDED
-                standings[run_id] = found if ended_now else _under_way(folders[run_id], after, found)
-    return standings
+                ended_now = found.name in _ENDED
+                states[run_id] = found if ended_now else _under_way(folders[run_id], after, found)
+    return states
 
 
-def ended_runs(contents: StoreContents) -> dict[str, Standing]:
-    """How the runs stand that a look at a store has found ended and usable, by run id."""
+def ended_runs(contents: StoreContents) -> dict[str, RunState]:
+    """The states of the runs that a look at a store has found ended and usable, by run id."""
     damaged = set(contents.damaged)
-    return {document.run_id: _standing(document) for document in contents.documents if document.run_id not in damaged}
+    return {
+        document.run_id: _recorded_state(document) for document in contents.documents if document.run_id not in damaged
+    }
 
 
 def begun_runs(results: Path) -> list[str]:
@@ -120,34 +122,34 @@ def ended_document(folder: Path) -> RunDocument | None:
     return found.document if found.kind in {"result", "failed"} else None
 
 
-_ENDED: tuple[RunState, ...] = ("finished", "diverged", "failed")
+_ENDED: tuple[StateName, ...] = ("finished", "diverged", "failed")
 
 
-def _outside_of_work(folder: Path) -> Standing:
-    """How a run stands if nobody works on it and nobody has begun it: ended, damaged or new."""
+def _outside_of_work(folder: Path) -> RunState:
+    """The state of a run if nobody works on it and nobody has begun it: ended, damaged or new."""
     found = examine(folder)
     if found.document is not None and found.kind in {"result", "failed"}:
-        return _standing(found.document)
-    return Standing("damaged" if found.kind == "damaged" else "new")
+        return _recorded_state(found.document)
+    return RunState("damaged" if found.kind == "damaged" else "new")
 
 
-def _standing(document: RunDocument) -> Standing:
-    return Standing(document.status, diverged_at_step=document.diverged_at_step, error=document.error)
+def _recorded_state(document: RunDocument) -> RunState:
+    return RunState(document.status, diverged_at_step=document.diverged_at_step, error=document.error)
 
 
-def _under_way(folder: Path, lock: LockView | None, found: Standing) -> Standing:
-    """A run that has not ended, with its lock if its owner is alive; how it would stand without all that."""
+def _under_way(folder: Path, lock: LockView | None, found: RunState) -> RunState:
+    """A run that has not ended, with its lock if its owner is alive; its state without all that."""
     if lock is not None:
         owner = lock.owner
         if owner is None:
-            return Standing("running")
-        return Standing("running", owner.step, owner.total_steps, owner.epoch, owner.epochs)
+            return RunState("running")
+        return RunState("running", owner.step, owner.total_steps, owner.epoch, owner.epochs)
     with reported(folder, "read"):
         header = newest_header(folder)
     if header is None:
         return found
-    state: RunState = "damaged" if found.state == "damaged" else "resumable"
-    return Standing(state, header.step, header.total_steps, header.epoch, header.epochs)
+    name: StateName = "damaged" if found.name == "damaged" else "resumable"
+    return RunState(name, header.step, header.total_steps, header.epoch, header.epochs)
 
 
 def _is_alive(folder: Path, view: LockView) -> bool | None:
@@ -160,7 +162,7 @@ def _is_alive(folder: Path, view: LockView) -> bool | None:
     return True if age is not None and abs(age) < STALE_SECONDS else None
 
 
-def count(standings: Iterable[Standing]) -> dict[RunState, int]:
+def count(states: Iterable[RunState]) -> dict[StateName, int]:
     """How many runs are in each state; states that none is in are left out."""
-    found = [standing.state for standing in standings]
-    return {state: found.count(state) for state in STATES if state in found}
+    found = [state.name for state in states]
+    return {name: found.count(name) for name in STATES if name in found}

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bnbench.disk import read_regular
 from bnbench.storage.files import atomic_file, reported, sync_folder
 from bnbench.storage.processes import Process, process_is_gone, process_is_here
-from bnbench.storage.states import Standing
+from bnbench.storage.states import RunState
 
 SWEEPS_FOLDER = ".sweeps"
 """Inside the results folder."""
@@ -112,15 +112,15 @@ def read_sweeps(store: Path) -> tuple[dict[Path, SweepRecord], list[str]]:
     return dict(sorted(readable.items(), key=lambda item: item[1].command)), warnings
 
 
-def is_under_way(record: SweepRecord, standings: Mapping[str, Standing]) -> bool | None:
+def is_under_way(record: SweepRecord, states: Mapping[str, RunState]) -> bool | None:
     """Whether somebody works on a sweep; None where that cannot be told from here.
 
     Args:
         record: the sweep.
-        standings: how runs that were begun stand, by run id.
+        states: of the runs that were begun, by run id.
     """
-    begun = [standings[run.run_id] for run in record.runs if run.run_id in standings]
-    if process_is_here(record.process) or any(standing.state == "running" for standing in begun):
+    begun = [states[run.run_id] for run in record.runs if run.run_id in states]
+    if process_is_here(record.process) or any(state.name == "running" for state in begun):
         return True
     return False if process_is_gone(record.process) else None
 

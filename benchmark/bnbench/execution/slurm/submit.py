@@ -1,8 +1,4 @@
-"""Sweeps on a Slurm cluster: an array of jobs, each with a chunk of the runs, submitted through submitit.
-
-The jobs do not need whoever submitted them. What they do is in `cluster_job`, what is remembered of them in
-`cluster_queue`.
-"""
+"""Submitting a sweep: an array of jobs, each with a chunk of the runs, through submitit."""
 
 from __future__ import annotations
 
@@ -11,29 +7,18 @@ import secrets
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnbench.errors import UserError
-from bnbench.execution.cluster_queue import (
-    CLUSTER_FOLDER,
-    Submission,
-    in_queue,
-    look_at_queue,
-    read_submissions,
-    write_submission,
-)
-from bnbench.execution.cluster_settings import JobSettings
-from bnbench.execution.listening import Listener, Notice, Outcome, RunListener
 from bnbench.execution.options import RunOptions
-from bnbench.execution.places import Room, room_here
+from bnbench.execution.slurm.queue import CLUSTER_FOLDER, Submission, write_submission
+from bnbench.execution.slurm.settings import JobSettings
 from bnbench.plan import RunSpec
 
 if TYPE_CHECKING:
-    from bnbench.execution.cluster_job import Chunk
-    from bnbench.execution.planning import SweepPlan
+    from bnbench.execution.slurm.job import Chunk
 
 LONGEST_ARRAY = 1000
 """Elements of an array: Slurm refuses more unless it was configured to take them (MaxArraySize 1001)."""
@@ -76,79 +61,6 @@ def device_of_jobs(device: str, settings: JobSettings) -> str:
     return device
 
 
-@dataclass(frozen=True)
-class Slurm:
-    """Hands runs over to the jobs of a cluster, and waits for none of them."""
-
-    settings: JobSettings
-
-    sends_away = True
-    in_this_process = False
-
-    def room(self, options: RunOptions) -> Room:
-        """As the protocol; of this machine's CPUs, which may be all that it has."""
-        return room_here(replace(options, device="cpu"))
-
-    def warm_up(self) -> None:
-        """Nothing is trained here."""
-
-    def choose(
-        self, plan: SweepPlan, room: Room, store: Path, options: RunOptions, listener: Listener
-    ) -> list[RunSpec]:
-        """The runs of a plan that are neither being trained nor given to a job that is still in the queue.
-
-        Raises:
-            UserError: jobs cannot be submitted from here, or what they ask for does not fit the runs.
-        """
-        require_slurm()
-        device_of_jobs(options.device, self.settings)
-        submissions, warnings = read_submissions(store)
-        for warning in warnings:
-            listener.notice(Notice(warning, warning=True))
-        queued = in_queue(look_at_queue(submissions) or [])
-        waiting = [spec for spec in plan.todo if spec.run_id in queued]
-        if waiting:
-            jobs = sorted({queued[spec.run_id].job_id for spec in waiting})
-            listener.notice(Notice(f"{len(waiting)} runs are in the queue already (jobs {', '.join(jobs)})."))
-        elsewhere = {
-            run.spec.run_id
-            for run in plan.runs
-            if run.standing is not None and run.standing.state == "running" and run.spec.run_id not in queued
-        }
-        if elsewhere:
-            listener.notice(Notice(f"{len(elsewhere)} runs are being trained by processes outside the queue."))
-        left = [spec for spec in plan.todo if spec.run_id not in elsewhere | set(queued)]
-        split(left, self.settings, options.threads)
-        return left
-
-    def run_all(
-        self,
-        specs: Sequence[RunSpec],
-        store: Path,
-        options: RunOptions,
-        listener: RunListener,
-        stop: Callable[[], bool],
-    ) -> list[Outcome]:
-        """Submit the runs, and say where to look.
-
-        Raises:
-            UserError: jobs cannot be submitted from here, or are refused.
-        """
-        submission = submit_sweep(specs, store, options, self.settings)
-        job_ids = list(submission.elements)
-        told = job_ids[0] if len(job_ids) == 1 else f"{job_ids[0]} … {job_ids[-1]}"
-        text = (
-            f"Submitted {len(specs)} runs in {len(job_ids)} jobs ({told}), "
-            f"{self.settings.side_by_side(options.threads)} side by side in each, "
-            f"on {device_of_jobs(options.device, self.settings)}.\n"
-            f"They need this command no more. What becomes of them: bnbench status --results {store}\n"
-            f"To cancel them: scancel --name={submission.name}\n"
-            f"Their logs: {store / CLUSTER_FOLDER / submission.name}"
-        )
-        listener.notice(Notice(text))
-        return [Outcome(spec.run_id, "submitted") for spec in specs]
-
-
 def submit_sweep(specs: Sequence[RunSpec], store: Path, options: RunOptions, settings: JobSettings) -> Submission:
     """Submit a sweep and put it on record. Nothing here waits for a job.
 
@@ -162,7 +74,8 @@ def submit_sweep(specs: Sequence[RunSpec], store: Path, options: RunOptions, set
         UserError: submitit or Slurm is not installed here, or Slurm refuses the jobs; its words are in the message.
     """
     require_slurm()
-    from bnbench.execution.cluster_job import Chunk  # noqa: PLC0415 -- it imports torch; a mistake is told before that
+    require_plain_path(store)
+    from bnbench.execution.slurm.job import Chunk  # noqa: PLC0415 -- it imports torch; a mistake is told before that
 
     # A job may start a second time: what was to be forgotten or begun anew was, before it was submitted.
     of_a_job = RunOptions(
@@ -201,6 +114,26 @@ def require_slurm() -> None:
         raise UserError(
             "--executor slurm needs sbatch and srun, and they are not on this machine's PATH",
             hint="Run the command on a machine that jobs can be submitted from.",
+        )
+
+
+INTERPRETED = {"%": "%", "\\": "a backslash", "\n": "a line break"}
+"""What the name of a log may not hold, and how it is called: sbatch and srun put job numbers in the place of %j, %20u
+and the like, and drop backslashes; submitit does so with %j, %t, %A and %a; a script's option ends with its line."""
+
+
+def require_plain_path(store: Path) -> None:
+    """Refuse a results folder under whose name jobs would not find their logs. Slurm drops such jobs without a word.
+
+    Raises:
+        UserError: its absolute path holds what sbatch, srun or submitit interpret.
+    """
+    found = [name for character, name in INTERPRETED.items() if character in str(store.absolute())]
+    if found:
+        raise UserError(
+            f"the path of the results folder holds {' and '.join(found)}, which Slurm does not take literally: "
+            f"{str(store.absolute())!r}",
+            hint="Rename the folder, or name it by a symbolic link without that.",
         )
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from bnbench.data.dataset import DATASETS
-from bnbench.execution.cluster_job import ENDED, Chunk, job_places, progress
 from bnbench.execution.executors import LocalPool
 from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Place
 from bnbench.execution.run import Outcome, execute
+from bnbench.execution.slurm.job import ENDED, Chunk, job_places, progress
 from bnbench.plan import expand_grid
 from bnbench.problem import find_problem
 from bnbench.variant import VARIANTS

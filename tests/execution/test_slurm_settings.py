@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnbench.errors import UserError
-from bnbench.execution.cluster import device_of_jobs, parameters, split
-from bnbench.execution.cluster_settings import JobSettings, minutes_of, read_settings
+from bnbench.execution.slurm.settings import JobSettings, minutes_of, read_settings
+from bnbench.execution.slurm.submit import device_of_jobs, parameters, split
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bnbench.execution.cluster_queue import (
+from bnbench.execution.slurm.queue import (
     CLUSTER_FOLDER,
     Element,
     Submission,
@@ -56,10 +56,10 @@ def test_states_come_from_squeue_and_what_it_does_not_list_has_left_the_queue(sq
     )
     elements = look_at_queue([ARRAY, ALONE])
     assert elements == [
-        Element("12_0", ("run-a", "run-b"), "RUNNING"),
-        Element("12_1", ("run-c",), "PENDING", "Resources"),
-        Element("12_2", ("run-d",), None),
-        Element("13", ("run-e",), "PENDING", "(Nodes required | down)"),
+        Element("12_0", ("run-a", "run-b"), "RUNNING", submission="bnbench-0a"),
+        Element("12_1", ("run-c",), "PENDING", "Resources", "bnbench-0a"),
+        Element("12_2", ("run-d",), None, submission="bnbench-0a"),
+        Element("13", ("run-e",), "PENDING", "(Nodes required | down)", "bnbench-0b"),
     ]
     assert set(in_queue(elements)) == {"run-a", "run-b", "run-c", "run-e"}
     assert in_queue(elements)["run-b"].job_id == "12_0"
