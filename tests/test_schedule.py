@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnbench.errors import UserError
-from bnbench.schedule import check_schedule, snapshot_steps
+from bnbench.schedule import check_schedule, check_snapshots, snapshot_steps
 
 
 def test_every_five_as_in_the_study():
@@ -24,6 +24,13 @@ def test_a_full_length_run_of_the_study():
 def test_log_is_spaced_evenly_on_a_logarithmic_axis():
     assert snapshot_steps("log:3", 1000) == (0, 10, 100, 1000)
     assert snapshot_steps("log:6", 1000) == (0, 3, 10, 32, 100, 316, 1000)
+
+
+def test_more_snapshots_than_there_is_use_for_are_refused_before_they_are_listed():
+    with pytest.raises(UserError, match="more than 1,000,000 snapshots of γ and β in 1,000,000,000,000 steps"):
+        snapshot_steps("every:5", 10**12)
+    check_snapshots("every:5", 4_999_999)
+    assert len(snapshot_steps("log:99999", 10**12)) < 100_001
 
 
 @given(st.sampled_from(["every", "log"]), st.integers(1, 300), st.integers(0, 5000))

@@ -11,17 +11,29 @@ from bnbench.errors import UserError, unknown
 from bnbench.identity import digest, hashed, run_id_of, setting_id_of
 from bnbench.measurement import RunIdentity
 from bnbench.placement import canonical_placement, parse_placement
-from bnbench.problem import Augmentation, Probes, Problem, Size, Snapshots, Training
+from bnbench.problem import LARGEST_RATE, Augmentation, Probes, Problem, Size, Snapshots, Training
+from bnbench.schedule import check_snapshots
 from bnbench.variant import Variant
 
 NUMERICS_VERSION = 1
 """Raised by hand whenever a change to the code changes a run's numbers; old results then keep their own ids."""
+
+MOST_STEPS = 100_000_000
+"""Of a run: a thousand times as many as the longest of the founding study has."""
 
 Precision = Literal["fp32", "tf32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 
 Origin = Literal["embedded", "official archive", "official pixels", "other copy"]
 """What kind of copy a data set is (`bnbench.data.origin` says what each kind is worth)."""
+
+
+@dataclass(frozen=True)
+class SplitSizes:
+    """Images of the splits that a batch must fit into."""
+
+    train: int
+    train_eval: int
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,8 @@ class DataFacts:
     split: str | None = None
     """Digest of the split, hexadecimal, where the data set brings one of its own; None: the suite's own seeded split,
     which follows from fingerprint and seed."""
+    sizes: SplitSizes | None = None
+    """None where that is not known before the images are loaded."""
 
 
 @dataclass(frozen=True)
@@ -189,10 +203,12 @@ def expand_grid(
 
     Raises:
         UserError: a placement does not fit the network, or the network the data; a factor is not a positive number; a
-            variant or the precision is not one that can be trained.
+            variant or the precision is not one that can be trained; a batch is larger than the data, or there are more
+            steps or snapshots than a run can have.
     """
     if precision not in get_args(Precision):
         raise unknown("precision", precision, get_args(Precision))
+    _check_length(problem, data)
     names = slot_names(_network(problem, data))
     masks = [parse_placement(each, names) for each in (tuple(placements) or problem.placements[:1])]
     rows = list(variants)
@@ -243,6 +259,30 @@ def _network(problem: Problem, data: DataFacts) -> tuple[Layer, ...]:
     return layers
 
 
+def _check_length(problem: Problem, data: DataFacts) -> None:
+    """What numbers mean together with the data: a batch that there is, and an end that comes."""
+    if data.sizes is None:
+        return
+    training = problem.training
+    splits = {"training split": data.sizes.train}
+    if training.population_statistics:
+        splits["train_eval, which gives population statistics,"] = data.sizes.train_eval
+    for split, images in splits.items():
+        if training.batch_size > images:
+            raise UserError(
+                f"{problem.name}: a batch of {training.batch_size:,} images is larger than the data: the {split} of "
+                f"'{data.name}' has {images:,}",
+                hint="Use a smaller batch: --set training.batch_size=N.",
+            )
+    steps = data.sizes.train // training.batch_size * training.epochs
+    if steps > MOST_STEPS:
+        raise UserError(
+            f"{problem.name}: {training.epochs:,} epochs are {steps:,} steps, and a run has at most {MOST_STEPS:,}",
+            hint="Use fewer epochs (--epochs N) or a larger batch (--set training.batch_size=N).",
+        )
+    check_snapshots(problem.snapshots.schedule, steps)
+
+
 def _check_variant(variant: Variant, slots: Sequence[str]) -> None:
     variant.check()
     for name, rule in (("gamma", variant.gamma), ("beta", variant.beta)):
@@ -256,9 +296,10 @@ def _check_variant(variant: Variant, slots: Sequence[str]) -> None:
 
 def _scaled_rate(rate: float, factor: float) -> float:
     scaled = rate * factor
-    if not (factor > 0 and 0 < scaled < float("inf")):
+    if not (factor > 0 and 0 < scaled <= LARGEST_RATE):
         raise UserError(
             f"learning-rate factor {factor} makes no usable learning rate of {rate}",
-            hint="A factor is a positive number; 1 leaves the problem's learning rate as it is.",
+            hint=f"A factor is a positive number; 1 leaves the problem's learning rate as it is. The largest rate is "
+            f"{LARGEST_RATE:,.0f}.",
         )
     return scaled

@@ -34,6 +34,9 @@ Metric = Literal["loss", "accuracy"]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """What a column of the tables can hold: 0 to 2⁶³ - 1."""
 
+LARGEST_RATE = 1e6
+"""Of learning rates: a thousand times more than anything that is not a slip."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MISSING = object()
 _TOML_LIMIT = 1 << 20
@@ -58,11 +61,11 @@ class _Strict(BaseModel):
 class Training(_Strict):
     """How a problem is trained: plain SGD on the cross-entropy, constant learning rate."""
 
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Annotated[int, Field(ge=2, le=1_000_000)]
     """Images an update; an incomplete batch at the end of an epoch is dropped."""
-    epochs: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    l2: Annotated[float, Field(ge=0)] = 0.0
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    learning_rate: Annotated[float, Field(gt=0, le=LARGEST_RATE)]
+    l2: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     """λ of ½·λ·‖W‖² on convolution and dense weights only, applied as SGD weight decay."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     population_statistics: bool = False
@@ -76,10 +79,10 @@ class Augmentation(_Strict):
     """Pixels of zeros added on each side before a random crop to the original size."""
     horizontal_flip: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Probability of a mirror image."""
-    brightness: Annotated[float, Field(ge=0)] = 0.0
+    brightness: Annotated[float, Field(ge=0, le=100)] = 0.0
     """The factor is uniform in [max(0, 1 - b), 1 + b], as in torchvision's ColorJitter; 0 turns it off."""
-    contrast: Annotated[float, Field(ge=0)] = 0.0
-    saturation: Annotated[float, Field(ge=0)] = 0.0
+    contrast: Annotated[float, Field(ge=0, le=100)] = 0.0
+    saturation: Annotated[float, Field(ge=0, le=100)] = 0.0
 
 
 class Snapshots(_Strict):
@@ -262,7 +265,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise UserError(f"--set {text}: unknown key '{key}'.{meant}", hint=f"Known keys: {', '.join(known)}.")
     try:
         return key, tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, or a number of thousands of digits, or a deep nest
         return key, value.strip()
 
 
@@ -283,7 +286,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         UserError: it cannot be read, is no UTF-8 text, or is no TOML.
     """
     try:
-        return tomllib.loads(read_regular(path, _TOML_LIMIT).decode())
+        # Editors of Windows put a byte-order mark in front.
+        return tomllib.loads(read_regular(path, _TOML_LIMIT).decode("utf-8-sig"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -85,6 +85,76 @@ def test_a_mistake_on_the_command_line(arguments, needles, refused):
     refused(*arguments, needles=needles)
 
 
+TRILLION = "1000000000000"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needles"),
+    [
+        (("--epochs", TRILLION), ("training.epochs = 1000000000000", "less than or equal to 100000")),
+        (("--epochs", "9" * 5000), ("--epochs",)),
+        (("--set", f"training.epochs={'9' * 5000}"), ("training.epochs = '999", "valid integer")),
+        (("--set", f"training.epochs={'[' * 5000}"), ("training.epochs = '[[[", "valid integer")),
+        (
+            ("--epochs", "100000", "--set", "training.batch_size=2", "--set", "snapshots.schedule=every:5"),
+            ("'every:5' makes more than 1,000,000 snapshots of γ and β in 53,800,000 steps", "every:N"),
+        ),
+        (("--set", f"snapshots.schedule=every:{TRILLION}"), (f"every:{TRILLION}", "every:N")),
+        (
+            ("--set", "training.batch_size=1000000"),
+            ("a batch of 1,000,000 images", "'digits' has 1,077", "smaller batch"),
+        ),
+        (
+            ("--set", "training.batch_size=1078"),
+            ("a batch of 1,078 images", "the training split of 'digits' has 1,077"),
+        ),
+        (("--set", f"training.batch_size={TRILLION}"), ("training.batch_size", "less than or equal to 1000000")),
+        (("--set", "training.learning_rate=1e300"), ("training.learning_rate", "less than or equal to 1000000")),
+        (("--lr-factor", "1e300"), ("learning-rate factor 1e+300", "1,000,000")),
+        (("--set", "training.l2=1e300"), ("training.l2", "less than or equal to 1000000")),
+        (("--set", "width=1e9"), ("width", "less than or equal to 16")),
+        (("--set", "augmentation.crop_padding=1000000000"), ("crop_padding", "less than or equal to 16")),
+        (("--set", "augmentation.brightness=1e300"), ("brightness", "less than or equal to 100")),
+        (("--placement", f"first:{TRILLION}"), (f"first:{TRILLION}",)),
+        (("--seeds", TRILLION), ("digits_mlp has 10 seeds", TRILLION)),
+        (("--threads", "1000000000"), ("threads = 1000000000: a whole number from 1 to 1,024",)),
+        (("--workers", "1000000000"), ("workers = 1000000000: a whole number from 0 to 1,024",)),
+        (("--runs-per-gpu", TRILLION), (f"runs_per_gpu = {TRILLION}: a whole number from 1 to 128",)),
+        (("--gpus", "9" * 5000), ("--gpus", "is no list of GPUs")),
+        (("--shard", f"1/{TRILLION}"), (f"'1/{TRILLION}' is no shard", "N up to 100,000")),
+        (("--shard", f"1/{'9' * 5000}"), ("is no shard",)),
+        (("--checkpoint-every", "367d"), ("'367d' is no duration", "up to 366d")),
+        (("--run-timeout", "9" * 5000), ("is no duration", "up to 366d")),
+    ],
+    ids=lambda value: " ".join(value)[:50] if isinstance(value, tuple) else None,
+)
+def test_a_number_out_of_bounds(arguments, needles, refused):
+    refused(*RUN, *arguments, needles=needles)
+
+
+def test_steps_are_bounded_too(refused, tmp_path, monkeypatch):
+    """Also where the data are not on this machine, which is no reason to plan what can never be run."""
+    monkeypatch.setenv("BNBENCH_DATA", str(tmp_path / "no data"))
+    many = ("run", "cifar10_3c3d", "--epochs", "100000", "--set", "training.batch_size=2")
+    refused(*many, needles=("100,000 epochs are 2,000,000,000 steps, and a run has at most 100,000,000",))
+    large = ("run", "cifar10_3c3d", "--set", "training.batch_size=10001")
+    refused(*large, "--set", "training.population_statistics=true", needles=("train_eval", "'cifar10' has 10,000"))
+
+
+def test_a_byte_order_mark_is_no_mistake(own_problem, tmp_path):
+    path = own_problem()
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert invoke("show", path).exit_code == 0
+    study = tmp_path / "study.toml"
+    study.write_bytes(b"\xef\xbb\xbf" + (shipped_folder("problems") / "studies" / "thesis.toml").read_bytes())
+    results = tmp_path / "results"
+    assert invoke("study", study, "--dry-run", "--size", "tiny", "--results", results).exit_code == 0
+    jobs = tmp_path / "jobs.toml"
+    jobs.write_bytes(b"\xef\xbb\xbftime = '1:00:00'\n")
+    dry = (*RUN, "--dry-run", "--executor", "slurm", "--cluster", jobs, "--results", results)
+    assert invoke(*dry).exit_code == 0
+
+
 def test_a_problem_file_with_an_unknown_dataset(refused, own_problem):
     path = own_problem(old='dataset = "digits"', new='dataset = "digit"')
     refused("run", path, needles=("problem 'mine'", "'dataset'", "'digit'", "'digits'", "cifar10"))

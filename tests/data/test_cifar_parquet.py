@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bnbench.data import cifar_parquet
 from bnbench.data.cifar_archive import read_archive
 from bnbench.data.cifar_parquet import _parquet_files, decode_image, read_parquet
 from bnbench.data.cifar_source import CifarRelease
@@ -119,6 +122,77 @@ def test_a_wrong_label_is_refused(tmp_path: Path, label: int | None, message: st
     _replace_row(tmp_path / "test-00000-of-00001.parquet", 7, _GOOD, label)
     with pytest.raises(UserError, match=message):
         read_parquet(tmp_path, release)
+
+
+@pytest.mark.parametrize("label", [2**63, 2**64 - 1])
+def test_a_label_that_no_array_holds_is_refused(tmp_path: Path, label: int) -> None:
+    release, _ = _written(tmp_path)
+    file = tmp_path / "test-00000-of-00001.parquet"
+    table = pq.read_table(file)
+    labels = pa.array([*table.column("label").to_pylist()[:-1], label], pa.uint64())
+    pq.write_table(table.set_column(table.column_names.index("label"), "label", labels), file)
+    with pytest.raises(UserError, match=f"there is a label {label}, outside 0 to 9") as caught:
+        read_parquet(tmp_path, release)
+    assert str(file) in str(caught.value)
+
+
+@contextmanager
+def _arrow_memory(most: int) -> Iterator[None]:
+    """Fail where Arrow has more bytes at once."""
+    before = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(pool)
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+    assert pool.max_memory() < most
+
+
+def _many_times(file: Path, values: list[bytes], rows: int, label: list[int]) -> None:
+    """A file that says a few values once and means them many times, whatever they are."""
+    indices = pa.array([row % len(values) for row in range(rows)], pa.int32())
+    encoded = pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.binary()))
+    column = pa.StructArray.from_arrays([encoded, encoded], ["bytes", "path"])
+    table = pa.table({"img": column, "label": pa.array(label * (rows // len(label)), pa.int64())})
+    pq.write_table(table, file, compression="zstd", store_schema=False, dictionary_pagesize_limit=1 << 30)
+
+
+def test_a_small_file_cannot_ask_for_all_memory(tmp_path: Path) -> None:
+    release, _ = _written(tmp_path)
+    file = tmp_path / "train-00000-of-00002.parquet"
+    _many_times(file, [b"\0" * 20_000_000], 1_000, [0])
+    assert file.stat().st_size < 3_000
+    with _arrow_memory(200_000_000), pytest.raises(UserError, match="an image of 20,000,000 bytes, and none of 32×32"):
+        read_parquet(tmp_path, release)
+
+
+def test_nor_can_one_whose_images_are_just_small_enough(tmp_path: Path) -> None:
+    release, _ = _written(tmp_path)
+    file = tmp_path / "train-00000-of-00002.parquet"
+    _many_times(file, [b"\0" * (1 << 20)], 20_000, [0])  # 20 GB in all
+    with _arrow_memory(200_000_000), pytest.raises(UserError, match="row 0: cannot be decoded"):
+        read_parquet(tmp_path, release)
+
+
+def test_nor_can_one_of_many_large_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cifar_parquet, "_GROUP_LIMIT", 1 << 20)
+    release, _ = _written(tmp_path)
+    file = tmp_path / "train-00000-of-00002.parquet"
+    _many_times(file, [bytes([number]) * 60_000 for number in range(20)], 20, [0])
+    with _arrow_memory(100_000), pytest.raises(UserError, match=r"row group 0 have 1,200,\d+ bytes, .* than 1,048,576"):
+        read_parquet(tmp_path, release)
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+def test_either_kind_of_binary_is_read(tmp_path: Path, kind: pa.DataType) -> None:
+    release, images = _written(tmp_path)
+    for file in tmp_path.glob("*.parquet"):
+        table = pq.read_table(file)
+        column = table.column("img").combine_chunks()
+        encoded = pa.StructArray.from_arrays([column.field("bytes").cast(kind)], ["bytes"])
+        pq.write_table(pa.table({"img": encoded, "label": table.column("label")}), file)
+    assert read_parquet(tmp_path, release).fingerprint == images.fingerprint
 
 
 def test_swapped_labels_are_refused(tmp_path: Path) -> None:

@@ -291,6 +291,54 @@ def test_an_import_killed_at_any_point_leaves_nothing_half_written(tmp_path: Pat
     assert outcomes == ["untouched"] * 6 + ["complete", "done"]
 
 
+_REPLACES = """
+import sys
+from pathlib import Path
+import numpy as np
+from bnbench.data.images import LabelledImages
+from bnbench.data.store import StoredImages, write_stored
+print("ready", flush=True)
+sys.stdin.readline()
+for round in range(15):
+    images = LabelledImages(np.full((50, 32, 32, 3), int(sys.argv[2]) * 15 + round, np.uint8), np.zeros(50, np.int64))
+    write_stored(
+        Path(sys.argv[1]), "cifar10", StoredImages(images, images),
+        origin="other copy", archive_md5=None, replace=True,
+    )
+"""
+
+
+def test_who_reads_during_an_import_reads_the_old_data_or_the_new(tmp_path: Path) -> None:
+    """Real processes: three that replace the data, each fifteen times, and one that reads until they are done."""
+    _write(tmp_path, _images())
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _REPLACES, tmp_path, str(number)],
+            env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for number in range(3)
+    ]  # fmt: skip
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        found = store.read_with_manifest(tmp_path, "cifar10")
+        assert found is not None
+        manifest, images = found
+        assert images.fingerprint == manifest.fingerprint
+        seen.add(manifest.fingerprint)
+    for writer in writers:
+        writer.communicate()
+        assert writer.returncode == 0
+    assert len(seen) > 1
+    assert read_stored(tmp_path, "cifar10").fingerprint not in (None, _images().fingerprint)
+
+
 def test_leftovers_of_killed_imports_are_removed_once_they_are_old(tmp_path: Path) -> None:
     first = _write(tmp_path, _images())
     old, young = (tmp_path / "cifar10" / f"arrays-{name}" for name in ("old", "young"))

@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 from bnbench.data.cifar import split_indices
 from bnbench.data.dataset import DATASETS
 from bnbench.data.images import LabelledImages, split_digest
+from bnbench.plan import SplitSizes
 from support.synthetic_cifar import install_synthetic, small_release, synthetic_images
 
 
@@ -57,6 +58,7 @@ def test_cifar_splits_hold_the_images_that_the_indices_say(tmp_path: Path, monke
         assert np.array_equal(part.pixels, expected.pixels)
         assert np.array_equal(part.labels, expected.labels)
     assert (len(splits.train), len(splits.train_eval), len(splits.valid), len(splits.test)) == (560, 140, 140, 100)
+    assert DATASETS.get("cifar100").facts().sizes == SplitSizes(train=560, train_eval=140)
 
 
 def _positions(part: LabelledImages) -> list[int]:
@@ -120,6 +122,8 @@ def test_only_a_split_that_a_data_set_brings_itself_is_a_part_of_its_facts() -> 
     assert digits.facts(42) == digits.facts(43) == digits.identify()
     own = replace(digits, own_split=lambda seed: _split(valid=[4, seed]))
     assert own.facts(5).split == split_digest(_split())
-    assert own.facts(6) == replace(digits.identify(), split=split_digest(_split(valid=[4, 6])))
+    assert own.facts(6) == replace(
+        digits.identify(), split=split_digest(_split(valid=[4, 6])), sizes=SplitSizes(train=4, train_eval=2)
+    )
     absent = replace(own, identify=lambda: replace(digits.identify(), fingerprint=None, origin=None))
     assert absent.facts(5).split is None, "a split of data that are not here is not asked for"

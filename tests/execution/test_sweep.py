@@ -199,8 +199,8 @@ def test_what_is_wrong_is_told_before_anything_is_written(tmp_path, monkeypatch)
     [
         ({"gpus": ("0",), "workers": 0}, "--workers and --gpus contradict"),
         ({"gpus": ("0",), "device": "cpu"}, "--gpus and --device cpu contradict"),
-        ({"workers": -1}, "workers = -1: a whole number from 0 on"),
-        ({"threads": 0}, "threads = 0: a whole number from 1 on"),
+        ({"workers": -1}, "workers = -1: a whole number from 0 to 1,024"),
+        ({"threads": 0}, "threads = 0: a whole number from 1 to 1,024"),
         ({"threads": True}, "threads = True"),
     ],
 )

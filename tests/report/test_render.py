@@ -17,6 +17,7 @@ from bnbench.analysis.interval import Interval
 from bnbench.analysis.ranking import rank_measures
 from bnbench.analysis.ranking_tables import overall_table, ranking_tables
 from bnbench.analysis.table import Cell, Column, Kind, Remark, Table, Tone, cell, fixed, shown, signed
+from bnbench.printable import printable
 from bnbench.report.render import csv as csv_form
 from bnbench.report.render import html, latex, terminal
 from bnbench.report.render import json as json_form
@@ -154,7 +155,7 @@ def test_what_is_said_once_is_said_again_where_what_is_before_it_changes():
 
 def test_control_characters_are_shown_and_not_obeyed():
     evil = "a\x1b[31mb\x07\x9bc\nd\u202ee\u2028f"
-    assert terminal.clean(evil) == r"a\x1b[31mb\x07\x9bc\nd\u202ee\u2028f"
+    assert printable(evil) == r"a\x1b[31mb\x07\x9bc\nd\u202ee\u2028f"
     table = Table("t", (Column("a", evil),), ((evil,), (Cell("x", evil, remark=evil),)), title=evil, notes=(evil,))
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]", terminal.render(table))
 
@@ -226,7 +227,7 @@ def test_no_number_and_no_identifier_is_ever_cut(table, width, encoding):
         if column.kind is Kind.PROSE or column.heading in left_out:
             continue
         for row in table.rows:
-            said = writable(terminal.clean(shown(column, row[place])), encoding).strip()
+            said = writable(printable(shown(column, row[place])), encoding).strip()
             remark = cell(row[place]).remark
             assert said in {"–", "-"} or remark or any(said in line for line in lines)
 

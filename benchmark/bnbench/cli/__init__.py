@@ -9,10 +9,11 @@ import click
 
 from bnbench import __version__
 from bnbench.cli.invocation import remember
-from bnbench.cli.output import spell_out_what_cannot_be_shown
+from bnbench.cli.output import say, spell_out_what_cannot_be_shown
 from bnbench.errors import UserError
 from bnbench.execution.streams import OutputError, guard_streams, lost_output
 from bnbench.paths import leave_lost_directory
+from bnbench.printable import printable_lines
 
 _COMMANDS = {
     "list": "the test problems and their placements",
@@ -67,7 +68,7 @@ class _LazyGroup(click.Group):
         finally:
             lost = lost_output()
             if lost is not None:
-                click.echo(f"Error: standard output cannot be written: {lost}", err=True)
+                say(f"Error: standard output cannot be written: {lost}", err=True)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         remember(ctx, args)
@@ -77,8 +78,11 @@ class _LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            click.echo(f"Error: {error}", err=True)
+            say(f"Error: {error}", err=True)
             ctx.exit(2)
+        except click.ClickException as error:
+            error.message = printable_lines(error.message)  # it quotes what was typed, and click prints it
+            raise
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

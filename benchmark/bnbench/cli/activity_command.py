@@ -12,9 +12,11 @@ from bnbench.cli.output import (
     Format,
     chosen,
     format_options,
+    print_document,
     print_json,
     print_tables,
     print_warnings,
+    say,
     warnings_after,
 )
 
@@ -108,7 +110,7 @@ def _print_rows(
         frame = activity_summary(opened, **filters)
         frame = frame if each_run else average_over_seeds(frame)
     if style == "csv":
-        click.echo(_flat(frame).to_csv(index=False), nl=False)
+        print_document(_flat(frame).to_csv(index=False))
         return
     document: dict[str, object] = {"definitions": definitions(), "rows": plain_records(frame)}
     if not over_training:
@@ -162,7 +164,7 @@ def _print_tables(
         tables = activity_tables(average_over_seeds(activity_summary(opened, **filters)), sparsity)
     print_tables(tables, style)
     if not tables:
-        click.echo("No learned γ or β among these runs.", err=True)
+        say("No learned γ or β among these runs.", err=True)
 
 
 def _sparsity(opened: Results, runs: IdentityFilters, placements: tuple[str, ...], *, averaged: bool) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnbench.cli.options import DEFAULT_RESULTS
-from bnbench.cli.output import print_json, print_warnings
+from bnbench.cli.output import print_json, print_warnings, say
 from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
@@ -133,6 +133,6 @@ def _print(
         values = as_json(report) | {"published": [published_json(each) for each in comparisons]}
         print_json(values)
         return
-    click.echo(as_text(report))
+    say(as_text(report))
     if published is not None and comparisons:
-        click.echo("\n" + "\n".join(published_lines(published, comparisons)))
+        say("\n" + "\n".join(published_lines(published, comparisons)))

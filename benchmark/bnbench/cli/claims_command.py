@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bnbench.cli.options import results_option
-from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables
+from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, say, warn
 
 
 @click.command("claims")
@@ -45,10 +45,10 @@ def command(
         print_json(claims_json(report))
         return
     for warning in report.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        warn(warning)
     tables = claim_details(report) if claims else claims_tables(report, size=size)
     print_tables(tables, wanted)
     if not tables:
-        click.echo(f"no run of size {size}")
+        say(f"no run of size {size}")
     if report.apart and not claims and size is None:
-        click.echo("`bnbench claims --size tiny` shows tiny runs in full, `bnbench claims c1` one claim.", err=True)
+        say("`bnbench claims --size tiny` shows tiny runs in full, `bnbench claims c1` one claim.", err=True)

@@ -9,10 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-import click
-
 from bnbench.cli.invocation import typed_command
-from bnbench.cli.output import print_json, print_tables
+from bnbench.cli.output import print_json, print_tables, say, warn
 from bnbench.words import counted
 
 if TYPE_CHECKING:
@@ -72,7 +70,7 @@ def ended_by_a_stop(sweep: Sweep, *, goes_on: bool = True) -> Iterator[None]:
     except SweepInterrupted as stopped:
         without = "without --fresh " if sweep.options.fresh else ""
         rest = f"; the same command {without}does the rest" if goes_on else ""
-        click.echo(f"Interrupted: {stopped.finished} of {stopped.total} runs are finished and kept{rest}.", err=True)
+        say(f"Interrupted: {stopped.finished} of {stopped.total} runs are finished and kept{rest}.", err=True)
         raise SystemExit(stopped.exit_code) from stopped
 
 
@@ -146,10 +144,10 @@ def end_on_failures(plan: SweepPlan, outcomes: Sequence[Outcome]) -> None:
     }
     if not errors and not before:
         return
-    click.echo(f"{len(errors) + len(before)} of {len(plan.runs)} runs failed:", err=True)
+    say(f"{len(errors) + len(before)} of {len(plan.runs)} runs failed:", err=True)
     for run_id, error in {**before, **errors}.items():
         earlier = "before; --retry failed tries it again: " if run_id in before else ""
-        click.echo(f"  {run_id}: {earlier}{(error or '').strip().splitlines()[-1]}", err=True)
+        say(f"  {run_id}: {earlier}{(error or '').strip().splitlines()[-1]}", err=True)
     raise SystemExit(1)
 
 
@@ -180,13 +178,13 @@ def print_plan(plan: SweepPlan, *, as_json: bool = False) -> None:
         for run in plan.runs
     ]
     print_tables([Table("plan", columns, tuple(rows), headless=True)])
-    click.echo(summary(plan), err=True)
+    say(summary(plan), err=True)
 
 
 def print_warnings(plan: SweepPlan) -> None:
     """What is wrong with single runs of the results folder."""
     for warning in plan.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        warn(warning)
 
 
 def summary(plan: SweepPlan) -> str:
@@ -224,7 +222,7 @@ def _estimate(plan: SweepPlan) -> str:
 
 def _tell_estimate(plan: SweepPlan) -> None:
     if plan.todo:
-        click.echo(summary(plan), err=True)
+        say(summary(plan), err=True)
 
 
 def duration(seconds: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.output import Format, chosen, format_options, print_tables
+from bnbench.cli.output import Format, chosen, format_options, print_tables, say
 from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def list_(style: Format | None, as_json: bool) -> None:
         elif not row.at_hand:
             notes.append(f"{row.name}: `bnbench data fetch {row.name}` or `bnbench data import {row.name} PATH`.")
     print_tables([Table("data", columns, tuple(rows))], wanted)
-    click.echo("\n".join([f"\nImported data live in {data_home()}.", *notes]), err=True)
+    say("\n".join([f"\nImported data live in {data_home()}.", *notes]), err=True)
 
 
 @command.command("fetch")
@@ -95,19 +95,19 @@ def verify(name: str) -> None:
 
     result = verify_dataset(name)
     if not result.intact:
-        click.echo(f"{name}: DAMAGED: fingerprint {result.found}, on record {result.expected}", err=True)
+        say(f"{name}: DAMAGED: fingerprint {result.found}, on record {result.expected}", err=True)
         raise SystemExit(1)
-    click.echo(f"{name}: intact, fingerprint {result.found}")
+    say(f"{name}: intact, fingerprint {result.found}")
 
 
 def _say(manifest: Manifest) -> None:
     from bnbench.data.origin import is_evidence, origin_in_words
 
-    click.echo(f"{manifest.name}: {manifest.train_images:,} training and {manifest.test_images:,} test images")
-    click.echo(f"fingerprint {manifest.fingerprint}")
-    click.echo(origin_in_words(manifest.name, manifest.origin, manifest.fingerprint))
+    say(f"{manifest.name}: {manifest.train_images:,} training and {manifest.test_images:,} test images")
+    say(f"fingerprint {manifest.fingerprint}")
+    say(origin_in_words(manifest.name, manifest.origin, manifest.fingerprint))
     if not is_evidence(manifest.origin):
-        click.echo(
+        say(
             "The training images do not have the published mean and standard deviation: runs on this copy are no "
             "evidence of a published claim, and are not compared with runs on the official images."
         )

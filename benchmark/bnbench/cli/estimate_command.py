@@ -9,7 +9,7 @@ import click
 
 from bnbench.cli.console import duration, summary, sweep_of
 from bnbench.cli.options import grid_of, grid_options, results_option
-from bnbench.cli.output import print_json
+from bnbench.cli.output import print_json, say
 from bnbench.cli.run_options import planning_options, run_options_of
 
 
@@ -45,7 +45,7 @@ def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN4
         records.append({**kind, **speed.model_dump()})
         if not as_json:
             epoch = speed.step_s * speed.steps_per_epoch + speed.eval_s
-            click.echo(
+            say(
                 f"{spec.problem:<20} {spec.size:<5} {spec.variant.name:<14} {spec.placement:<12}"
                 f" {1000 * speed.step_s:8.2f} ms a step {speed.eval_s:8.2f} s an evaluation"
                 f" {duration(epoch):>10} an epoch of {speed.steps_per_epoch} steps"
@@ -53,5 +53,5 @@ def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN4
     plan = sweep_of(specs, results, how, local_executor(how)).plan()
     if as_json:
         print_json([{**record, "machine": plan.machine} for record in records])
-    click.echo(f"measured on {plan.machine}, kept in {data_home() / SPEEDS}", err=True)
-    click.echo(summary(plan), err=True)
+    say(f"measured on {plan.machine}, kept in {data_home() / SPEEDS}", err=True)
+    say(summary(plan), err=True)

@@ -7,9 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from bnbench.cli.output import print_tables
+from bnbench.cli.output import print_tables, say
 from bnbench.words import counted
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ def print_jobs(store: Path, elements: Sequence[Element] | None, ended: Collectio
         ended: the ids of its runs that have ended.
     """
     if elements is None:
-        click.echo("Jobs were submitted for this folder; here is no squeue that could say what has become of them.")
+        say("Jobs were submitted for this folder; here is no squeue that could say what has become of them.")
         return
     _print_queue([element for element in elements if element.state is not None], ended)
     _print_lost(store, elements, ended)
@@ -53,7 +51,7 @@ def _print_queue(waiting: Sequence[Element], ended: Collection[str]) -> None:
     print_tables([Table("jobs", columns, tuple(rows))])
     stuck = [element for element in waiting if not element.starts_by_itself]
     if stuck:
-        click.echo(
+        say(
             f"{counted(len(stuck), 'job')} will not start without your help ({_named(stuck)}): "
             f"`scontrol show job {stuck[0].job_id}` says more; `scontrol release` lets go of one that is held, "
             f"`scancel --name={stuck[0].submission}` gives them up."
@@ -68,7 +66,7 @@ def _print_lost(store: Path, elements: Sequence[Element], ended: Collection[str]
     if lost.without_log:
         jobs = list(dict.fromkeys(lost.without_log.values()))
         were = "was" if len(lost.without_log) == 1 else "were"
-        click.echo(
+        say(
             f"{counted(len(lost.without_log), 'run')} {were} given to jobs that left the queue without a log "
             f"({_named(jobs)}). If nobody cancelled them, {WITHOUT_LOG}, and submitting them again will end the same "
             f"way: `scontrol show job {jobs[0].job_id}` may say why, and so does the log of slurmd; "
@@ -79,11 +77,11 @@ def _print_lost(store: Path, elements: Sequence[Element], ended: Collection[str]
     told = f"{len(lost.cut_off)} runs were given to jobs that are no longer in the queue, and have not ended; "
     repeated = [run_id for run_id in lost.cut_off if lost.times[run_id] > 1]
     if not repeated:
-        click.echo(f"{told}the command that submitted them does so again.")
+        say(f"{told}the command that submitted them does so again.")
         return
     log = log_of(store, lost.cut_off[repeated[0]])
     most = max(lost.times[run_id] for run_id in repeated)
-    click.echo(
+    say(
         f"{told}{len(repeated)} of them were submitted up to {most} times already. Before that is done again, see what "
         f"their jobs said last: {shlex.quote(str(log))}"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnbench.cli.options import size_option
-from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables
+from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def command(patterns: tuple[str, ...], size: str, style: Format | None, as_json:
     tables = [_problems(problems)]
     print_tables(tables if patterns else [*tables, _studies()], wanted)
     if wanted == "text":
-        click.echo("\n`bnbench show NAME` describes one; a problem of your own is named by its .toml file.", err=True)
+        say("\n`bnbench show NAME` describes one; a problem of your own is named by its .toml file.", err=True)
 
 
 def _problems(problems: Sequence[Problem]) -> Table:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from bnbench.cli.options import results_option
-from bnbench.cli.output import print_json
+from bnbench.cli.output import print_json, say
 from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def _print(merged: list[MergedRun], results: Path) -> None:
     for run in merged:
         if run.verdict in _WORTH_A_LINE:
             told = f": {run.detail}" if run.detail else ""
-            click.echo(f"{run.verdict}  {run.run_id}  of {run.source}{told}")
+            say(f"{run.verdict}  {run.run_id}  of {run.source}{told}")
     counts = Counter(run.verdict for run in merged)
-    click.echo(f"{len(merged)} runs looked at for {results}:")
+    say(f"{len(merged)} runs looked at for {results}:")
     verdicts: tuple[Verdict, ...] = get_args(Verdict)
     for verdict in verdicts:
         if counts[verdict]:
-            click.echo(f"{counts[verdict]:6}  {verdict:10}  {_MEANINGS[verdict]}")
+            say(f"{counts[verdict]:6}  {verdict:10}  {_MEANINGS[verdict]}")

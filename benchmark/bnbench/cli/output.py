@@ -8,10 +8,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from bnbench.printable import printable, printable_json, printable_lines
 from bnbench.report.render.spelling import ERRORS
 
 if TYPE_CHECKING:
@@ -52,6 +54,36 @@ def _ascii_by_another_name(name: str) -> codecs.CodecInfo | None:
 
 
 codecs.register(_ascii_by_another_name)
+
+
+# --- text ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Styled:
+    """A piece of a message that a terminal shows in another style."""
+
+    text: str
+    bold: bool = False
+    dim: bool = False
+
+
+def say(*pieces: str | Styled, err: bool = False) -> None:
+    """Print a message: the one way to the terminal for text, which may have come from a disk.
+
+    Control characters are shown, not obeyed; only the ends of lines are what they are.
+
+    Args:
+        pieces: of one message.
+        err: on standard error.
+    """
+    click.echo("".join(map(_shown, pieces)), err=err)
+
+
+def _shown(piece: str | Styled) -> str:
+    if isinstance(piece, Styled):
+        return click.style(printable_lines(piece.text), bold=piece.bold or None, dim=piece.dim or None)
+    return printable_lines(piece)
 
 
 # --- tables -------------------------------------------------------------------------------------------------------
@@ -102,21 +134,26 @@ def print_tables(tables: Sequence[Table], style: Format = "text") -> None:
     elif style == "csv":
         from bnbench.report.render import csv as csv_form
 
-        click.echo(csv_form.joined([table for table in tables if table.name == tables[0].name]), nl=False)
+        print_document(csv_form.joined([table for table in tables if table.name == tables[0].name]))
     elif style == "latex":
         from bnbench.report.render import latex
 
-        click.echo("\n".join([latex.PACKAGES, *map(latex.render, tables)]), nl=False)
+        print_document("\n".join([latex.PACKAGES, *map(latex.render, tables)]))
     else:
         from bnbench.report.render import html
 
-        click.echo(html.document(tables), nl=False)
+        print_document(html.document(tables))
+
+
+def print_document(text: str) -> None:
+    """Print a whole document, for a program: as it is, unless it is a terminal that reads it."""
+    click.echo(printable_lines(text) if sys.stdout.isatty() else text, nl=False, color=True)  # as it is: not stripped
 
 
 def print_json(document: object) -> None:
     """Print plain values as JSON; where the stream knows few signs, the others are escaped and so not lost."""
     every_sign = codecs.lookup(sys.stdout.encoding).name.startswith("utf")
-    click.echo(json.dumps(document, indent=1, ensure_ascii=not every_sign, allow_nan=False))
+    click.echo(printable_json(json.dumps(document, indent=1, ensure_ascii=not every_sign, allow_nan=False)))
 
 
 def _print_text(tables: Sequence[Table]) -> None:
@@ -143,6 +180,11 @@ def _columns(stream: IO[str]) -> int | None:
 # --- warnings -----------------------------------------------------------------------------------------------------
 
 
+def warn(warning: str) -> None:
+    """Say in one line that something is not as it should be."""
+    say(f"Warning: {printable(warning)}", err=True)
+
+
 def print_warnings(results: Results, after: int = 0) -> None:
     """Say what is wrong with single runs of a results folder.
 
@@ -151,7 +193,7 @@ def print_warnings(results: Results, after: int = 0) -> None:
         after: so many warnings have been said already.
     """
     for warning in results.warnings[after:]:
-        click.echo(f"Warning: {warning}", err=True)
+        warn(warning)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnbench.cli.options import results_option
-from bnbench.cli.output import print_json, print_tables, print_warnings, warnings_after
+from bnbench.cli.output import print_json, print_tables, print_warnings, say, warn, warnings_after
 from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class _Job:
                 hint="`bnbench run digits_3c3d` makes some in a few minutes; --size and --results choose the runs.",
             )
         if skipped:
-            click.echo(f"Not drawn, no runs for them: {', '.join(skipped)}", err=True)
+            say(f"Not drawn, no runs for them: {', '.join(skipped)}", err=True)
         if self.as_json:
             print_json(self.written)
 
@@ -167,7 +167,7 @@ class _Job:
                 {"name": drawing.name, "files": files, "caption": drawing.caption, "command": drawing.command}
             )
             if not self.as_json:
-                click.echo("\n".join(files))
+                say("\n".join(files))
 
 
 def _usable_kinds() -> list[FigureKind]:
@@ -176,7 +176,7 @@ def _usable_kinds() -> list[FigureKind]:
 
     kinds, wrong = usable_kinds()
     for each in wrong:
-        click.echo(f"Warning: {each}", err=True)
+        warn(each)
     return kinds
 
 
@@ -217,7 +217,7 @@ def _print_list(job: _Job, figures: Mapping[str, StudyFigure]) -> None:
     shown = [(number, kind, title, f"{runs} of {everything}") for number, kind, title, runs, everything in rows]
     kinds = (Column("kind", "kind"), Column("summary", "what", Kind.PROSE), Column("lacks", "needs", Kind.PROSE))
     print_tables([Table("figures", columns, tuple(shown))])
-    click.echo("\nBy content, `bnbench plot --kind …`:\n")
+    say("\nBy content, `bnbench plot --kind …`:\n")
     offered: list[tuple[str, str, str | None]] = []
     for name in FIGURES:
         try:

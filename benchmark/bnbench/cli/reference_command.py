@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bnbench.cli.output import say
 from bnbench.cli.path_type import GivenPath
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def list_references(reference: Path | None) -> None:
     for each in read_references(reference or shipped_folder("reference")):
         runs = [run for group in each.groups.values() for run in group]
         seeds = len({run.seed for run in runs})
-        click.echo(f"{each.problem} {each.size}: {len(runs)} runs, {seeds} seeds; {origin(each)}")
+        say(f"{each.problem} {each.size}: {len(runs)} runs, {seeds} seeds; {origin(each)}")
 
 
 @command.command("update")
@@ -105,7 +106,7 @@ def update(
     for key in keys:
         changed = _changed(before.get(key), after[key])
         runs = sum(len(group) for group in after[key].groups.values())
-        click.echo(f"{' '.join(key)}: {runs} runs stored, {changed}")
+        say(f"{' '.join(key)}: {runs} runs stored, {changed}")
 
 
 def _changed(before: Reference | None, after: Reference) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bnbench.cli.options import results_option
-from bnbench.cli.output import print_warnings, warnings_after
+from bnbench.cli.output import print_warnings, say, warnings_after
 from bnbench.cli.path_type import GivenPath
 
 FILE = "report.html"
@@ -50,4 +50,4 @@ def command(output: Path | None, results: Path) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{path} cannot be written: {reason}", hint="Name another file with --output.") from error
-    click.echo(f"{path} ({len(page) / 1e6:.1f} MB)")
+    say(f"{path} ({len(page) / 1e6:.1f} MB)")

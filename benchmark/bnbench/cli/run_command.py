@@ -10,6 +10,7 @@ import click
 
 from bnbench.cli.console import end_on_failures, ended_by_a_stop, print_plan, print_warnings, sweep_of
 from bnbench.cli.options import grid_of, grid_options, results_option
+from bnbench.cli.output import say
 from bnbench.cli.run_options import executor_of, run_options_of, training_options
 
 if TYPE_CHECKING:
@@ -76,6 +77,6 @@ def _report(selection: Selection, sweep: Sweep) -> None:
     }
     print_tables(ranking_tables(rank(results, targets=lambda name, size: targets.get((name, size), ()), run_id=asked)))
     picture = draw_training_curves(results, asked)
-    click.echo(f"curves and γ/β trajectories  {results.path}{os.sep}<run>{os.sep}*.parquet", err=True)
+    say(f"curves and γ/β trajectories  {results.path}{os.sep}<run>{os.sep}*.parquet", err=True)
     if picture is not None:
-        click.echo(f"picture of the curves        {picture}", err=True)
+        say(f"picture of the curves        {picture}", err=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bnbench.execution.executors import Executor
     from bnbench.execution.options import RunOptions, Shard
 
+_LONGEST = 366 * 86400.0
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -24,9 +25,12 @@ def _parse_duration(ctx: click.Context, param: click.Parameter, value: str | Non
     if value is None:
         return None
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h|d)?", value.strip())
-    if match is None or float(match[1]) <= 0:
-        raise click.BadParameter(f"'{value}' is no duration: a positive number of seconds, or one with s, m, h or d")
-    return float(match[1]) * _UNITS[match[2] or ""]
+    seconds = 0.0 if match is None else float(match[1]) * _UNITS[match[2] or ""]
+    if not 0 < seconds <= _LONGEST:
+        raise click.BadParameter(
+            f"'{value}' is no duration: a positive number of seconds, or one with s, m, h or d, up to 366d"
+        )
+    return seconds
 
 
 def _parse_shard(ctx: click.Context, param: click.Parameter, value: str | None) -> Shard | None:
@@ -34,8 +38,8 @@ def _parse_shard(ctx: click.Context, param: click.Parameter, value: str | None) 
 
     if value is None:
         return None
-    match = re.fullmatch(r"([0-9]+)/([0-9]+)", value.strip())
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+    match = re.fullmatch(r"([0-9]{1,18})/([0-9]{1,18})", value.strip())
+    if match is None:
         raise click.BadParameter(f"'{value}' is no shard: I/N with I from 1 to N, as 2/4 for the second of four")
     return Shard(int(match[1]), int(match[2]))
 
@@ -44,7 +48,7 @@ def _parse_gpus(ctx: click.Context, param: click.Parameter, value: str | None) -
     if value is None:
         return ()
     gpus = tuple(part.strip() for part in value.split(","))
-    if not all(re.fullmatch(r"[0-9]+|(GPU|MIG)-[0-9A-Za-z/-]+", gpu) for gpu in gpus) or len(set(gpus)) < len(gpus):
+    if not all(re.fullmatch(r"[0-9]{1,4}|(GPU|MIG)-[0-9A-Za-z/-]+", gpu) for gpu in gpus) or len(set(gpus)) < len(gpus):
         raise click.BadParameter(f"'{value}' is no list of GPUs: numbers from 0, each once, as 0,1")
     return gpus
 

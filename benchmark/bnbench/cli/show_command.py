@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 import click
 
 from bnbench.cli.options import size_option
-from bnbench.cli.output import print_tables
+from bnbench.cli.output import Styled, print_tables, say
 
 if TYPE_CHECKING:
     from bnbench.analysis.table import Table, Value
@@ -52,23 +52,19 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
     image = architecture.image_size
     traced = trace(layers, (dataset.channels, image, image))
 
-    click.echo(f"{_bold(problem.name)}  {problem.summary}")
+    say(Styled(problem.name, bold=True), f"  {problem.summary}")
     print_tables([_settings(problem, dataset.title, architecture.title)])
     shown = canonical_placement(mask, names)
     where = "no BatchNorm" if shown == NOWHERE else f"placement {shown} (mask {mask})"
-    click.echo(f"\n{_bold(architecture.title)} as {row.symbol}: {where}")
+    say("\n", Styled(architecture.title, bold=True), f" as {row.symbol}: {where}")
     print_tables([_network(traced, dict(zip(names, mask, strict=True)), row)])
-    click.echo(_cost(problem, traced))
-    click.echo(f"\n{_bold('Targets')}")
+    say(_cost(problem, traced))
+    say("\n", Styled("Targets", bold=True))
     for target in problem.targets:
-        click.echo(f"  {target.split} {target.metric} {target.sign} {target.level:g}")
-        click.echo(click.style(f"    {_source(target)}", dim=True))
+        say(f"  {target.split} {target.metric} {target.sign} {target.level:g}")
+        say(Styled(f"    {_source(target)}", dim=True))
     if not problem.targets:
-        click.echo("  no target: none has a source yet")
-
-
-def _bold(text: str) -> str:
-    return click.style(text, bold=True)
+        say("  no target: none has a source yet")
 
 
 def _settings(problem: Problem, data: str, network: str) -> Table:

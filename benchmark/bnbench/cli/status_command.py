@@ -13,7 +13,7 @@ import click
 from bnbench.cli.console import duration
 from bnbench.cli.jobs import print_jobs
 from bnbench.cli.options import results_option
-from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables
+from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, say, warn
 from bnbench.words import counted
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def command(results: Path, each_run: bool, style: Format | None, as_json: bool) 
     if wanted != "text":
         return
     for path, sweep in folder.sweeps.items():
-        click.echo(_told(path, sweep, folder))
+        say(_told(path, sweep, folder))
     if not each_run:
         _print_others(folder)
     if folder.jobs is None or folder.jobs:
@@ -124,7 +124,7 @@ def _look(path: Path) -> _Folder:
         store.require_runs(contents)
     results = Results(store, contents)
     for warning in (*results.warnings, *damaged, *unreadable):
-        click.echo(f"Warning: {warning}", err=True)
+        warn(warning)
     ended = contents.ended
     states |= survey({run_id: path / run_id for run_id in results.damaged if run_id not in states})
     return _Folder(
@@ -235,14 +235,14 @@ def _print_others(folder: _Folder) -> None:
     swept = {run.run_id for sweep in folder.sweeps.values() for run in sweep.runs}
     damaged = [run_id for run_id in folder.damaged if run_id not in swept]
     if damaged:
-        click.echo(
+        say(
             f"Damaged: {counted(len(damaged), 'run')}; the command that trained them, typed again, trains them once "
             "more. --runs names them."
         )
     others = [state for run_id, state in folder.states.items() if run_id not in swept and state.name != "damaged"]
     if others:
         told = ", ".join(f"{number} {_WORDS.get(state, state)}" for state, number in count(others).items())
-        click.echo(f"Not ended: {told}; the command that started them does the rest. --runs names them.")
+        say(f"Not ended: {told}; the command that started them does the rest. --runs names them.")
 
 
 _WORDS = {"new": "cut off before the first checkpoint"}

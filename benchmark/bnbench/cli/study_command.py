@@ -10,7 +10,7 @@ import click
 
 from bnbench.cli.console import end_on_failures, ended_by_a_stop, print_warnings, summary, sweep_of
 from bnbench.cli.options import DEFAULT_RESULTS, results_option, setting_options, settings_of
-from bnbench.cli.output import print_json, print_tables
+from bnbench.cli.output import print_json, print_tables, say
 from bnbench.cli.run_options import executor_of, run_options_of, training_options
 from bnbench.words import counted
 
@@ -65,7 +65,7 @@ def command(
     if sweep.plan().todo and executor.sends_away:
         return
     where = "" if results == DEFAULT_RESULTS else f" --results {results}"
-    click.echo(
+    say(
         f"What the runs of study '{study.name}' say:\n"
         f"  bnbench rank --size {settings.size}{where}\n  bnbench claims --study {name}{where}",
         err=True,
@@ -118,18 +118,18 @@ def _show(study: Study, wanted: StudyPlan, plan: SweepPlan, seeds: int, *, as_js
         )
         for planned, row in zip(wanted.experiments, rows, strict=True)
     ]
-    click.echo(f"{study.name}: {study.summary} ({study.source})\nreading: {study.reading}\n")
+    say(f"{study.name}: {study.summary} ({study.source})\nreading: {study.reading}\n")
     print_tables([Table("experiments", columns, tuple(shown))])
     per_seed = f"{len(wanted.specs) // seeds} a seed, {counted(seeds, 'seed')}"
-    click.echo(f"\n{len(wanted.specs)} runs ({per_seed}); {len(ended)} finished, {len(plan.todo)} to run")
+    say(f"\n{len(wanted.specs)} runs ({per_seed}); {len(ended)} finished, {len(plan.todo)} to run")
     for name in absent:
         count = sum(spec.data.name == name for spec in wanted.specs)
-        click.echo(
+        say(
             f"! {count} of them need {name}, which is not on this machine: bnbench data fetch {name}, or bnbench data "
             f"import {name} PATH"
         )
     if plan.todo:
-        click.echo(summary(plan), err=True)
+        say(summary(plan), err=True)
 
 
 def _counts(plan: StudyPlan, finished: set[str]) -> list[dict[str, Any]]:

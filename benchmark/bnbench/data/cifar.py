@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bnbench.data.cifar_source import RELEASES
 from bnbench.data.images import Splits
 from bnbench.data.store import data_home, read_manifest, read_stored
-from bnbench.plan import DataFacts
+from bnbench.plan import DataFacts, SplitSizes
 
 CHANNELS = 3
 
@@ -31,8 +32,10 @@ def identify(name: str, *, classes: int) -> DataFacts:
     """
     manifest = read_manifest(data_home(), name)
     if manifest is None:
-        return DataFacts(name, classes, CHANNELS, fingerprint=None, origin=None)
-    return DataFacts(name, classes, CHANNELS, manifest.fingerprint, manifest.origin)
+        sizes = _sizes(RELEASES[name].train_images)
+        return DataFacts(name, classes, CHANNELS, fingerprint=None, origin=None, sizes=sizes)
+    sizes = _sizes(manifest.train_images)
+    return DataFacts(name, classes, CHANNELS, manifest.fingerprint, manifest.origin, sizes=sizes)
 
 
 def load_splits(name: str, split_seed: int) -> Splits:
@@ -63,7 +66,15 @@ def split_indices(images: int, split_seed: int) -> SplitIndices:
     stream of `RandomState`, so that a seed means the same split for good.
     """
     order = np.random.RandomState(split_seed).permutation(images).astype(np.int64)
-    fifth = images // 5
+    fifth = _fifth(images)
     return SplitIndices(
         train=np.sort(order[fifth:]), train_eval=np.sort(order[fifth : 2 * fifth]), valid=np.sort(order[:fifth])
     )
+
+
+def _sizes(images: int) -> SplitSizes:
+    return SplitSizes(train=images - _fifth(images), train_eval=_fifth(images))
+
+
+def _fifth(images: int) -> int:
+    return images // 5

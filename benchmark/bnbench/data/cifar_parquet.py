@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from bnbench.data.cifar_source import IMAGE_SHAPE, CifarRelease, check_images
+from bnbench.data.cifar_source import IMAGE_SHAPE, CifarRelease, check_images, check_labels
 from bnbench.data.images import LabelledImages
 from bnbench.data.store import StoredImages
 from bnbench.disk import require_regular
@@ -24,7 +25,12 @@ from bnbench.errors import UserError
 from bnbench.natural_order import natural_key
 
 _IMAGE_COLUMNS = ("img", "image")
-_BATCH = 1_000
+_IMAGE_LIMIT = 1 << 20
+"""Bytes of an encoded image: those of 32×32 pixels have three thousand, or some more with what is told beside them."""
+_BATCH = 128
+"""Rows that are decoded at a time; with the limit above, so many bytes at most."""
+_GROUP_LIMIT = 1 << 30
+"""Bytes of the images of a row group, not compressed: all images of a release have a fifth of that."""
 _SHARD = re.compile(r"(.*?)([0-9]{1,9})-of-([0-9]{1,6})(?![0-9]).*", re.DOTALL)
 """A file's name that says which of how many it is: `train-00000-of-00002`, perhaps with a digest behind it."""
 
@@ -128,15 +134,47 @@ def _rows(path: Path, release: CifarRelease) -> Iterator[tuple[bytes | None, int
         require_regular(path)
         with pq.ParquetFile(path) as file:
             image, label = _columns(path, file.schema_arrow, release)
-            for batch in file.iter_batches(batch_size=_BATCH, columns=[image, label]):
+            _require_small_groups(path, file.metadata, f"{image}.bytes")
+        # As dictionaries: a value that a thousand rows share is not copied a thousand times before it is looked at.
+        with pq.ParquetFile(path, read_dictionary=[f"{image}.bytes"]) as file:
+            for batch in file.iter_batches(batch_size=_BATCH, columns=[f"{image}.bytes", label]):
+                _require_small_images(path, batch.column(image))
                 images = batch.column(image).to_pylist()
                 labels = batch.column(label).to_pylist()
+                if None in labels:
+                    raise UserError(f"{path}: column {label} has rows without a value")
+                check_labels(str(path), min(labels), max(labels), classes=release.classes)
                 for row, value in zip(images, labels, strict=True):
-                    if value is None:
-                        raise UserError(f"{path}: column {label} has rows without a value")
-                    yield (None if row is None else row["bytes"]), int(value)
+                    yield (None if row is None else row["bytes"]), value
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: cannot be read as Parquet: {error}") from error
+
+
+def _require_small_groups(path: Path, metadata: pq.FileMetaData, column: str) -> None:
+    """Refuse what would fill the memory while it is decompressed: a few bytes may stand for any number of them."""
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        chunks = [group.column(place) for place in range(group.num_columns)]
+        size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == column)
+        if size > _GROUP_LIMIT:
+            raise UserError(
+                f"{path}: the images of row group {index} have {size:,} bytes, and no such images have more than "
+                f"{_GROUP_LIMIT:,}",
+                hint="Is it another data set?",
+            )
+
+
+def _require_small_images(path: Path, images: pa.StructArray) -> None:
+    values = images.field("bytes")
+    distinct = values.dictionary if isinstance(values, pa.DictionaryArray) else values
+    largest = pc.max(pc.binary_length(distinct)).as_py() or 0
+    if largest > _IMAGE_LIMIT:
+        height, width, _ = IMAGE_SHAPE
+        raise UserError(
+            f"{path}: there is an image of {largest:,} bytes, and none of {width}×{height} pixels has more than "
+            f"{_IMAGE_LIMIT:,}",
+            hint="Is it another data set?",
+        )
 
 
 def _columns(path: Path, schema: pa.Schema, release: CifarRelease) -> tuple[str, str]:

@@ -92,16 +92,24 @@ def check_images(where: str, images: LabelledImages, *, count: int, classes: int
         raise UserError(f"{where}: images are {images.pixels.shape[1:]}, not {IMAGE_SHAPE}")
     if len(images) != count:
         raise UserError(f"{where}: {len(images):,} images, not {count:,}", hint="A file is missing, cut or doubled.")
-    low, high = int(images.labels.min()), int(images.labels.max())
-    if low < 0 or high >= classes:
-        wrong = low if low < 0 else high
-        raise UserError(
-            f"{where}: there is a label {wrong}, outside 0 to {classes - 1}", hint="Is it another data set?"
-        )
+    check_labels(where, int(images.labels.min()), int(images.labels.max()), classes=classes)
     per_class = [int((images.labels == label).sum()) for label in range(classes)]
     if set(per_class) != {count // classes}:
         odd = next(label for label, found in enumerate(per_class) if found != count // classes)
         raise UserError(
             f"{where}: class {odd} has {per_class[odd]:,} images, not {count // classes:,}",
             hint=f"The release has {classes} classes of equal size. Are these other labels, or another data set?",
+        )
+
+
+def check_labels(where: str, low: int, high: int, *, classes: int) -> None:
+    """Check the smallest and the largest of some labels, which may be too large for any array.
+
+    Raises:
+        UserError: one is none of the release's classes.
+    """
+    if low < 0 or high >= classes:
+        wrong = low if low < 0 else high
+        raise UserError(
+            f"{where}: there is a label {wrong}, outside 0 to {classes - 1}", hint="Is it another data set?"
         )

@@ -15,7 +15,7 @@ from bnbench.data import cifar, digits
 from bnbench.data.cifar_source import RELEASES
 from bnbench.data.images import LabelledImages, Splits, split_digest
 from bnbench.errors import UserError
-from bnbench.plan import DataFacts
+from bnbench.plan import DataFacts, SplitSizes
 from bnbench.registry import Registry
 from bnbench.row import Count, Name, Row, Text
 
@@ -89,7 +89,10 @@ class Dataset(Row):
                 raise self.wrong(field, getattr(self, field), f"identify gives {getattr(found, field)!r}")
         if split_seed is None or self.own_split is None or found.fingerprint is None:
             return found
-        return replace(found, split=split_digest(self.own_split(split_seed)))
+        own = self.own_split(split_seed)
+        train, train_eval = own.get("train"), own.get("train_eval")
+        sizes = None if train is None or train_eval is None else SplitSizes(len(train), len(train_eval))
+        return replace(found, split=split_digest(own), sizes=sizes)
 
     def splits(self, split_seed: int) -> Splits:
         """The splits for a `split_seed`, compared with the row.

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from bnbench.data.images import LabelledImages, Splits, fingerprint
-from bnbench.plan import DataFacts, Origin
+from bnbench.plan import DataFacts, Origin, SplitSizes
 
 FINGERPRINT = "65e5b4619795efb40c1082f4c350c049e4ad552200d369b6ae99e21eef5e72c5"
 """Of all 1,797 images, in the order in which scikit-learn has them (read from release 1.9)."""
@@ -21,7 +21,8 @@ def identify() -> DataFacts:
     """The data set's identity, from the images themselves."""
     found = fingerprint([_all_images()])
     origin: Origin = "embedded" if found == FINGERPRINT else "other copy"
-    return DataFacts("digits", classes=10, channels=1, fingerprint=found, origin=origin)
+    sizes = SplitSizes(train=TRAINING_IMAGES, train_eval=TRAINING_IMAGES)
+    return DataFacts("digits", classes=10, channels=1, fingerprint=found, origin=origin, sizes=sizes)
 
 
 def load_splits(split_seed: int) -> Splits:

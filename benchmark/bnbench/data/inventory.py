@@ -16,7 +16,15 @@ from bnbench.data.cifar_source import RELEASES, CifarRelease
 from bnbench.data.dataset import DATASETS
 from bnbench.data.fetch import Progress, download
 from bnbench.data.origin import origin_of_copy
-from bnbench.data.store import Manifest, data_home, missing, read_manifest, read_stored, write_stored
+from bnbench.data.store import (
+    Manifest,
+    data_home,
+    missing,
+    read_manifest,
+    read_stored,
+    read_with_manifest,
+    write_stored,
+)
 from bnbench.errors import OutdatedDataError, UserError
 from bnbench.plan import Origin
 
@@ -144,10 +152,11 @@ def verify_dataset(name: str) -> VerifyResult:
             f"{title} ({name}) comes with a package of its own; there is no stored copy to verify",
             hint=f"Data sets that can be verified: {', '.join((*RELEASES, 'digits'))}.",
         )
-    manifest = read_manifest(data_home(), name)
-    if manifest is None:
+    found = read_with_manifest(data_home(), name)
+    if found is None:
         raise missing(name)
-    return VerifyResult(name, expected=manifest.fingerprint, found=read_stored(data_home(), name).fingerprint)
+    manifest, images = found
+    return VerifyResult(name, expected=manifest.fingerprint, found=images.fingerprint)
 
 
 def list_datasets() -> list[DatasetRow]:
@@ -165,9 +174,8 @@ def _row(name: str) -> DatasetRow:
         return DatasetRow(name, name, "damaged", 0, None, None, damage=str(error))
     try:
         facts = dataset.facts()
-        manifest = read_manifest(data_home(), name) if name in RELEASES else None
-        if manifest is not None:
-            read_stored(data_home(), name)
+        stored = read_with_manifest(data_home(), name) if name in RELEASES else None
+        manifest = None if stored is None else stored[0]
     except UserError as error:
         state: State = "older version" if isinstance(error, OutdatedDataError) else "damaged"
         return DatasetRow(name, dataset.title, state, dataset.images, None, None, damage=str(error))

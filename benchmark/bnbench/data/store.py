@@ -138,10 +138,30 @@ def read_stored(home: Path, name: str) -> StoredImages:
         MissingDataError: it is not on this machine.
         UserError: it is damaged, or was stored by an older version.
     """
-    manifest = read_manifest(home, name)
-    if manifest is None:
+    found = read_with_manifest(home, name)
+    if found is None:
         raise missing(name)
-    return _read_arrays(home, manifest)
+    return found[1]
+
+
+def read_with_manifest(home: Path, name: str) -> tuple[Manifest, StoredImages] | None:
+    """The same and what is on record of it; None where it is not on this machine.
+
+    An import that takes its place meanwhile removes what is being read: then it is the new one that is read.
+
+    Raises:
+        UserError: it is damaged, or was stored by an older version.
+    """
+    manifest = read_manifest(home, name)
+    while manifest is not None:
+        try:
+            return manifest, _read_arrays(home, manifest)
+        except UserError:
+            present = read_manifest(home, name)
+            if present == manifest:
+                raise
+            manifest = present
+    return None
 
 
 def write_stored(
@@ -210,8 +230,11 @@ def missing(name: str) -> MissingDataError:
 
 def _present(home: Path, name: str) -> Manifest | None:
     """The manifest of what is stored already, once the arrays were found to be what it says."""
-    manifest = read_manifest(home, name)
-    if manifest is not None and _read_arrays(home, manifest).fingerprint != manifest.fingerprint:
+    found = read_with_manifest(home, name)
+    if found is None:
+        return None
+    manifest, images = found
+    if images.fingerprint != manifest.fingerprint:
         raise _damaged(home, name, "its images are not those it was imported with")
     return manifest
 
@@ -291,9 +314,15 @@ def _named_arrays(folder: Path) -> str | None:
 def _remove_leftovers(folder: Path, manifest: Manifest, replaced: str | None) -> None:
     """Remove the data just replaced, and what killed imports left; young folders may be imports under way."""
     for other in folder.glob(f"{_ARRAYS_PREFIX}*"):
-        abandoned = time.time() - other.stat().st_mtime > _LEFTOVER_SECONDS
-        if other.name != manifest.arrays and (other.name == replaced or abandoned):
+        if other.name != manifest.arrays and (other.name == replaced or _is_abandoned(other)):
             shutil.rmtree(other, ignore_errors=True)
+
+
+def _is_abandoned(folder: Path) -> bool:
+    try:
+        return time.time() - folder.stat().st_mtime > _LEFTOVER_SECONDS
+    except FileNotFoundError:
+        return False  # another import has just removed it
 
 
 def _image_shape(images: StoredImages) -> tuple[int, int, int]:

@@ -8,17 +8,35 @@ from dataclasses import dataclass
 from bnbench.errors import UserError
 from bnbench.plan import RunSpec
 
+BOUNDS = {"threads": (1, 1_024), "workers": (0, 1_024), "runs_per_gpu": (1, 128)}
+"""What numbers of a run's and a sweep's making may be: more than any machine has a use for is a slip."""
+
 CHECKPOINT_SECONDS = 60.0
 """How much training a kill may cost. It decides where parts end, never what the tables hold."""
 
 
+MOST_SHARDS = 100_000
+
+
 @dataclass(frozen=True)
 class Shard:
-    """One of several equal parts of a sweep, for machines that know nothing of each other."""
+    """One of several equal parts of a sweep, for machines that know nothing of each other.
+
+    Raises:
+        UserError: there is no such part.
+    """
 
     index: int
     """From 1."""
     count: int
+    """Up to `MOST_SHARDS`."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count <= MOST_SHARDS:
+            raise UserError(
+                f"'{self.index}/{self.count}' is no shard: I/N with I from 1 to N, as 2/4 for the second of four, "
+                f"and N up to {MOST_SHARDS:,}"
+            )
 
     def of(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
         """The runs of this part, in their order: every `count`-th by run id, so the same command parts alike."""
@@ -58,7 +76,8 @@ class RunOptions:
             raise UserError("--workers and --gpus contradict each other", hint="Runs on a GPU: --runs-per-gpu.")
         if self.gpus and self.device not in {"auto", "cuda"}:
             raise UserError(f"--gpus and --device {self.device} contradict each other", hint="Leave out --device.")
-        for name, least in (("threads", 1), ("workers", 0), ("runs_per_gpu", 1)):
+        for name, (least, most) in BOUNDS.items():
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-                raise UserError(f"{name} = {value!r}: a whole number from {least} on is needed")
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and not (whole and least <= value <= most):
+                raise UserError(f"{name} = {value!r}: a whole number from {least} to {most:,} is needed")
