@@ -45,7 +45,7 @@ def draw_study_figure(
             hint=f"This makes them: {study_command(figure, size)}",
         )
     absent = [
-        title_of(each.problem, size, each.placement, each.lr_factor, 0.0)
+        title_of(each.problem, planned_remark(each.problem, size), each.placement, each.lr_factor, 0.0)
         for each, group in zip(figure.parts, found, strict=True)
         if group is None
     ]

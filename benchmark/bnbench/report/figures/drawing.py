@@ -115,4 +115,4 @@ def page_frames(results: Results, compared: Comparison) -> Iterator[tuple[Figure
 def _of_what(kind: FigureKind, found: Sequence[Comparison]) -> str:
     if kind.portions is one_by_one:
         return comparison_title(found[0])
-    return joined(dict.fromkeys(problem_label(each.problem, each.size) for each in found))
+    return joined(dict.fromkeys(problem_label(each.problem, each.remark) for each in found))

@@ -67,7 +67,7 @@ def data(results: Results, found: Sequence[Comparison], _request: Request) -> pd
     rows = [
         row
         for place, each in enumerate(found)
-        for row in rank_rows(place, problem_label(each.problem, each.size), circumstances(each), ranked[each.key])
+        for row in rank_rows(place, problem_label(each.problem, each.remark), circumstances(each), ranked[each.key])
     ]
     mean = {row.variant: row.mean_rank for row in ranking.overall[0].rows} if ranking.overall else {}
     beside, notes = [], []

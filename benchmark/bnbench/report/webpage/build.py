@@ -9,6 +9,7 @@ from matplotlib.colors import Colormap, to_hex
 
 from bnbench import __version__
 from bnbench.analysis.frames import Results
+from bnbench.analysis.naming import with_remark
 from bnbench.analysis.ranking_tables import overall_table
 from bnbench.analysis.trajectory import NEUTRAL
 from bnbench.report.style import BETA, GAMMA, GREEK, NO_VALUE, diverging_map, sequential_map
@@ -70,7 +71,7 @@ def report_page(
                 replace(
                     overall_table(each),
                     name=f"ranking-over-problems-{each.size}",
-                    title=f"Over {len(each.problems)} problems" + ("" if each.size == "full" else f" ({each.size})"),
+                    title=with_remark(f"Over {len(each.problems)} problems", each.remark),
                 ),
                 line("rank"),
             )
@@ -115,7 +116,7 @@ def _runs(contents: Contents, seen: overview.Overview) -> Iterator[Boxed]:
 
 
 def _title(compared: tuple[Section, ...]) -> str:
-    problems = list(dict.fromkeys(each.problem for each in compared))
+    problems = list(dict.fromkeys(each.group.called for each in compared))
     shown = ", ".join(problems[:3]) + (f" and {len(problems) - 3} more" if len(problems) > 3 else "")
     return f"BatchNorm on {shown}" if problems else "No finished runs"
 
