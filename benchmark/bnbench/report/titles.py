@@ -32,7 +32,9 @@ def problem_label(problem: str, remark: str | None = None) -> str:
 def planned_remark(problem: str, size: str) -> str | None:
     """What must be said of the size and the data of runs that a study asks for."""
     known = problem_at(problem, size)
-    return size_and_data([problem], [size], "" if known is None else known.dataset)
+    if known is None:
+        return None if size == FULL else size
+    return size_and_data([problem], [size], known.dataset)
 
 
 def title_of(

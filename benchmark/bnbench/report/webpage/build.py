@@ -11,7 +11,6 @@ from bnbench import __version__
 from bnbench.analysis.frames import Results
 from bnbench.analysis.naming import with_remark
 from bnbench.analysis.ranking_tables import overall_table
-from bnbench.analysis.trajectory import NEUTRAL
 from bnbench.report.style import BETA, GAMMA, GREEK, NO_VALUE, diverging_map, sequential_map
 from bnbench.report.webpage import origins, overview, standings
 from bnbench.report.webpage.claims_section import claims_view, verdict_counts
@@ -143,7 +142,7 @@ def _for_all_figures(contents: Contents) -> dict[str, object]:
             for name, each in contents.strokes.items()
         },
         "measured_on": MEASURED_ON,
-        "parameters": {name: {"symbol": GREEK[name], "centre": NEUTRAL[name]} for name in (GAMMA, BETA)},
+        "parameters": {name: {"symbol": GREEK[name]} for name in (GAMMA, BETA)},
         "diverging": _shades(diverging_map()),
         "sequential": _shades(sequential_map()),
         "no_value": NO_VALUE,
