@@ -11,6 +11,7 @@ from typing import assert_never
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from bnbench.analysis.naming import named_with_size
 from bnbench.execution.listening import Message, Notice, Outcome
 from bnbench.execution.planning import SweepPlan
 from bnbench.plan import RunSpec
@@ -21,10 +22,11 @@ QUIET_SECONDS = 10.0
 
 
 def title(spec: RunSpec) -> str:
-    """A run in a few words: problem, variant, placement, learning rate, seed."""
+    """A run in a few words: problem, with size and data where they must be said, variant, placement, rate, seed."""
+    problem = named_with_size([spec.problem], [spec.size], spec.data.name)
     where = "" if spec.placement == "none" else f" {spec.placement}"
     rate = f"{spec.training.learning_rate:.3g}"
-    return f"{spec.problem} {spec.variant.name}{where} lr {rate} seed {spec.seed}"
+    return f"{problem} {spec.variant.name}{where} lr {rate} seed {spec.seed}"
 
 
 def accuracies(event: EpochEvaluated) -> str:

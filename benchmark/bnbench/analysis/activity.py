@@ -74,7 +74,7 @@ def activity_summary(
         The identity columns; `status` ("finished" or "diverged": the numbers are then those before the divergence);
         `variant_row` (the variant's row of the table, as JSON); `label` (what the variant is called: its name, numbered
         where it was defined in several ways); `overrides` (what differs from the problem's file; empty if nothing or
-        not known); `slot`; `position` (the slot's place in the network, from 0); `parameter`; `learned`; then
+        not known); `dataset`; `slot`; `position` (the slot's place in the network, from 0); `parameter`; `learned`; then
         `MEASURES`, the fields of `TrajectoryMeasures`. Sorted by run, parameter (γ, β, bias) and position. Runs without
         snapshots have no rows.
 
@@ -170,7 +170,7 @@ def sparsity_summary(results: Results, **filters: Unpack[IdentityFilters]) -> pd
         **filters: a value, or several, for any identity column.
 
     Returns:
-        The identity columns; `status`; `variant_row`; `slot`; `position`; `epochs` (the last one measured); the share
+        The identity columns; `status`; `variant_row`; `dataset`; `slot`; `position`; `epochs` (the last one measured); the share
         `initial` (before training), `final` (mean over the last tenth of the epochs, as for the curves), `least` and
         `most` of all epochs. Runs without the sparsity probe have no rows.
 
@@ -216,6 +216,7 @@ def run_columns(record: RunRecord, labels: Mapping[DefinedAs, str]) -> dict[str,
         "variant_row": record.variant_row,
         "label": labels[defined_as(record)],
         "overrides": ", ".join(record.overrides or ()),
+        "dataset": record.dataset,
     }
 
 
@@ -227,7 +228,7 @@ def average_over_seeds(summary: pd.DataFrame, measures: Sequence[str] = _MEANS) 
         measures: the columns to average.
 
     Returns:
-        One row per setting_id, problems, size, placement, mask, learning_rate, variant, slot, position and (where the
+        One row per setting_id, problems, size, dataset, placement, mask, learning_rate, variant, slot, position and (where the
         summary has it) parameter, in the one order (`bnbench.analysis.comparison`) and that of the network. `seeds` is
         a tuple, `diverged` the number of runs among them that diverged; with any, a mean gives way to NaN. Each measure
         has its mean and, as `<measure>_deviation`, the sample standard deviation over the seeds (NaN for one). A
@@ -244,7 +245,7 @@ def average_over_seeds(summary: pd.DataFrame, measures: Sequence[str] = _MEANS) 
         row: dict[str, Any] = {
             "setting_id": key["setting_id"],
             "problems": distinct(map(str, own["problem"])),
-            **{name: first[name] for name in ("size", "placement", "mask", "learning_rate")},
+            **{name: first[name] for name in ("size", "dataset", "placement", "mask", "learning_rate")},
             "variant": str(first["label"]),
             **{name: key[name] for name in keys[len(fields(RowKey)) :]},
             "seeds": tuple(int(seed) for seed in own["seed"]),
@@ -277,7 +278,7 @@ def _compared_with(row: pd.Series[Any]) -> ComparisonKey:
     return ComparisonKey(str(row["setting_id"]), float(row["learning_rate"]), str(row["placement"]))
 
 
-_OF_RUN = ("status", "variant_row", "label", "overrides")
+_OF_RUN = ("status", "variant_row", "label", "overrides", "dataset")
 _OWN = (*_OF_RUN, "slot", "position", "parameter", "learned")
 _TEXT = frozenset(name for name, column in IDENTITY.items() if column.type == "string") | {
     *_OF_RUN,

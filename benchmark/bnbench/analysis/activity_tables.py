@@ -11,6 +11,7 @@ import pandas as pd
 
 from bnbench.analysis.activity import magnitude_column
 from bnbench.analysis.comparison import ComparisonKey, catalogue_order, comparison_keys, symbol_of
+from bnbench.analysis.naming import named_with_size
 from bnbench.analysis.table import (
     Cell,
     Column,
@@ -197,10 +198,10 @@ def _table(
     title: str = "",
 ) -> Table:
     first = own.iloc[0]
-    size = "" if first["size"] == "full" else f" ({first['size']})"
     place = "no BatchNorm" if first["placement"] == NOWHERE else f"BatchNorm {first['placement']}"
     problem, rate = " = ".join(first["problems"]), float(first["learning_rate"])
     setting = str(first["setting_id"])
+    called = named_with_size(first["problems"], (str(first["size"]),), str(first["dataset"]))
     seeds = list(dict.fromkeys(own["seeds"]))
     warnings: tuple[str, ...] = ()
     if len(seeds) > 1:
@@ -211,7 +212,7 @@ def _table(
         notes = (*notes, f"means over {counted(len(seeds[0]), 'seed')}")
     return Table(
         name=name,
-        title=f"{title}{problem}{size} · {place} · learning rate {rate:g} · {setting.rpartition('-')[2]}",
+        title=f"{title}{called} · {place} · learning rate {rate:g} · {setting.rpartition('-')[2]}",
         columns=columns,
         rows=tuple(rows),
         notes=notes,

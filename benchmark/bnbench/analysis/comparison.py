@@ -20,6 +20,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
+from bnbench.analysis.naming import named_with_size, size_and_data
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import problem_at
 from bnbench.architecture import ARCHITECTURES, slot_names
@@ -149,6 +150,21 @@ class Comparison:
     def size(self) -> str:
         """The first of its sizes."""
         return self.sizes[0]
+
+    @property
+    def dataset(self) -> str:
+        """What all of its runs were trained on: part of the setting."""
+        return self.rows[0].records[0].dataset
+
+    @property
+    def called(self) -> str:
+        """Its problem with size and data as far as they must be said: "cifar100_3c3d (tiny, on handwritten digits)"."""
+        return named_with_size(self.problems, self.sizes, self.dataset)
+
+    @property
+    def remark(self) -> str | None:
+        """What of that stands in brackets, None where there is nothing."""
+        return size_and_data(self.problems, self.sizes, self.dataset)
 
     @property
     def records(self) -> tuple[RunRecord, ...]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from scipy import stats
 
 from bnbench.analysis.comparison import baseline_of, catalogue_order, distinct, symbol_of
+from bnbench.analysis.naming import remark_of_runs
 from bnbench.analysis.ranked_group import LOWER, RankedGroup, group_title, outcome_order, target_level
 from bnbench.analysis.statistics import FriedmanTest, PairedDifference, friedman_test, paired_difference
 
@@ -53,6 +54,8 @@ class OverallRanking:
     """The variants over all problems of one size."""
 
     size: str
+    remark: str | None
+    """What must be said of size and data beside a number: "tiny, on handwritten digits"."""
     problems: tuple[tuple[str, ...], ...]
     """The problems; names that share a setting are one problem."""
     groups: int
@@ -114,6 +117,7 @@ def overall_ranking(size: str, groups: Sequence[RankedGroup]) -> OverallRanking 
     ]
     return OverallRanking(
         size=size,
+        remark=remark_of_runs((name, size, entry.group.dataset) for entry in members for name in entry.group.problems),
         problems=tuple(distinct(name for entry in problem for name in entry.group.problems) for problem in problems),
         groups=len(members),
         problems_with_target=len(speeds[compared[0]]),

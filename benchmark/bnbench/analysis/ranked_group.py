@@ -220,7 +220,7 @@ def _notes(compared: Comparison, runs_of: Mapping[str, Sequence[RunMeasures]]) -
 
 def group_title(group: Comparison) -> str:
     """A ranking's problems, placement and learning rate, in words."""
-    return f"{' = '.join(group.problems)}, placement {group.placement}, learning rate {group.learning_rate:g}"
+    return f"{group.called}, placement {group.placement}, learning rate {group.learning_rate:g}"
 
 
 def target_level(target: Target) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bnbench.analysis.interval import Interval
 from bnbench.analysis.overall_ranking import LARGEST_RATIO, OverallRanking, OverallVariant
+from bnbench.analysis.naming import with_remark
 from bnbench.analysis.ranked_group import Absence, RankedGroup, RankedVariant, Summary, TargetTime, target_level
 from bnbench.analysis.ranking import Ranking
 from bnbench.analysis.statistics import (
@@ -224,9 +225,8 @@ def _difference(difference: PairedDifference | None) -> list[Value | Cell]:
 
 
 def _group_title(group: RankedGroup) -> str:
-    size = "" if group.sizes == ("full",) else f" ({', '.join(group.sizes)})"
     place = "no BatchNorm" if group.placement == NOWHERE else f"BatchNorm {group.placement}"
-    return f"{' = '.join(group.problems)}{size} · {place} · learning rate {group.learning_rate:g}"
+    return f"{group.called} · {place} · learning rate {group.learning_rate:g}"
 
 
 def _about(group: RankedGroup) -> tuple[tuple[str, Value], ...]:
@@ -365,10 +365,9 @@ def overall_table(overall: OverallRanking) -> Table:
         if timed:
             cells += _overall_times(row)
         rows.append(tuple(cells))
-    size = "" if overall.size == "full" else f" ({overall.size})"
     return Table(
         name="overall",
-        title=f"over {len(overall.problems)} problems{size}",
+        title=with_remark(f"over {len(overall.problems)} problems", overall.remark),
         columns=tuple(columns),
         rows=tuple(rows),
         notes=tuple(_overall_notes(overall)),

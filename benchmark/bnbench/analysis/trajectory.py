@@ -8,7 +8,7 @@ stays about there crosses it by noise alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -241,6 +241,22 @@ def measure_trajectory(trajectory: Trajectory, parameter: str) -> TrajectoryMeas
         excess_variation=float(np.median(excess)),
         settled_step=float(np.median(arrived)) if len(arrived) else float("nan"),
     )
+
+
+def start_of(trajectories: Iterable[Trajectory], parameter: str) -> float:
+    """The value that a parameter started from: the median of all channels at the first snapshot.
+
+    Where nothing finite was recorded it is neutral.
+
+    Args:
+        trajectories: of one run, a slot each.
+        parameter: "gamma", "beta" or "bias".
+    """
+    first = [trajectory.values[0].astype(np.float64) for trajectory in trajectories if len(trajectory.values)]
+    values = np.concatenate(first) if first else np.empty(0)
+    values = values[np.isfinite(values)]
+    # float32 keeps 0.1 as 0.10000000149: six digits are what anybody sees.
+    return float(f"{np.median(values):.6g}") if len(values) else NEUTRAL[parameter]
 
 
 def snapshot_at(steps: Integers, share: float) -> int:

@@ -7,14 +7,15 @@ from string import ascii_uppercase
 
 from bnbench.analysis.comparison import find_wanted
 from bnbench.analysis.frames import Results
+from bnbench.analysis.naming import remark_of_runs, with_remark
 from bnbench.report.captions import described, plot_command
 from bnbench.report.catalogue import THESIS, StudyFigure
 from bnbench.report.export import Drawing
 from bnbench.report.figures.contours import about_contours, affine_contours, contour_models
 from bnbench.report.figures.curves import ABOUT, curve_group, training_curves
-from bnbench.report.figures.drawing import NothingToDrawError
+from bnbench.report.figures.drawing import NothingToDrawError, foot
 from bnbench.report.page import TEXT, Page
-from bnbench.report.titles import title_of
+from bnbench.report.titles import planned_remark, title_of
 
 
 def draw_study_figure(
@@ -45,11 +46,13 @@ def draw_study_figure(
             hint=f"This makes them: {study_command(figure, size)}",
         )
     absent = [
-        title_of(each.problem, size, each.placement, each.lr_factor, 0.0)
+        title_of(each.problem, planned_remark(each.problem, size), each.placement, each.lr_factor, 0.0)
         for each, group in zip(figure.parts, found, strict=True)
         if group is None
     ]
-    head = f"Figure {figure.number} of {figure.source}: {figure.title}."
+    runs = [(each.problem, each.size, each.dataset) for each in groups]
+    remark = remark_of_runs(runs)
+    head = f"Figure {figure.number} of {figure.source}: {with_remark(figure.title, remark)}."
     tail = f" Not there at all: {'; '.join(absent)}." if absent else ""
     words = ["--study", figure.study] if figure.study != THESIS else []
     words += ["--figure", figure.number, *(["--size", size] if size != "full" else [])]
@@ -68,8 +71,9 @@ def draw_study_figure(
             if group is not None
         ]
         models, sentences = contour_models(results, wanted, figure.kind, page, seed)
-        body, drawn = f"{about_contours(figure.kind)} {sentences}", affine_contours(models, figure.kind, page)
-    return Drawing(name, f"Figure {figure.number}: {figure.title}", f"{head} {body}{tail}", command, page, drawn)
+        body, drawn = f"{about_contours(figure.kind, models)} {sentences}", affine_contours(models, figure.kind, page)
+    title = with_remark(f"Figure {figure.number}: {figure.title}", remark)
+    return Drawing(name, title, f"{head} {body}{tail}", command, page, page.finish(drawn, foot(groups)))
 
 
 def study_command(figure: StudyFigure, size: str) -> str:

@@ -13,8 +13,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
 
-from bnbench.report.style import GRID
+from bnbench.report.fitting import HEADING, fit, headed
+from bnbench.report.style import FOOT, GRID
 
 FIGURE_KEYS: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere, and it has γ and β
@@ -90,6 +92,19 @@ class Page:
             )
             yield
 
+    def finish(self, figure: Figure, remark: str | None = None) -> Figure:
+        """The last touch to a drawing: whatever would leave the canvas is broken into lines.
+
+        Args:
+            figure: drawn on this page.
+            remark: what must stand in the picture; it stands at its foot where nothing else says it.
+        """
+        with self.style():
+            if remark is not None and not any(remark in " ".join(each.get_text().split()) for each in _texts(figure)):
+                figure.supxlabel(remark, fontsize=self.small, x=0.01, ha="left", color=FOOT)
+            fit(figure)
+        return figure
+
     def figure(self, height: float) -> Figure:
         """An empty figure as wide as the page and as high as asked for, but no higher than the page."""
         pad = self.font / 72 / 2
@@ -104,12 +119,13 @@ class Page:
         matplotlib's layout makes room for the middle of a title, so a long one at the left would push its axes
         aside: the room is kept by an empty title, and the text stands outside the layout.
         """
-        axes.set_title("\n".join(" " for _ in text.split("\n")))
+        headed(axes, text)
         note = axes.annotate(
             text, (0, 1), xycoords="axes fraction", xytext=(0, self.font / 2), textcoords="offset points",
             va="bottom", ha="left", annotation_clip=False,
         )  # fmt: skip
         note.set_in_layout(False)
+        note.set_gid(HEADING)
 
     def dress(self, axes: Axes, *, grid: bool = True) -> None:
         """Ticks and frame in this page's sizes. Ticks are made late, so their sizes are set on the axis itself."""
@@ -117,6 +133,10 @@ class Page:
         axes.spines[["top", "right"]].set_visible(False)
         if grid:
             axes.grid(visible=True, color=GRID, linewidth=self.line / 2)
+
+
+def _texts(figure: Figure) -> list[Text]:
+    return figure.findobj(Text)
 
 
 COLUMN = Page("column", 3.35, 9.0, 7.0, 6.0, 1.0, 2.6, 300, wide=False)

@@ -6,6 +6,7 @@ report. What the colours say, dash and marker say too, so a figure can be read i
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from matplotlib import colormaps
 from matplotlib.colors import Colormap, to_hex
 
 from bnbench.analysis.comparison import catalogue_order, symbol_of
+from bnbench.errors import UserError
 from bnbench.variant import VARIANTS
 
 Dash = Literal["solid"] | tuple[float, tuple[float, ...]]
@@ -42,14 +44,39 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
         "bn_gamma_beta": Look("#D55E00", "solid", "D"),
     }
 )
-_OTHERS = (
-    Look("#0072B2", (0, (3, 1)), "P"),
-    Look("#CC79A7", (0, (3, 1, 1, 1)), "X"),
-    Look("#7F7F7F", (0, (2, 2)), "*"),
+
+# Every other variant: its colours say what normalises, its dash and marker which variant it is. All colours can be seen
+# on white and on the page's dark paper (a contrast of 3 and more).
+_FAMILIES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        "batch": ("#275FE0", "#23818A", "#8F6ADF"),
+        "none": ("#636363", "#7B7B7B", "#909090"),
+        "layer": ("#B82E8A", "#CF3F7C", "#D968B4"),
+        "group": ("#5C7021", "#3F8450", "#7F9B2D"),
+        "instance": ("#905D2A", "#B0553A", "#C6813B"),
+    }
 )
+"""The normaliser of a variant's row to the colours of such variants."""
+_FURTHER_FAMILIES = (
+    ("#C52A44", "#D94D64", "#E06C7F"),
+    ("#9A3FB0", "#A968C9", "#B678D0"),
+    ("#1F737B", "#2A9FA9", "#258B94"),
+    ("#8A6A00", "#A67F00", "#B8860B"),
+)
+"""Of normalisers that are not named above."""
+_UNKNOWN = ("#275FE0", "#C52A44", "#5C7021", "#9A3FB0", "#905D2A", "#23818A", "#7B7B7B")
+"""Of variants whose row is not known: nothing groups them."""
+_DASHES: tuple[Dash, ...] = (
+    (0, (3, 1)), (0, (3, 1, 1, 1)), (0, (2, 2)), (0, (7, 1.5)), (0, (1, 2.2)), (0, (5, 1, 1, 1, 1, 1)), (0, (5, 3)),
+    "solid",
+)  # fmt: skip
+_MARKERS = ("P", "X", "*", "p", "<", ">", "d", "h", "8")
+"""One more than there are dashes: 72 pairs before one comes again."""
 
 GRID = "#E5E5E5"
 """Grid lines, and nothing else."""
+FOOT = "#404040"
+"""What stands at the foot of a figure."""
 CONTOUR = "#404040"
 """Lines of equal value on a diverging scale: dashed below the neutral value, solid above."""
 NO_VALUE = "#9A9A9A"
@@ -80,11 +107,35 @@ def percent(value: float, _position: float | None = None) -> str:
 
 
 def looks_of(variants: Iterable[str]) -> dict[str, Look]:
-    """A look for each variant, in the order of the catalogue; those outside the study get the remaining colours."""
+    """A look for each variant, in the order of the catalogue.
+
+    The five of the founding study have theirs. Any other gets one by its place in the catalogue, so that it looks the
+    same whoever is beside it; what the catalogue does not know comes after that, by name. The first 72 differ in dash
+    or marker, and of those of one normaliser the first 24 in colour or dash.
+    """
     wanted = sorted(set(variants), key=catalogue_order)
-    others = [name for name in wanted if name not in LOOKS]
-    extra = {name: _OTHERS[index % len(_OTHERS)] for index, name in enumerate(others)}
-    return {name: LOOKS.get(name) or extra[name] for name in wanted}
+    places = {name: place for place, name in enumerate(name for name in VARIANTS.names() if name not in LOOKS)}
+    unknown = [name for name in wanted if name not in LOOKS and name not in places]
+    places |= {name: len(places) + place for place, name in enumerate(unknown)}
+    return {name: LOOKS[name] if name in LOOKS else _look_at(places[name], _normaliser_of(name)) for name in wanted}
+
+
+def _look_at(place: int, normaliser: str | None) -> Look:
+    if normaliser is None:
+        colours: tuple[str, ...] = _UNKNOWN
+    elif normaliser in _FAMILIES:
+        colours = _FAMILIES[normaliser]
+    else:
+        colours = _FURTHER_FAMILIES[zlib.crc32(normaliser.encode()) % len(_FURTHER_FAMILIES)]
+    return Look(colours[place % len(colours)], _DASHES[place % len(_DASHES)], _MARKERS[place % len(_MARKERS)])
+
+
+def _normaliser_of(variant: str) -> str | None:
+    """What a variant's row normalises by; None where no package offers it any more."""
+    try:
+        return str(VARIANTS.get(variant.partition("#")[0]).normaliser)
+    except UserError:
+        return None
 
 
 def variant_label(variant: str) -> str:

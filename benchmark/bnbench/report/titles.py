@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bnbench.analysis.comparison import USUAL_PLACEMENT, Comparison, symbol_of
+from bnbench.analysis.naming import FULL, data_in_a_sentence, size_and_data, with_remark
 from bnbench.analysis.settings import problem_at
 from bnbench.architecture import ARCHITECTURES
 from bnbench.data.dataset import DATASETS
@@ -13,19 +14,34 @@ _NOT_REMARKED = {"embedded", "official archive"}
 """Kinds of copy that go without saying."""
 
 
-def problem_label(problem: str, size: str = "full") -> str:
-    """A problem as people write it, e.g. "CIFAR-10 3C3D"; its id where its file is not known."""
+def problem_label(problem: str, remark: str | None = None) -> str:
+    """A problem as people write it, e.g. "CIFAR-10 3C3D"; its id where its file is not known.
+
+    Args:
+        problem: its id.
+        remark: what must be said of size and data, if anything (`bnbench.analysis.naming`).
+    """
     known = problem_at(problem, "full")
     name = problem
     if known is not None:
         title = DATASETS.get(known.dataset).title.replace("Handwritten digits", "Digits")
         name = f"{title} {ARCHITECTURES.get(known.architecture).title}"
-    return name if size == "full" else f"{name} ({size})"
+    return with_remark(name, remark)
 
 
-def title_of(problem: str, size: str, placement: str, lr_factor: float | None, learning_rate: float) -> str:
+def planned_remark(problem: str, size: str) -> str | None:
+    """What must be said of the size and the data of runs that a study asks for."""
+    known = problem_at(problem, size)
+    if known is None:
+        return None if size == FULL else size
+    return size_and_data([problem], [size], known.dataset)
+
+
+def title_of(
+    problem: str, remark: str | None, placement: str, lr_factor: float | None, learning_rate: float
+) -> str:
     """A heading: problem, placement and learning rate, the latter two where they are not the usual ones."""
-    parts = [problem_label(problem, size)]
+    parts = [problem_label(problem, remark)]
     if placement == NOWHERE:
         parts.append("no BatchNorm")
     elif placement != USUAL_PLACEMENT:
@@ -39,12 +55,12 @@ def title_of(problem: str, size: str, placement: str, lr_factor: float | None, l
 
 def comparison_title(compared: Comparison) -> str:
     """A heading for a comparison, with its learning rate where that is not the problem's own."""
-    return title_of(compared.problem, compared.size, compared.placement, compared.lr_factor, compared.learning_rate)
+    return title_of(compared.problem, compared.remark, compared.placement, compared.lr_factor, compared.learning_rate)
 
 
 def placement_title(compared: Comparison) -> str:
     """A heading for a comparison without its learning rate."""
-    return title_of(compared.problem, compared.size, compared.placement, 1.0, compared.learning_rate)
+    return title_of(compared.problem, compared.remark, compared.placement, 1.0, compared.learning_rate)
 
 
 def circumstances(compared: Comparison) -> str:
@@ -57,7 +73,7 @@ def circumstances(compared: Comparison) -> str:
 
 def described_runs(compared: Comparison) -> str:
     """What a caption must say of the runs: rate, seeds, epochs, data, what diverged and what is missing."""
-    first, seeds = compared.records[0], compared.seeds
+    seeds = compared.seeds
     facts = [
         f"learning rate {compared.learning_rate:.6g}",
         f"{counted(len(seeds), 'seed')} ({', '.join(map(str, seeds))})",
@@ -65,8 +81,8 @@ def described_runs(compared: Comparison) -> str:
     ]
     if compared.overrides:
         facts.append(f"not at the problem's own settings: {', '.join(compared.overrides)}")
-    if compared.size != "full":
-        facts.append(f"{compared.size} size, on {DATASETS.get(first.dataset).title.lower()}")
+    if compared.size != FULL:
+        facts.append(f"{compared.size} size, on {data_in_a_sentence(compared.dataset)}")
     origins = {record.data_origin for record in compared.records} - _NOT_REMARKED
     facts.append(", ".join([f"data {' and '.join(each[:8] for each in compared.fingerprints)}", *sorted(origins)]))
     facts += compared.cautions

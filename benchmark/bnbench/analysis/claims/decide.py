@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TypeVar, assert_never
@@ -15,6 +15,7 @@ from bnbench.analysis.claims.trajectories import TrajectoryReader
 from bnbench.analysis.claims.verdict import Decision, Verdict, combined
 from bnbench.analysis.frames import Results
 from bnbench.analysis.measures import STATISTICS, TRAINING_SPLIT, CurveMeasures, measure_curve
+from bnbench.analysis.naming import FULL, remark_of_runs
 from bnbench.analysis.records import RunRecord
 from bnbench.claim import (
     Claim,
@@ -93,6 +94,8 @@ class BodyOfRuns:
 
     label: str
     """What tells the runs from evidence: "tiny", "training.epochs = 2", …; empty for the evidence."""
+    in_words: str
+    """The same where a reader sees it: with the data, where they are not what the problems' names say."""
     size: str
     runs: int
     data: tuple[DataUsed, ...]
@@ -169,11 +172,18 @@ def _decided(
     everything = [record for records in body.records.values() for record in records]
     return BodyOfRuns(
         label=body.label,
+        in_words=_in_words(body, everything),
         size=body.size,
         runs=body.run_count,
         data=data_used(everything),
         claims=tuple(_claim_result(reader, claim, deciding[claim.id]) for claim in claims),
     )
+
+
+def _in_words(body: Body, records: Iterable[RunRecord]) -> str:
+    runs = [(record.identity.problem, FULL, record.dataset) for record in records]
+    data = remark_of_runs(runs) if body.label else None
+    return body.label if data is None else f"{body.label}, {data}"
 
 
 def _claim_result(reader: _Reader, claim: Claim, experiments: tuple[str, ...]) -> ClaimResult:

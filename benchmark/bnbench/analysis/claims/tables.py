@@ -221,7 +221,7 @@ def body_table(report: ClaimsReport, body: BodyOfRuns) -> Table:
         notes.append("evidence: runs at the problems' own full settings on the official data, no others")
     return Table(
         name="claims",
-        caution=f"NOT EVIDENCE ({body.label})" if body.label else None,
+        caution=f"NOT EVIDENCE ({body.in_words})" if body.label else None,
         title=f"{report.study}: {len(body.claims)} claims, {', '.join(counts)}",
         columns=_CLAIMS,
         rows=tuple(_claim_row(result) for result in body.claims),
@@ -234,7 +234,7 @@ def parts_table(report: ClaimsReport, body: BodyOfRuns) -> Table:
     """Every part of every claim for which there are runs."""
     return Table(
         name="parts",
-        caution=f"Not evidence ({body.label})" if body.label else None,
+        caution=f"Not evidence ({body.in_words})" if body.label else None,
         title="Every part of every claim",
         columns=_PARTS,
         rows=tuple(
@@ -288,7 +288,7 @@ def _in_brief(body: BodyOfRuns) -> Table:
             rows.append((Cell(WOULD[verdict], tone=_TONES[verdict]), " ".join(names)))
     return Table(
         name="in-brief",
-        title=f"not evidence: {body.label}",
+        title=f"not evidence: {body.in_words}",
         columns=(Column("verdict", "verdict"), Column("claims", "claims", Kind.PROSE)),
         rows=tuple(rows),
         notes=(f"{counted(body.runs, 'run')}; {data_in_words(body.data)}",),
@@ -298,7 +298,7 @@ def _in_brief(body: BodyOfRuns) -> Table:
 
 def _detail(report: ClaimsReport, body: BodyOfRuns, result: ClaimResult) -> Table:
     claim = result.claim
-    mark = f"not evidence ({body.label}): " if body.label else ""
+    mark = f"not evidence ({body.in_words}): " if body.label else ""
     verdict = f"{mark}{result.verdict}   {report.reading}   {data_in_words(result.data)}".rstrip()
     notes = [verdict, *dict.fromkeys((*([claim.remark] if claim.remark else []), *result.notes))]
     decided = result.verdict is not Verdict.NO_DATA

@@ -19,7 +19,7 @@ from scipy.ndimage import uniform_filter
 from bnbench.analysis.comparison import Comparison, VariantRow, seed_order
 from bnbench.analysis.frames import Results, Trajectory
 from bnbench.analysis.records import RunRecord
-from bnbench.analysis.trajectory import NEUTRAL
+from bnbench.analysis.trajectory import NEUTRAL, start_of
 from bnbench.errors import UserError
 from bnbench.report.decimation import even_steps
 from bnbench.report.figures.kind import Data, Draw, FigureKind, Labels, Request, labelled
@@ -54,9 +54,9 @@ def affine_contours(models: Sequence[ModelTrajectories], parameter: str, page: P
     """γ or β of whole models over training (thesis, figures 4.6 to 4.13, A.2 …).
 
     A row per model with a panel per BatchNorm layer: training step up, channels across, sorted by their final value.
-    Each model has one diverging scale, shared by its layers and centred at the value at which the parameter does
-    nothing (1 for γ, 0 for β). Contour lines part the scale into quarters, dashed below the centre, solid above, so
-    that the sign survives in grey. What is not finite is grey.
+    Each model has one diverging scale, shared by its layers and centred at the value that the parameter started from (as
+    a rule the one at which it does nothing, 1 for γ and 0 for β). Contour lines part the scale into quarters, dashed
+    below the centre, solid above, so that the sign survives in grey. What is not finite is grey.
 
     Args:
         models: at least one, each with at least one layer.
@@ -134,7 +134,7 @@ def _stroke(level: float, scale: CenteredNorm) -> str:
 
 def _draw_model(part: SubFigure, model: ModelTrajectories, parameter: str, page: Page, plan: _Arrangement) -> None:
     """The panels of a model with its colour bar; as many columns as the figure's widest model has."""
-    scale = centred_scale(model, NEUTRAL[parameter])
+    scale = centred_scale(model, start_of(model.slots.values(), parameter))
     grid = part.subplots(plan.lines, plan.columns, squeeze=False, sharey=True)
     panels: list[Axes] = list(grid.flat)
     part.suptitle(model.title, x=0.01, ha="left", fontsize=page.font)
@@ -214,13 +214,15 @@ def _draw_contours(
 # --- from runs ------------------------------------------------------------------------------------------------------
 
 
-def about_contours(parameter: str) -> str:
-    """What a contour figure shows, for its caption."""
+def about_contours(parameter: str, models: Sequence[ModelTrajectories]) -> str:
+    """What a contour figure of these models shows, for its caption."""
     sign, neutral = GREEK[parameter], NEUTRAL[parameter]
+    usual = all(start_of(model.slots.values(), parameter) == neutral for model in models)
+    centre = f"{neutral:g}, where {sign} does nothing" if usual else f"the value that {sign} started from"
     return (
         f"The {'scale' if parameter == 'gamma' else 'shift'} {sign} of every BatchNorm over training: a panel per "
         f"layer, training step up, channels across, sorted by their final value. One colour scale per model, shared "
-        f"by its layers and centred at {neutral:g}, where {sign} does nothing. Contour lines (smoothed) at its "
+        f"by its layers and centred at {centre}. Contour lines (smoothed) at its "
         f"quarters: dashed below the centre, solid above."
     )
 
@@ -274,6 +276,9 @@ def contour_models(
             slot: even_steps(results.trajectory(record.identity.run_id, slot, parameter), most)
             for slot in record.normalised_slots
         }
+        start = start_of(slots.values(), parameter)
+        if start != NEUTRAL[parameter]:
+            title += f", from {GREEK[parameter]} = {start:g}"
         read.append(ModelTrajectories(title, slots))
     return read, " ".join(sentences)
 
@@ -307,7 +312,7 @@ def data_of(parameter: str) -> Data:
         if not models:
             return pd.DataFrame(columns=["x", "y", "series", "panel"])
         pieces = [_tidy(model.title, slot, trajectory) for model in models for slot, trajectory in model.slots.items()]
-        labels = Labels("channel", PARAMETER_LABELS[parameter], caption=about_contours(parameter), runs=said)
+        labels = Labels("channel", PARAMETER_LABELS[parameter], caption=about_contours(parameter, models), runs=said)
         return labelled(pd.concat(pieces, ignore_index=True), labels)
 
     return data

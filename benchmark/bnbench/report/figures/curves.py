@@ -16,7 +16,7 @@ from bnbench.analysis.comparison import Comparison
 from bnbench.analysis.frames import Results
 from bnbench.report.captions import joined, lettered
 from bnbench.report.figures.kind import FigureKind, Labels, Request, by_setting_in_pages, labelled
-from bnbench.report.figures.parts import BAND, Floats, line_style, mark_every, variant_legend
+from bnbench.report.figures.parts import BAND, Floats, legend_room, line_style, mark_every, variant_legend
 from bnbench.report.page import TEXT, Page
 from bnbench.report.style import ACCURACY_LABEL, EPOCH_LABEL, LOSS_LABEL, Look, looks_of, percent, variant_label
 from bnbench.report.titles import comparison_title
@@ -139,7 +139,7 @@ def training_curves(groups: Sequence[CurveGroup], page: Page = TEXT) -> Figure:
     """
     with page.style():
         looks = looks_of(name for group in groups for name in group.variants())
-        figure, pairs = _axes(len(groups), page)
+        figure, pairs = _axes(len(groups), page, legend_room(looks, page))
         for group, (loss, accuracy) in zip(groups, pairs, strict=True):
             rows = group.training()
             _set_up(loss, accuracy, group, page, columns=len(groups) if page.wide else 1)
@@ -162,13 +162,13 @@ def training_curves(groups: Sequence[CurveGroup], page: Page = TEXT) -> Figure:
         return figure
 
 
-def _axes(count: int, page: Page) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+def _axes(count: int, page: Page, room: float) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     if page.wide:
         figure = page.figure(page.tallest)
         grid = figure.subplots(2, count, squeeze=False)
         return figure, [(grid[0, column], grid[1, column]) for column in range(count)]
     height = page.width * (ROW_HEIGHT if page.width > 4 else 1.35 * ROW_HEIGHT)
-    figure = page.figure(height * count + 6 * page.font / 72)
+    figure = page.figure(height * count + 6 * page.font / 72 + room)
     grid = figure.subplots(count, 2, squeeze=False)
     return figure, [(grid[row, 0], grid[row, 1]) for row in range(count)]
 

@@ -18,13 +18,16 @@ from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL, PairedDifference, t_
 from bnbench.report.captions import lettered
 from bnbench.report.figures.curves import CurveGroup, curve_group
 from bnbench.report.figures.kind import FigureKind, Labels, Portion, Request, by_setting_in_pages, labelled
-from bnbench.report.figures.parts import BAND, Floats, line_style, mark_every, variant_legend
+from bnbench.report.figures.parts import BAND, Floats, legend_room, line_style, mark_every, variant_legend
 from bnbench.report.page import Page
 from bnbench.report.style import DIFFERENCE_LABEL, EPOCH_LABEL, Look, looks_of, variant_label
 
 BASELINE = "vanilla"
 ROW_HEIGHT = 0.27
 """Height of a row of axes, in page widths; a narrow page has higher ones."""
+LINES_A_NAME = 1.3
+"""Height of a variant's row on the right, in lines of small type; `LINES_BESIDE` is what stands above and below."""
+LINES_BESIDE = 6
 FEW_EPOCHS = 40
 """Up to so many, the ends of the intervals are drawn as lines; more of them hide the curves."""
 ABOUT = (
@@ -131,12 +134,10 @@ def draw(frame: pd.DataFrame, page: Page) -> Figure:
     groups = {str(title): own for title, own in frame.groupby("group", sort=False)}
     with page.style():
         looks = looks_of(map(str, frame["series"].unique()))
-        height = (
-            page.tallest
-            if page.wide
-            else page.width * ROW_HEIGHT * (1.5 if page.width < 4 else 1.0) * len(groups) + 6 * page.font / 72
-        )
-        figure = page.figure(height)
+        row = page.width * ROW_HEIGHT * (1.5 if page.width < 4 else 1.0)
+        named = (LINES_A_NAME * len(looks) + LINES_BESIDE) * page.small / 72
+        height = max(row, named) * len(groups) + 6 * page.font / 72 + legend_room(looks, page)
+        figure = page.figure(page.tallest if page.wide else height)
         rows = figure.subplots(len(groups), 2, squeeze=False, width_ratios=(3, 2))
         for (left, right), (title, own) in zip(rows, groups.items(), strict=True):
             page.heading(left, title)

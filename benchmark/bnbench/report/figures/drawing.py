@@ -78,8 +78,14 @@ def draw_portion(
         caption=" ".join(part for part in (f"{title}.", labels.caption, runs) if part),
         command=kind_command(kind.name, portion.whole or found, page, seed if kind.seeded else None),
         page=page,
-        figure=kind.draw(frame, page),
+        figure=page.finish(kind.draw(frame, page), foot(found)),
     )
+
+
+def foot(found: Sequence[Comparison]) -> str | None:
+    """What a picture must say of the runs in it, wherever it is seen: size and data, where they must be said."""
+    said = [problem_label(each.problem, each.remark) for each in found if each.remark is not None]
+    return joined(dict.fromkeys(said)) if said else None
 
 
 def usable_kinds() -> tuple[list[FigureKind], list[str]]:
@@ -115,4 +121,4 @@ def page_frames(results: Results, compared: Comparison) -> Iterator[tuple[Figure
 def _of_what(kind: FigureKind, found: Sequence[Comparison]) -> str:
     if kind.portions is one_by_one:
         return comparison_title(found[0])
-    return joined(dict.fromkeys(problem_label(each.problem, each.size) for each in found))
+    return joined(dict.fromkeys(problem_label(each.problem, each.remark) for each in found))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bnbench.analysis.comparison import symbol_of
 from bnbench.report.page import Page
 from bnbench.report.style import Look, variant_label
 
@@ -17,6 +18,9 @@ MARKERS = 4
 """About so many markers along a curve."""
 BAND = 0.16
 """Opacity of a band over seeds."""
+
+_SCORE = 6
+"""Characters of a number beside a symbol."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,9 +43,30 @@ def variant_legend(
         )
         for look in looks.values()
     ]  # fmt: skip
-    columns = 3 if page.width < 4 and len(looks) > 4 else min(len(looks), 6)
     labels = [variant_label(name) if names is None else names[name] for name in looks]
+    columns = legend_columns(looks, page, beside=0 if names is None else _SCORE)
     figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+
+
+def legend_columns(variants: Collection[str], page: Page, *, beside: int = 0) -> int:
+    """Entries of a legend side by side: as many as the page has room for, and no more than can be read.
+
+    Args:
+        variants: whose legend.
+        page: the size.
+        beside: characters that stand beside the symbols.
+    """
+    longest = max((len(symbol_of(name)) for name in variants), default=0) + beside
+    # In widths of a letter's height: the piece of line, the gap behind it, the letters, the gap before the next.
+    entry = page.small * (2.6 + 0.8 + 0.62 * longest + 1.4)
+    most = 3 if page.width < 4 and len(variants) > 4 else 6
+    return max(1, min(len(variants), most, int(page.width * 72 / entry)))
+
+
+def legend_room(variants: Collection[str], page: Page) -> float:
+    """What a legend of many rows adds to a figure's height, in inches; two are in every height."""
+    rows = -(-len(variants) // legend_columns(variants, page))
+    return max(0, rows - 2) * 1.45 * page.small / 72
 
 
 def mark_every(points: int, index: int) -> tuple[int, int]:

@@ -14,9 +14,10 @@ from bnbench.analysis.overall_ranking import LARGEST_RATIO, OverallRanking
 from bnbench.analysis.ranking import rank
 from bnbench.report.captions import described
 from bnbench.report.figures.kind import FigureKind, Labels, Request, labelled, together
-from bnbench.report.figures.parts import line_style, variant_legend
+from bnbench.report.figures.parts import legend_room, line_style, variant_legend
 from bnbench.report.page import TEXT, Page
 from bnbench.report.style import looks_of, percent, variant_label
+from bnbench.words import counted
 
 ABOUT = (
     "The share of problems that a variant solves (median over the seeds of the steps to the target) within τ times "
@@ -49,7 +50,7 @@ def data(results: Results, found: Sequence[Comparison], _request: Request) -> pd
             _X_LABEL,
             _Y_LABEL,
             caption=" ".join([ABOUT, *notes]),
-            title=f"Performance profile over {first.problems_with_target} problems with a target",
+            title=f"Performance profile over {counted(first.problems_with_target, 'problem')} with a target",
             runs=described(found, [""] * len(found)),
         ),
     )
@@ -59,7 +60,7 @@ def draw(frame: pd.DataFrame, page: Page = TEXT) -> Figure:
     """The frame of `data`, a staircase for each variant."""
     with page.style():
         looks = looks_of(map(str, frame["series"].unique()))
-        figure = page.figure(page.width * (0.5 if page.wide else 0.55))
+        figure = page.figure(page.width * (0.5 if page.wide else 0.55) + legend_room(looks, page))
         axes = figure.subplots()
         page.dress(axes)
         scores = {}

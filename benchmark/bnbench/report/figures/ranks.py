@@ -15,7 +15,7 @@ from bnbench.analysis.ranked_group import RankedGroup
 from bnbench.analysis.ranking import rank
 from bnbench.report.captions import described
 from bnbench.report.figures.kind import FigureKind, Labels, Portion, Request, labelled
-from bnbench.report.figures.parts import line_style, variant_legend
+from bnbench.report.figures.parts import legend_room, line_style, variant_legend
 from bnbench.report.page import TEXT, Page
 from bnbench.report.style import GRID, Look, looks_of, variant_label
 from bnbench.report.titles import circumstances, problem_label
@@ -24,6 +24,8 @@ ROW = 2.1
 """Height of a row of the rank plot, in lines of type."""
 GAP = 1.0
 """Rows between two problems; the first of them holds the problem's name."""
+MOST_TICKS = 16
+"""Of that many ranks and more only some are written."""
 DODGE = 0.17
 """Rows between variants that share a place."""
 ABOUT = (
@@ -67,7 +69,7 @@ def data(results: Results, found: Sequence[Comparison], _request: Request) -> pd
     rows = [
         row
         for place, each in enumerate(found)
-        for row in rank_rows(place, problem_label(each.problem, each.size), circumstances(each), ranked[each.key])
+        for row in rank_rows(place, problem_label(each.problem, each.remark), circumstances(each), ranked[each.key])
     ]
     mean = {row.variant: row.mean_rank for row in ranking.overall[0].rows} if ranking.overall else {}
     beside, notes = [], []
@@ -96,18 +98,18 @@ def draw(frame: pd.DataFrame, page: Page = TEXT) -> Figure:
         looks = looks_of(map(str, frame["series"].unique()))
         sections = [own for _, own in frame.groupby("panel", sort=False)]
         count = frame["row"].nunique() + GAP * len(sections)
-        figure = page.figure((ROW * count + 7) * page.font / 72)
+        figure = page.figure((ROW * count + 7) * page.font / 72 + legend_room(looks, page))
         axes = figure.subplots()
         page.dress(axes)
         axes.grid(visible=False, axis="y")
         heights: list[float] = []
         top = 0.0
         for section in sections:
-            # No wider than the tick labels: the name stands at the right end of its own row.
+            # Nothing else stands in this row, so a long name has all of it.
             axes.annotate(
                 section["panel"].iloc[0], (0, top), xycoords=("axes fraction", "data"),
-                xytext=(-page.font * 0.75, 0), textcoords="offset points",
-                ha="right", va="center", fontsize=page.small, fontweight="bold", annotation_clip=False,
+                xytext=(page.font * 0.4, 0), textcoords="offset points", ha="left", va="center", fontsize=page.small,
+                fontweight="bold", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )  # fmt: skip
             rows = [own for _, own in section.groupby("row")]
             own_heights = [top + GAP + index for index in range(len(rows))]
@@ -120,7 +122,7 @@ def draw(frame: pd.DataFrame, page: Page = TEXT) -> Figure:
         axes.set_yticks(heights, [str(own["y"].iloc[0]) for _, own in frame.groupby("row")])
         axes.set_ylim(heights[-1] + 0.6, -0.5)
         axes.set_xlim(0.6, len(looks) + 0.4)
-        axes.set_xticks(range(1, len(looks) + 1))
+        axes.set_xticks(range(1, len(looks) + 1, 1 + len(looks) // MOST_TICKS))
         axes.set_xlabel(RANK_LABEL)
         mean = frame.drop_duplicates("series").set_index("series")["mean"].dropna()
         names = {

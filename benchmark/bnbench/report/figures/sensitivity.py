@@ -15,7 +15,7 @@ from bnbench.analysis.frames import Results
 from bnbench.analysis.measures import measure_runs
 from bnbench.report.captions import described, lettered
 from bnbench.report.figures.kind import FigureKind, Labels, Portion, Request, labelled
-from bnbench.report.figures.parts import line_style, variant_legend
+from bnbench.report.figures.parts import legend_room, line_style, variant_legend
 from bnbench.report.page import TEXT, Page
 from bnbench.report.style import ACCURACY_LABEL, Look, looks_of, percent
 from bnbench.report.titles import placement_title
@@ -73,7 +73,7 @@ def draw(frame: pd.DataFrame, page: Page = TEXT) -> Figure:
         looks = looks_of(map(str, frame["series"].unique()))
         across = min(len(groups), 3 if page.wide else 2)
         down = -(-len(groups) // across)
-        height = page.tallest if page.wide else page.width * 0.36 * down + 6 * page.font / 72
+        height = page.tallest if page.wide else page.width * 0.36 * down + 6 * page.font / 72 + legend_room(looks, page)
         figure = page.figure(height)
         panels = list(figure.subplots(down, across, squeeze=False).flat)
         for axes, (title, own) in zip(panels, groups, strict=False):

@@ -9,8 +9,8 @@ from matplotlib.colors import Colormap, to_hex
 
 from bnbench import __version__
 from bnbench.analysis.frames import Results
+from bnbench.analysis.naming import with_remark
 from bnbench.analysis.ranking_tables import overall_table
-from bnbench.analysis.trajectory import NEUTRAL
 from bnbench.report.style import BETA, GAMMA, GREEK, NO_VALUE, diverging_map, sequential_map
 from bnbench.report.webpage import origins, overview, standings
 from bnbench.report.webpage.claims_section import claims_view, verdict_counts
@@ -70,7 +70,7 @@ def report_page(
                 replace(
                     overall_table(each),
                     name=f"ranking-over-problems-{each.size}",
-                    title=f"Over {len(each.problems)} problems" + ("" if each.size == "full" else f" ({each.size})"),
+                    title=with_remark(f"Over {len(each.problems)} problems", each.remark),
                 ),
                 line("rank"),
             )
@@ -115,7 +115,7 @@ def _runs(contents: Contents, seen: overview.Overview) -> Iterator[Boxed]:
 
 
 def _title(compared: tuple[Section, ...]) -> str:
-    problems = list(dict.fromkeys(each.problem for each in compared))
+    problems = list(dict.fromkeys(each.group.called for each in compared))
     shown = ", ".join(problems[:3]) + (f" and {len(problems) - 3} more" if len(problems) > 3 else "")
     return f"BatchNorm on {shown}" if problems else "No finished runs"
 
@@ -142,7 +142,7 @@ def _for_all_figures(contents: Contents) -> dict[str, object]:
             for name, each in contents.strokes.items()
         },
         "measured_on": MEASURED_ON,
-        "parameters": {name: {"symbol": GREEK[name], "centre": NEUTRAL[name]} for name in (GAMMA, BETA)},
+        "parameters": {name: {"symbol": GREEK[name]} for name in (GAMMA, BETA)},
         "diverging": _shades(diverging_map()),
         "sequential": _shades(sequential_map()),
         "no_value": NO_VALUE,

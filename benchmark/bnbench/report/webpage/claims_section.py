@@ -113,7 +113,7 @@ def _body(report: ClaimsReport, body: BodyOfRuns, compared: Sequence[Section], c
     return BodyView(
         verdicts=Boxed(replace(verdicts, name=name), commands.line("claims", *study, *size)),
         parts=Boxed(parts, commands.line("claims", *study, "--json")) if parts.rows else None,
-        label=body.label or "",
+        label=body.in_words or "",
         would_be=_would_be(body) if body.label else "",
     )
 

@@ -121,7 +121,7 @@ def missing_table(overview: Overview, compared: Sequence[Section]) -> Table | No
 def _comparison_row(each: Section, failed: Sequence[RunRecord], variants: Sequence[str]) -> tuple[Value | Cell, ...]:
     group = each.group
     rows = {row.variant: row for row in group.rows}
-    problem = each.problem if each.size is None else f"{each.problem} ({each.size})"
+    problem = group.called
     cells: list[Value | Cell] = [
         Cell(problem, links=((each.name, problem),)),
         group.placement,

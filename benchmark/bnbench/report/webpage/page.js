@@ -377,7 +377,8 @@
       area.textContent = `There is no run of seed ${seed}.`;
       return;
     }
-    const { symbol: greek, centre } = page.parameters[parameter];
+    const { symbol: greek } = page.parameters[parameter];
+    const { centre } = own;
     const across = slim() ? 3 : Math.max(own.panels.length, 4);
     const down = Math.ceil(own.panels.length / across);
     area.style.height = `${slim() ? down * 190 + 90 : 305}px`;

@@ -28,9 +28,9 @@ class Section:
         return " = ".join(self.group.problems)
 
     @property
-    def size(self) -> str | None:
-        """The size, unless it is the full one."""
-        return None if self.group.sizes == ("full",) else ", ".join(self.group.sizes)
+    def remark(self) -> str | None:
+        """What must be said of size and data: "tiny, on handwritten digits"; None where there is nothing."""
+        return self.group.remark
 
     @property
     def where(self) -> str:
@@ -45,9 +45,8 @@ class Section:
     @property
     def title(self) -> str:
         """One line that no other section has, unless their settings differ in what has no name."""
-        size = "" if self.size is None else f" ({self.size})"
         changed = f", {', '.join(self.group.overrides)}" if self.group.overrides else ""
-        return f"{self.problem}{size}, {self.where}, learning rate {self.rate}{changed}"
+        return f"{self.group.called}, {self.where}, learning rate {self.rate}{changed}"
 
     @property
     def is_usual(self) -> bool:

@@ -1,8 +1,8 @@
 """γ and β over training, as the page shows them: heat maps, activity over training, and what each trajectory did.
 
 The maps are those of the founding study (Tsingunidis 2023, figures 4.6 to 4.13): a panel per BatchNorm layer, training
-step up, channels across sorted by their final value, one scale per model, shared by its layers and centred where the
-parameter does nothing. They are cut down to what a screen can show, and each value to one byte.
+step up, channels across sorted by their final value, one scale per model, shared by its layers and centred at the value
+that the parameter started from. They are cut down to what a screen can show, and each value to one byte.
 
 A full-length run's γ alone are some ten million numbers: each trajectory is read once, for all three, and let go.
 """
@@ -22,7 +22,7 @@ from bnbench.analysis.activity import average_over_seeds, run_columns
 from bnbench.analysis.comparison import DefinedAs, variant_labels
 from bnbench.analysis.frames import Results, Trajectory
 from bnbench.analysis.records import RunRecord
-from bnbench.analysis.trajectory import NEUTRAL, measure_trajectory, snapshot_measures
+from bnbench.analysis.trajectory import NEUTRAL, measure_trajectory, snapshot_measures, start_of
 from bnbench.report.decimation import even_steps, every_so_many
 from bnbench.report.figures.contours import SMALLEST_RANGE, sort_channels
 from bnbench.report.style import BETA, GAMMA, GREEK
@@ -58,9 +58,11 @@ class Panel:
 
 @dataclass(frozen=True)
 class Map:
-    """A parameter of one run: its panels, and half the width of the scale they share."""
+    """A parameter of one run: its panels, and the middle and half the width of the scale they share."""
 
     panels: tuple[Panel, ...]
+    centre: float
+    """The value that the parameter started from."""
     extent: float
 
 
@@ -90,6 +92,14 @@ class AffineFigure:
     def greek(self) -> str:
         """The parameter's sign."""
         return GREEK[self.parameter]
+
+    @property
+    def centre_in_words(self) -> str:
+        """Where the scale of the maps has its middle: of the first seed's."""
+        centre = next(iter(self.maps.values())).centre
+        if centre == NEUTRAL[self.parameter]:
+            return f"where {self.greek} does nothing"
+        return f"at the value that {self.greek} started from, {centre:g}"
 
     @property
     def layers(self) -> int:
@@ -131,13 +141,14 @@ class Affine:
         """The maps of one seed, as plain JSON values: figure to scale and panels."""
         return {
             figure.name: {
+                "centre": rounded(own.centre),
                 "extent": rounded(own.extent),
                 "panels": [
                     {
                         "slot": panel.slot,
                         "channels": list(panel.channels),
                         "steps": list(panel.steps),
-                        "values": quantised(panel.values, NEUTRAL[figure.parameter], own.extent),
+                        "values": quantised(panel.values, own.centre, own.extent),
                     }
                     for panel in own.panels
                 ],
@@ -217,12 +228,15 @@ def panel_of(slot: str, trajectory: Trajectory) -> Panel:
     )
 
 
-def extent_of(values: Floats, centre: float) -> float:
-    """The farthest finite distance from the centre, before anything is cut down; never 0."""
+def finite_ends(values: Floats) -> list[float]:
+    """The lowest and the highest finite value, before anything is cut down; none where nothing is finite."""
     finite = values if np.isfinite(values).all() else values[np.isfinite(values)]
-    if not finite.size:
-        return SMALLEST_RANGE
-    return max(SMALLEST_RANGE, abs(float(finite.min()) - centre), abs(float(finite.max()) - centre))
+    return [float(finite.min()), float(finite.max())] if finite.size else []
+
+
+def extent_of(values: Floats, centre: float) -> float:
+    """The farthest finite distance from the centre; never 0."""
+    return max([SMALLEST_RANGE, *(abs(end - centre) for end in finite_ends(values))])
 
 
 @dataclass(frozen=True)
@@ -241,13 +255,16 @@ class _Run:
         run = cls(record.identity.seed, record.status == "diverged", {}, {}, [])
         for parameter in (BETA, GAMMA):
             panels: list[Panel] = []
-            extent = SMALLEST_RANGE
+            firsts: list[Trajectory] = []
+            ends: list[float] = []
             for slot, trajectory in _learned(results, record, parameter):
                 panels.append(panel_of(slot, trajectory))
-                extent = max(extent, extent_of(trajectory.values, NEUTRAL[parameter]))
+                firsts.append(Trajectory(trajectory.steps[:1], trajectory.values[:1]))
+                ends += finite_ends(trajectory.values)
                 run._note(run_columns(record, labels), slot, parameter, trajectory, len(panels) - 1)
             if panels:
-                run.maps[parameter] = Map(tuple(panels), extent)
+                centre = start_of(firsts, parameter)
+                run.maps[parameter] = Map(tuple(panels), centre, extent_of(np.array(ends, np.float32), centre))
         return run
 
     def _note(
