@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from bnbench.architecture import ARCHITECTURES, slot_names, trace
 from bnbench.errors import UserError
+from bnbench.identity import hashed
 from bnbench.placement import parse_placement
 from bnbench.plan import DataFacts, expand_grid
 from bnbench.problem import (
     DeepOBSSource,
     RunsSource,
     Target,
+    Training,
     find_problem,
     find_problems,
     parse_override,
@@ -103,7 +105,7 @@ def test_a_file_becomes_a_problem_at_both_sizes(read):
     full, tiny = file.problem(), file.problem("tiny")
     assert (full.name, full.size, tiny.name, tiny.size) == ("mine", "full", "mine", "tiny")
     assert (full.width, tiny.width) == (0.5, 0.125)
-    assert full.training.model_dump() == {
+    assert hashed(full.training) == {
         "batch_size": 32, "epochs": 5, "learning_rate": 0.1, "l2": 0.002, "momentum": 0.0,
         "population_statistics": False,
     }  # fmt: skip
@@ -155,8 +157,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(read, old, new, ke
 def test_an_unlike_key_is_refused_with_all_keys(read):
     message = refusal(read, changed("epochs = 5", "zzz = 5\nepochs = 5"))
     assert message.endswith(
-        "mine.toml: unknown key 'training.zzz'. "
-        "Known keys here: batch_size, epochs, learning_rate, l2, momentum, population_statistics."
+        f"mine.toml: unknown key 'training.zzz'. Known keys here: {', '.join(Training.model_fields)}."
     )
 
 
@@ -358,10 +359,44 @@ def test_an_override_with_an_impossible_value_is_refused(read, text, reason):
 def test_every_settable_key_is_one_that_decides_what_is_recorded():
     assert list(settable_keys()) == [
         "training.batch_size", "training.epochs", "training.learning_rate", "training.l2", "training.momentum",
-        "training.population_statistics", "augmentation.crop_padding", "augmentation.horizontal_flip",
+        "training.population_statistics", "training.l2_scope", "training.optimiser", "training.nesterov",
+        "training.betas", "training.eps", "training.optimiser_options", "training.schedule", "training.milestones",
+        "training.factor", "training.floor", "training.anneal", "training.schedule_options", "training.warmup_epochs",
+        "augmentation.crop_padding", "augmentation.horizontal_flip",
         "augmentation.brightness", "augmentation.contrast", "augmentation.saturation", "snapshots.schedule",
         "probes.sparsity", "width",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"optimiser": "adam"}, "unknown optimiser 'adam'. Did you mean 'adamw'?"),
+     ({"schedule": "cosin"}, "unknown rate schedule 'cosin'. Did you mean 'cosine'?"),
+     ({"milestones": [2]}, "training.milestones = [2]: rate schedule 'constant' has no milestones; 'steps' has it"),
+     ({"schedule": "steps", "milestones": [2], "floor": 0.01}, "rate schedule 'steps' has no floor; 'cosine' has it"),
+     ({"schedule": "steps"}, "rate schedule 'steps' needs training.milestones"),
+     ({"schedule": "steps", "milestones": [3, 2]}, "training.milestones = [3, 2]: should ascend"),
+     ({"schedule": "cosine", "floor": 0.2}, "training.floor = 0.2: lies above the learning rate, 0.1"),
+     ({"betas": [0.9, 0.99]}, "training.betas = [0.9, 0.99]: optimiser 'sgd' has no betas; 'adamw' has it"),
+     ({"optimiser": "adamw", "momentum": 0.9}, "training.momentum = 0.9: optimiser 'adamw' has no momentum"),
+     ({"nesterov": True}, "training.nesterov = true: needs a momentum"),
+     ({"warmup_epochs": 6}, "training.warmup_epochs = 6: longer than the run, 5 epochs"),
+     ({"optimiser_options": {"rho": 0.9}}, "optimiser 'sgd' has no options of its own, so no 'rho'"),
+     ({"schedule_options": {"power": 2}}, "rate schedule 'constant' has no options of its own, so no 'power'")],
+)  # fmt: skip
+def test_an_option_that_the_chosen_row_does_not_have_is_refused_with_those_that_have_it(read, changes, reason):
+    file = read(SMALL)
+    with pytest.raises(UserError) as caught:
+        file.problem("full", {f"training.{key}": value for key, value in changes.items()})
+    message = str(caught.value)
+    assert "mine.toml with --set: " in message
+    assert reason in message
+
+
+def test_the_american_spelling_is_a_misspelling():
+    with pytest.raises(UserError, match=r"unknown key 'training\.optimizer'\. Did you mean 'training\.optimiser'\?"):
+        parse_override("training.optimizer=adamw")
+    assert parse_override("training.optimiser_options.rho=0.9") == ("training.optimiser_options.rho", 0.9)
 
 
 @given(st.floats(min_value=0, max_value=1e6))
@@ -486,7 +521,7 @@ STUDY = {
 def test_the_problems_of_the_study_have_the_studys_settings(name):
     batch_size, learning_rate, epochs, l2, classes, placements = STUDY[name]
     problem = find_problem(name).problem()
-    assert problem.training.model_dump() == {
+    assert hashed(problem.training) == {
         "batch_size": batch_size, "epochs": epochs, "learning_rate": learning_rate, "l2": l2,
         "momentum": 0.0, "population_statistics": False,
     }  # fmt: skip

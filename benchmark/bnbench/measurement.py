@@ -153,8 +153,12 @@ STEPS = Table(
         Column("epoch", "int64", "the epoch under way, counted from 1", "epochs", range=COUNT),
         Column("batch_loss", "float32", "cross-entropy, mean over the batch, as it was computed", "nats"),
         Column("batch_accuracy", "float32", "of the batch classified correctly", "share, 0 to 1", range=SHARE),
-        # Both the identity's, and the rate that each update was made with.
-        IDENTITY["learning_rate"],
+        Column(
+            "learning_rate",
+            "float64",
+            "the rate that the update was made with, as the schedule has it: the run's own where that is constant; a "
+            "parameter's own factor multiplies it",
+        ),
     ),
     key=("step",),
 )

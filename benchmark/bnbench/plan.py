@@ -10,8 +10,19 @@ from bnbench.architecture import ARCHITECTURES, Layer, Shape, layers_digest, slo
 from bnbench.errors import UserError, unknown
 from bnbench.identity import digest, hashed, run_id_of, setting_id_of
 from bnbench.measurement import RunIdentity
+from bnbench.optimiser import OPTIMISERS
 from bnbench.placement import canonical_placement, parse_placement
-from bnbench.problem import LARGEST_RATE, Augmentation, Probes, Problem, Size, Snapshots, Training
+from bnbench.problem import (
+    LARGEST_RATE,
+    Augmentation,
+    Probes,
+    Problem,
+    Size,
+    Snapshots,
+    Training,
+    check_training,
+)
+from bnbench.rate_schedule import RATE_SCHEDULES
 from bnbench.schedule import check_snapshots
 from bnbench.variant import Variant
 
@@ -104,6 +115,7 @@ class RunSpec:
             "mask": self.mask,
             "variant": hashed(self.variant),
             "training": hashed(self.training),
+            **self._revisions(),
             "augmentation": hashed(self.augmentation),
             "snapshots": hashed(self.snapshots),
             **({"probes": probes} if probes else {}),
@@ -175,6 +187,14 @@ class RunSpec:
             told["layers"] = layers_digest(self.layers(), self.input_shape)
         return told
 
+    def _revisions(self) -> dict[str, int]:
+        """The revisions of the optimiser and the rate schedule, from the second on."""
+        rows = {
+            "optimiser_revision": OPTIMISERS.get(self.training.optimiser).revision,
+            "schedule_revision": RATE_SCHEDULES.get(self.training.schedule).revision,
+        }
+        return {key: revision for key, revision in rows.items() if revision != 1}
+
     def _require_data(self) -> None:
         if self.data.fingerprint is None:
             raise UserError(f"dataset '{self.data.name}' is not on this machine, so its runs have no ids yet")
@@ -203,8 +223,9 @@ def expand_grid(
 
     Raises:
         UserError: a placement does not fit the network, or the network the data; a factor is not a positive number; a
-            variant or the precision is not one that can be trained; a batch is larger than the data, or there are more
-            steps or snapshots than a run can have.
+            variant, the training's settings or the precision are none that can be trained; a rate is none that the
+            schedule can start from; a batch is larger than the data, or there are more steps or snapshots than a run
+            can have.
     """
     if precision not in get_args(Precision):
         raise unknown("precision", precision, get_args(Precision))
@@ -214,10 +235,10 @@ def expand_grid(
     rows = list(variants)
     for row in rows:
         _check_variant(row, names)
-    rates = [_scaled_rate(problem.training.learning_rate, factor) for factor in lr_factors]
+    trainings = [_at_rate(problem.training, factor) for factor in lr_factors]
     specs: dict[str, RunSpec] = {}
     for seed in problem.seeds[:1] if seeds is None else seeds:
-        for rate in rates:
+        for training in trainings:
             for mask in masks:
                 for variant in rows:
                     own_mask = mask if variant.alters_slots else "0" * len(mask)
@@ -231,7 +252,7 @@ def expand_grid(
                         variant=variant,
                         placement=canonical_placement(own_mask, names),
                         mask=own_mask,
-                        training=problem.training.model_copy(update={"learning_rate": rate}),
+                        training=training,
                         augmentation=problem.augmentation,
                         snapshots=problem.snapshots,
                         probes=problem.probes,
@@ -292,6 +313,12 @@ def _check_variant(variant: Variant, slots: Sequence[str]) -> None:
             parse_placement(rule.learned_in, slots)
         except UserError as error:
             raise UserError(f"variant '{variant.name}': {name}.learned_in: {error.problem}", hint=error.hint) from error
+
+
+def _at_rate(training: Training, factor: float) -> Training:
+    """The settings at a multiple of the learning rate; they must fit each other, by whichever door they came."""
+    scaled = _scaled_rate(training.learning_rate, factor)
+    return check_training(training.model_copy(update={"learning_rate": scaled}))
 
 
 def _scaled_rate(rate: float, factor: float) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import fnmatch
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, assert_never
+from typing import Annotated, Any, Literal, TypeVar, assert_never
 
 from pydantic import (
     AfterValidator,
@@ -24,8 +24,12 @@ from bnbench.architecture import ARCHITECTURES, slot_names
 from bnbench.disk import read_regular
 from bnbench.errors import UserError, cut, few, nearest, unknown
 from bnbench.measurement import Split
+from bnbench.optimiser import OPTIMISER_SETTINGS, OPTIMISERS, Optimiser
+from bnbench.option import OptionValue, resolved
 from bnbench.paths import given_path
 from bnbench.placement import parse_placement
+from bnbench.rate_schedule import RATE_SCHEDULES, SCHEDULE_SETTINGS, RateSchedule
+from bnbench.registry import Registry
 from bnbench.schedule import check_schedule
 from bnbench.shipped import shipped_folder
 
@@ -58,18 +62,47 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+_RowName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
+_Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
 class Training(_Strict):
-    """How a problem is trained: plain SGD on the cross-entropy, constant learning rate."""
+    """How a problem is trained on the cross-entropy; without more than is required by plain SGD at a constant rate.
+
+    Which optimiser and which rate schedule has which of the settings is theirs to say (`check_training`).
+    """
 
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)]
     """Images an update; an incomplete batch at the end of an epoch is dropped."""
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     learning_rate: Annotated[float, Field(gt=0, le=LARGEST_RATE)]
     l2: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    """λ of ½·λ·‖W‖² on convolution and dense weights only, applied as SGD weight decay."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """λ of ½·λ·‖W‖², applied as the optimiser's weight decay (`Optimiser.decay`), to what `l2_scope` says."""
+    momentum: _Decay = 0.0
     population_statistics: bool = False
     """Evaluate a second time, with population statistics recomputed over `train_eval`."""
+    l2_scope: Literal["weights", "all"] = "weights"
+    """What decays: convolution and dense weights only, or every learned parameter, γ, β and biases included."""
+    optimiser: _RowName = "sgd"
+    nesterov: bool = False
+    betas: Annotated[tuple[_Decay, _Decay], BeforeValidator(_to_tuple)] = (0.9, 0.999)
+    """How much the running means of the gradient and of its square keep at each update."""
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    """What is added to the root of the mean square before dividing by it."""
+    optimiser_options: Mapping[str, OptionValue] = {}
+    """Options that an optimiser of another package has beside these."""
+    schedule: _RowName = "constant"
+    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_to_tuple)] = ()
+    """Epochs done at which the learning rate is multiplied by `factor`, ascending."""
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    floor: Annotated[float, Field(ge=0)] = 0.0
+    """The learning rate that the schedule comes down to."""
+    anneal: Literal["step", "epoch"] = "step"
+    """Whether the rate follows the cosine at every step, or once an epoch."""
+    schedule_options: Mapping[str, OptionValue] = {}
+    """Options that a rate schedule of another package has beside these."""
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    """So many epochs in which the rate rises linearly to the schedule's."""
 
 
 class Augmentation(_Strict):
@@ -244,6 +277,8 @@ class ProblemFile:
         return _validated(where, {**raw, "name": self.name, "size": size})
 
 
+_TABLES_OF_OPTIONS = ("training.optimiser_options", "training.schedule_options")
+"""Tables whose keys are those of whatever row was chosen: `--set training.optimiser_options.rho=0.9`."""
 SETTABLE = ("training", "augmentation", "snapshots", "probes", "width")
 """The parts of a problem that `--set` may change: those that decide what a run records."""
 
@@ -259,7 +294,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not value.strip():
         raise UserError(f"--set {text}: expected KEY=VALUE", hint="For example --set training.l2=0.")
     known = list(settable_keys())
-    if key not in known:
+    if key not in known and key.rpartition(".")[0] not in _TABLES_OF_OPTIONS:
         guess = nearest(key, known) or next((name for name in known if name.endswith(f".{key}")), None)
         meant = f" Did you mean '{guess}'?" if guess else ""
         raise UserError(f"--set {text}: unknown key '{key}'.{meant}", hint=f"Known keys: {', '.join(known)}.")
@@ -375,22 +410,94 @@ def _validated(where: str, raw: Mapping[str, Any]) -> Problem:
         problem = Problem.model_validate(raw)
     except ValidationError as error:
         raise UserError(few(error.errors(), lambda detail: _explain(where, detail))) from error
-    _check_references(where, problem)
-    return problem
+    return _check_references(where, problem)
 
 
-def _check_references(where: str, problem: Problem) -> None:
-    """What the types cannot say: names that must exist, placements that must fit, seeds that must differ."""
+def check_training(training: Training) -> Training:
+    """What the types cannot say: the optimiser and the rate schedule must exist and have the options that are set.
+
+    Returns:
+        The settings with every option of another package's row written out, so that a run is named by what it had.
+
+    Raises:
+        UserError: one does not, or settings contradict each other.
+    """
+    optimiser = _row("optimiser", OPTIMISERS, training.optimiser)
+    _check_owned(training, optimiser, OPTIMISERS, OPTIMISER_SETTINGS)
+    options = resolved(f"optimiser '{optimiser.name}'", optimiser.options, training.optimiser_options)
+    schedule = _row("schedule", RATE_SCHEDULES, training.schedule)
+    _check_owned(training, schedule, RATE_SCHEDULES, SCHEDULE_SETTINGS)
+    more = resolved(f"rate schedule '{schedule.name}'", schedule.options, training.schedule_options)
+    if training.nesterov and training.momentum == 0:
+        raise UserError("training.nesterov = true: needs a momentum", hint="For example training.momentum = 0.9.")
+    milestones = training.milestones
+    if "milestones" in schedule.settings and not milestones:
+        raise UserError(
+            f"rate schedule '{schedule.name}' needs training.milestones: the epochs at which the rate changes",
+            hint="For example training.milestones = [80, 120].",
+        )
+    if list(milestones) != sorted(set(milestones)):
+        raise UserError(f"training.milestones = {list(milestones)}: should ascend, each epoch once")
+    if "floor" in schedule.settings and training.floor > training.learning_rate:
+        raise UserError(
+            f"training.floor = {training.floor:g}: lies above the learning rate, {training.learning_rate:g}",
+            hint="The schedule comes down from the learning rate to the floor.",
+        )
+    if training.warmup_epochs > training.epochs:
+        raise UserError(
+            f"training.warmup_epochs = {training.warmup_epochs:g}: longer than the run, {training.epochs} epochs",
+            hint="Train longer, or set a shorter training.warmup_epochs; 0 leaves the warm-up out.",
+        )
+    return training.model_copy(update={"optimiser_options": options, "schedule_options": more})
+
+
+_Component = TypeVar("_Component", Optimiser, RateSchedule)
+
+
+def _row(key: str, registry: Registry[_Component], name: str) -> _Component:
+    try:
+        return registry.get(name)
+    except UserError as error:
+        raise UserError(f"training.{key} = {name!r}: {error.problem}", hint=error.hint) from error
+
+
+def _check_owned(training: Training, row: _Component, registry: Registry[_Component], settings: Iterable[str]) -> None:
+    """Refuse a setting that the chosen row does not have and that is not left at its default."""
+    for name in settings:
+        value, default = getattr(training, name), Training.model_fields[name].default
+        if name in row.settings or value == default:
+            continue
+        own = [registry.get(other) for other in registry if not registry.is_third_party(other)]
+        owners = [repr(other.name) for other in own if name in other.settings]
+        raise UserError(
+            f"training.{name} = {_toml(value)}: {row.kind} '{row.name}' has no {name}; {' and '.join(owners)} has it",
+            hint=f"Choose another {row.kind}, or leave training.{name} at {_toml(default)}.",
+        )
+
+
+def _toml(value: object) -> str:
+    return (
+        str(list(value) if isinstance(value, tuple) else value).lower() if not isinstance(value, str) else repr(value)
+    )
+
+
+def _check_references(where: str, problem: Problem) -> Problem:
+    """What the types cannot say: names that must exist, placements that must fit, seeds that must differ.
+
+    Returns the problem with its training's options written out.
+    """
     try:
         architecture = ARCHITECTURES.get(problem.architecture)
         names = slot_names(architecture.layer_table(2, problem.width))
         masks = [parse_placement(expression, names) for expression in problem.placements]
+        training = check_training(problem.training)
     except UserError as error:
         raise UserError(f"{where}: {error.problem}", hint=error.hint) from error
     if len(set(masks)) != len(masks):
         raise UserError(f"{where}: placements: two of {', '.join(problem.placements)} are the same placement")
     if len(set(problem.seeds)) != len(problem.seeds):
         raise UserError(f"{where}: seeds: a seed is listed twice")
+    return problem.model_copy(update={"training": training})
 
 
 def _explain(where: str, detail: Any) -> str:  # noqa: ANN401 -- pydantic's ErrorDetails, a TypedDict of its own

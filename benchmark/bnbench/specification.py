@@ -71,6 +71,8 @@ class Specification(_Strict):
     mask: Annotated[str, Field(pattern=r"^[01]+$")]
     variant: VariantSpecification
     training: Training
+    optimiser_revision: Annotated[int, Field(ge=1)] = 1
+    schedule_revision: Annotated[int, Field(ge=1)] = 1
     augmentation: Augmentation
     snapshots: Snapshots
     probes: Probes = Probes()

@@ -17,7 +17,7 @@ from bnbench.report.gallery import draw_study_figure
 from bnbench.report.page import COLUMN, TEXT
 from bnbench.variant import VARIANTS as TABLE
 from support.figure_canvas import cut_off
-from support.figure_runs import SEEDS, SLOTS, STEPS, VARIANTS, affine, run
+from support.figure_runs import SEEDS, SLOTS, VARIANTS, affine
 from support.synthetic_store import SyntheticRun, build_store
 
 SHARES = dict.fromkeys(SLOTS, [0.5, 0.6, 0.7, 0.7, 0.8])
@@ -75,7 +75,7 @@ def test_nothing_leaves_the_canvas(tiny_runs, kind, page):
 @pytest.mark.parametrize("page", WIDTHS, ids=lambda page: page.name)
 @pytest.mark.parametrize("kind", ["curves", "difference", "rank", "profile"])
 def test_nothing_leaves_the_canvas_with_many_variants(many, kind, page):
-    (drawing, *_) = draw_kind(many, FIGURES.get(kind), comparisons(many.records)[:2 if kind in JOINT else 1], page)
+    (drawing, *_) = draw_kind(many, FIGURES.get(kind), comparisons(many.records)[: 2 if kind in JOINT else 1], page)
     assert cut_off(drawing) == []
 
 

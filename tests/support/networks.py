@@ -64,10 +64,14 @@ def run_spec(
     schedule: str = "every:5",
     crop_padding: int = 2,
     sparsity: bool = False,
+    rates: str = "constant",
     **training: Any,
 ) -> RunSpec:
-    """A resolved run of a network that is as narrow as it gets: 64 images a epoch, 8 a batch."""
-    settings = {"batch_size": 8, "epochs": 2, "learning_rate": 0.05, "l2": 0.002, **training}
+    """A resolved run of a network that is as narrow as it gets: 64 images a epoch, 8 a batch.
+
+    `schedule` is that of the snapshots, `rates` that of the learning rate.
+    """
+    settings = {"batch_size": 8, "epochs": 2, "learning_rate": 0.05, "l2": 0.002, "schedule": rates, **training}
     problem = Problem.model_validate(
         {
             "name": "made_up",

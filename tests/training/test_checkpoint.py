@@ -28,6 +28,8 @@ def paused_after(spec, steps):
         ("bn_beta", {"architecture": "allcnnc"}),
         ("bn_gamma", {"architecture": "allcnnc", "momentum": 0.9}),
         ("bn_gamma_beta", {"placement": "every", "momentum": 0.9}),
+        ("bn_gamma_beta", {"optimiser": "adamw", "rates": "cosine", "warmup_epochs": 1.5}),
+        ("bn_gamma", {"momentum": 0.9, "nesterov": True, "rates": "steps", "milestones": [1], "l2_scope": "all"}),
     ],
 )
 def test_a_run_that_goes_on_from_its_bytes_has_the_rows_of_an_uninterrupted_one(variant, options):

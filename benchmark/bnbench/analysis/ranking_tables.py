@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from bnbench.analysis.interval import Interval
-from bnbench.analysis.overall_ranking import LARGEST_RATIO, OverallRanking, OverallVariant
 from bnbench.analysis.naming import with_remark
+from bnbench.analysis.overall_ranking import LARGEST_RATIO, OverallRanking, OverallVariant
 from bnbench.analysis.ranked_group import Absence, RankedGroup, RankedVariant, Summary, TargetTime, target_level
 from bnbench.analysis.ranking import Ranking
 from bnbench.analysis.statistics import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -41,8 +41,8 @@ class StepBuffer:
         self._checked = self._count
         return None if len(bad) == 0 else self._first + offset + int(bad[0])
 
-    def rows(self, epoch: int, batch_size: int, learning_rate: float) -> Measured:
-        """Everything recorded."""
+    def rows(self, epoch: int, batch_size: int, rate: Callable[[int], float]) -> Measured:
+        """Everything recorded; `rate` gives the learning rate of a step."""
         count = self._count
         accuracy = self._correct[:count].cpu().numpy().astype(np.float64) / batch_size
         return Measured(
@@ -52,7 +52,7 @@ class StepBuffer:
                 "epoch": np.full(count, epoch, dtype=np.int64),
                 "batch_loss": self._loss[:count].cpu().numpy(),
                 "batch_accuracy": accuracy.astype(np.float32),
-                "learning_rate": np.full(count, learning_rate, dtype=np.float64),
+                "learning_rate": np.array([rate(self._first + each) for each in range(count)], np.float64),
             },
         )
 

@@ -16,6 +16,7 @@ from bnbench.errors import UserError
 from bnbench.measurement import Split
 from bnbench.network.build import Network
 from bnbench.plan import RunSpec
+from bnbench.rate_schedule import is_constant, rate_function
 from bnbench.schedule import snapshot_steps
 from bnbench.training.buffers import SnapshotBuffer, StepBuffer
 from bnbench.training.evaluation import EVALUATION_BATCH, Batches, evaluate_splits, with_population_statistics
@@ -30,7 +31,7 @@ from bnbench.training.events import (
     StepReached,
 )
 from bnbench.training.numerics import autocast
-from bnbench.training.optimiser import build_optimiser
+from bnbench.training.optimiser import build_optimiser, rate_factors, set_rate
 from bnbench.training.seeding import StepDraws, generator
 from bnbench.training.sparsity import SPARSITY_BATCHES, sparsity_rows
 
@@ -86,6 +87,9 @@ class Trainer:
         self.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in stubs
         self.network.train()
         self.optimiser = build_optimiser(self.network, spec.variant, spec.training)
+        self.learning_rate = rate_function(spec.training, self.steps_per_epoch)
+        """The rate of a step's update, as the schedule has it; a parameter's own factor multiplies it."""
+        self._rate_factors = rate_factors(self.network, spec.variant)
         self._vectors = self.network.affine_vectors()
 
     def events(self, pause: Callable[[], bool] = _never) -> Iterator[Event]:
@@ -125,6 +129,7 @@ class Trainer:
         schedule = snapshot_steps(self.spec.snapshots.schedule, self.total_steps)
         due = {step for step in schedule if start <= step < stop or step == stop == self.total_steps}
         order, parameters = draw_epoch(self.spec, self._pipeline.train_size, epoch, self._device)
+        constant_rate = is_constant(training)
         steps = StepBuffer(start, stop - start, self._device)
         snapshots = SnapshotBuffer(self._vectors, len(due))
         diverged_at: int | None = None
@@ -139,6 +144,8 @@ class Trainer:
                 loss = functional.cross_entropy(logits, labels)
             self.optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
+            if not constant_rate:
+                set_rate(self.optimiser, self.learning_rate(step), self._rate_factors)
             self.optimiser.step()
             self.step = step + 1
             with torch.no_grad():
@@ -159,7 +166,7 @@ class Trainer:
                 break
         if self.step in due and last is None:
             snapshots.take(self.step)
-        yield steps.rows(epoch, training.batch_size, training.learning_rate)
+        yield steps.rows(epoch, training.batch_size, self.learning_rate)
         yield from snapshots.rows()
         return last
 
