@@ -156,7 +156,7 @@ def test_an_unlike_key_is_refused_with_all_keys(read):
     message = refusal(read, changed("epochs = 5", "zzz = 5\nepochs = 5"))
     assert message.endswith(
         "mine.toml: unknown key 'training.zzz'. "
-        "Known keys here: batch_size, epochs, learning_rate, l2, momentum, population_statistics."
+        "Known keys here: batch_size, epochs, learning_rate, l2, momentum, population_statistics, images."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bnbench.architecture import ARCHITECTURES, Layer, Shape, layers_digest, slot_names, trace
@@ -11,7 +12,7 @@ from bnbench.errors import UserError, unknown
 from bnbench.identity import digest, hashed, run_id_of, setting_id_of
 from bnbench.measurement import RunIdentity
 from bnbench.placement import canonical_placement, parse_placement
-from bnbench.problem import Augmentation, Probes, Problem, Size, Snapshots, Training
+from bnbench.problem import Augmentation, Evaluation, Probes, Problem, Size, Snapshots, Training
 from bnbench.variant import Variant
 
 NUMERICS_VERSION = 1
@@ -20,7 +21,7 @@ NUMERICS_VERSION = 1
 Precision = Literal["fp32", "tf32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 
-Origin = Literal["embedded", "official archive", "official pixels", "other copy"]
+Origin = Literal["embedded", "official archive", "official pixels", "other copy", "own file"]
 """What kind of copy a data set is (`bnbench.data.origin` says what each kind is worth)."""
 
 
@@ -38,6 +39,12 @@ class DataFacts:
     split: str | None = None
     """Digest of the split, hexadecimal, where the data set brings one of its own; None: the suite's own seeded split,
     which follows from fingerprint and seed."""
+    file: Path | None = None
+    """Where on this machine the arrays of a data set of a user's own lie, absolute; no part of any id or table."""
+    mean: tuple[float, ...] | None = None
+    """Of each channel over such a data set's training images, on the scale from 0 to 1; as recorded in `run.json`."""
+    std: tuple[float, ...] | None = None
+    """The same of the standard deviation."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class RunSpec:
     mask: str
     training: Training
     augmentation: Augmentation
+    evaluation: Evaluation
     snapshots: Snapshots
     probes: Probes
     seed: int
@@ -77,7 +85,7 @@ class RunSpec:
         Not in it: the problem's name and size, prose, targets, the seed list, device and threads; nor a setting that
         was added later and has its default (`bnbench.identity`).
         """
-        probes = hashed(self.probes)
+        probes, evaluation = hashed(self.probes), hashed(self.evaluation)
         return {
             "numerics": NUMERICS_VERSION,
             "data": {"name": self.data.name, "fingerprint": self.data.fingerprint, **self._split_of_others()},
@@ -91,6 +99,7 @@ class RunSpec:
             "variant": hashed(self.variant),
             "training": hashed(self.training),
             "augmentation": hashed(self.augmentation),
+            **({"evaluation": evaluation} if evaluation else {}),
             "snapshots": hashed(self.snapshots),
             **({"probes": probes} if probes else {}),
             "seed": self.seed,
@@ -217,6 +226,7 @@ def expand_grid(
                         mask=own_mask,
                         training=problem.training.model_copy(update={"learning_rate": rate}),
                         augmentation=problem.augmentation,
+                        evaluation=problem.evaluation,
                         snapshots=problem.snapshots,
                         probes=problem.probes,
                         seed=seed,

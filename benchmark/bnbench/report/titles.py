@@ -5,7 +5,7 @@ from __future__ import annotations
 from bnbench.analysis.comparison import USUAL_PLACEMENT, Comparison, symbol_of
 from bnbench.analysis.settings import problem_at
 from bnbench.architecture import ARCHITECTURES
-from bnbench.data.dataset import DATASETS
+from bnbench.data.dataset import title_of as title_of_data
 from bnbench.placement import NOWHERE
 from bnbench.words import counted
 
@@ -18,7 +18,7 @@ def problem_label(problem: str, size: str = "full") -> str:
     known = problem_at(problem, "full")
     name = problem
     if known is not None:
-        title = DATASETS.get(known.dataset).title.replace("Handwritten digits", "Digits")
+        title = title_of_data(known.dataset).replace("Handwritten digits", "Digits")
         name = f"{title} {ARCHITECTURES.get(known.architecture).title}"
     return name if size == "full" else f"{name} ({size})"
 
@@ -66,7 +66,7 @@ def described_runs(compared: Comparison) -> str:
     if compared.overrides:
         facts.append(f"not at the problem's own settings: {', '.join(compared.overrides)}")
     if compared.size != "full":
-        facts.append(f"{compared.size} size, on {DATASETS.get(first.dataset).title.lower()}")
+        facts.append(f"{compared.size} size, on {title_of_data(first.dataset).lower()}")
     origins = {record.data_origin for record in compared.records} - _NOT_REMARKED
     facts.append(", ".join([f"data {' and '.join(each[:8] for each in compared.fingerprints)}", *sorted(origins)]))
     facts += compared.cautions
