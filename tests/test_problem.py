@@ -107,7 +107,7 @@ def test_a_file_becomes_a_problem_at_both_sizes(read):
     assert (full.width, tiny.width) == (0.5, 0.125)
     assert hashed(full.training) == {
         "batch_size": 32, "epochs": 5, "learning_rate": 0.1, "l2": 0.002, "momentum": 0.0,
-        "population_statistics": False,
+        "population_statistics": False, "images": None,
     }  # fmt: skip
     assert tiny.training == full.training.model_copy(update={"epochs": 2})
     assert (tiny.augmentation, tiny.snapshots, tiny.seeds) == (full.augmentation, full.snapshots, (1, 2, 3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bnbench.architecture import ARCHITECTURES, Layer, Shape, layers_digest, slot_names, trace
@@ -15,6 +16,7 @@ from bnbench.placement import canonical_placement, parse_placement
 from bnbench.problem import (
     LARGEST_RATE,
     Augmentation,
+    Evaluation,
     Probes,
     Problem,
     Size,
@@ -35,8 +37,12 @@ MOST_STEPS = 100_000_000
 Precision = Literal["fp32", "tf32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 
-Origin = Literal["embedded", "official archive", "official pixels", "other copy"]
+Origin = Literal["embedded", "official archive", "official pixels", "other copy", "own file"]
 """What kind of copy a data set is (`bnbench.data.origin` says what each kind is worth)."""
+
+
+LARGEST_TRAIN_EVAL = 10_000
+"""Images of `train_eval`, at most, where `training.images` is given: as many as CIFAR's has without."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,11 @@ class SplitSizes:
 
     train: int
     train_eval: int
+
+    def first(self, images: int) -> SplitSizes:
+        """Those where training is on fewer images (`bnbench.data.subset`)."""
+        train = min(images, self.train)
+        return SplitSizes(train, min(train, LARGEST_TRAIN_EVAL))
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,12 @@ class DataFacts:
     which follows from fingerprint and seed."""
     sizes: SplitSizes | None = None
     """None where that is not known before the images are loaded."""
+    file: Path | None = None
+    """Where on this machine the arrays of a data set of a user's own lie, absolute; no part of any id or table."""
+    mean: tuple[float, ...] | None = None
+    """Of each channel over such a data set's training images, on the scale from 0 to 1; as recorded in `run.json`."""
+    std: tuple[float, ...] | None = None
+    """The same of the standard deviation."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +98,7 @@ class RunSpec:
     mask: str
     training: Training
     augmentation: Augmentation
+    evaluation: Evaluation
     snapshots: Snapshots
     probes: Probes
     seed: int
@@ -102,7 +120,7 @@ class RunSpec:
         Not in it: the problem's name and size, prose, targets, the seed list, device and threads; nor a setting that
         was added later and has its default (`bnbench.identity`).
         """
-        probes = hashed(self.probes)
+        probes, evaluation = hashed(self.probes), hashed(self.evaluation)
         return {
             "numerics": NUMERICS_VERSION,
             "data": {"name": self.data.name, "fingerprint": self.data.fingerprint, **self._split_of_others()},
@@ -117,6 +135,7 @@ class RunSpec:
             "training": hashed(self.training),
             **self._revisions(),
             "augmentation": hashed(self.augmentation),
+            **({"evaluation": evaluation} if evaluation else {}),
             "snapshots": hashed(self.snapshots),
             **({"probes": probes} if probes else {}),
             "seed": self.seed,
@@ -254,6 +273,7 @@ def expand_grid(
                         mask=own_mask,
                         training=training,
                         augmentation=problem.augmentation,
+                        evaluation=problem.evaluation,
                         snapshots=problem.snapshots,
                         probes=problem.probes,
                         seed=seed,
@@ -285,9 +305,10 @@ def _check_length(problem: Problem, data: DataFacts) -> None:
     if data.sizes is None:
         return
     training = problem.training
-    splits = {"training split": data.sizes.train}
+    sizes = data.sizes if training.images is None else data.sizes.first(training.images)
+    splits = {"training split": sizes.train}
     if training.population_statistics:
-        splits["train_eval, which gives population statistics,"] = data.sizes.train_eval
+        splits["train_eval, which gives population statistics,"] = sizes.train_eval
     for split, images in splits.items():
         if training.batch_size > images:
             raise UserError(
@@ -295,7 +316,7 @@ def _check_length(problem: Problem, data: DataFacts) -> None:
                 f"'{data.name}' has {images:,}",
                 hint="Use a smaller batch: --set training.batch_size=N.",
             )
-    steps = data.sizes.train // training.batch_size * training.epochs
+    steps = sizes.train // training.batch_size * training.epochs
     if steps > MOST_STEPS:
         raise UserError(
             f"{problem.name}: {training.epochs:,} epochs are {steps:,} steps, and a run has at most {MOST_STEPS:,}",

@@ -26,7 +26,7 @@ from bnbench.errors import UserError, cut, few, nearest, unknown
 from bnbench.measurement import Split
 from bnbench.optimiser import OPTIMISER_SETTINGS, OPTIMISERS, Optimiser
 from bnbench.option import OptionValue, resolved
-from bnbench.paths import given_path
+from bnbench.paths import expand_home, given_path
 from bnbench.placement import parse_placement
 from bnbench.rate_schedule import RATE_SCHEDULES, SCHEDULE_SETTINGS, RateSchedule
 from bnbench.registry import Registry
@@ -41,6 +41,15 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 LARGEST_RATE = 1e6
 """Of learning rates: a thousand times more than anything that is not a slip."""
 
+_GIVEN = "A problem's name is its file's; its size is full, or tiny with the [tiny] table."
+_NOT_GIVEN = {
+    "name": _GIVEN,
+    "size": _GIVEN,
+    "dataset_file": 'Arrays of your own are named by the key dataset: dataset = "mine.npz".',
+}
+"""Fields of a problem that its file does not give, and where they come from."""
+
+_DATASET_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MISSING = object()
 _TOML_LIMIT = 1 << 20
@@ -103,6 +112,9 @@ class Training(_Strict):
     """Options that a rate schedule of another package has beside these."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     """So many epochs in which the rate rises linearly to the schedule's."""
+    images: Annotated[int, Field(ge=1)] | None = None
+    """Train on so many images, the first of the seeded order of the training split (`bnbench.data.subset`); None: on
+    all of them."""
 
 
 class Augmentation(_Strict):
@@ -116,6 +128,13 @@ class Augmentation(_Strict):
     """The factor is uniform in [max(0, 1 - b), 1 + b], as in torchvision's ColorJitter; 0 turns it off."""
     contrast: Annotated[float, Field(ge=0, le=100)] = 0.0
     saturation: Annotated[float, Field(ge=0, le=100)] = 0.0
+
+
+class Evaluation(_Strict):
+    """What is evaluated, beside `train_eval`, which follows from what is trained on."""
+
+    images: Annotated[int, Field(ge=1)] | None = None
+    """Validate and test on so many images each, the first of a fixed order; None: on all of them."""
 
 
 class Snapshots(_Strict):
@@ -199,6 +218,9 @@ class Problem(_Strict):
     source: str
     """What the problem reproduces: paper and section, or "this suite"."""
     dataset: str
+    """A data set of the table; or what a user's own arrays are called, which a problem file names by their file."""
+    dataset_file: Annotated[Path | None, Field(exclude=True)] = None
+    """Where on this machine such arrays lie, absolute: no part of what a problem is, so never shown."""
     architecture: str
     width: Annotated[float, Field(gt=0, le=16)] = 1.0
     """Multiplies every hidden channel and feature count."""
@@ -209,6 +231,7 @@ class Problem(_Strict):
     split_seed: Annotated[int, Field(ge=0, lt=2**32)]
     training: Training
     augmentation: Augmentation = Augmentation()
+    evaluation: Evaluation = Evaluation()
     snapshots: Snapshots = Snapshots()
     probes: Probes = Probes()
     targets: Annotated[tuple[Target, ...], BeforeValidator(_to_tuple)] = ()
@@ -241,6 +264,7 @@ class ProblemFile:
         _refuse_given_names(path, raw)
         self._base = {key: value for key, value in raw.items() if key != "tiny"}
         self._tiny = raw.get("tiny")
+        self._folder = path.parent.absolute()
         self.problem("full")
         if self._tiny is not None:
             self.problem("tiny")
@@ -270,16 +294,19 @@ class ProblemFile:
                 )
             # Targets of the full size say nothing about the tiny one.
             raw = _merge({**raw, "targets": []}, self._tiny)
+            if "dataset" in self._tiny and "dataset_name" not in self._tiny:
+                raw.pop("dataset_name", None)  # which is that of the full size's file
             where = f"{where} with [tiny]"
         if overrides:
             raw = _merge(raw, _nest(overrides))
             where = f"{where} with --set"
+        raw = _with_own_data(where, raw, self._folder)
         return _validated(where, {**raw, "name": self.name, "size": size})
 
 
 _TABLES_OF_OPTIONS = ("training.optimiser_options", "training.schedule_options")
 """Tables whose keys are those of whatever row was chosen: `--set training.optimiser_options.rho=0.9`."""
-SETTABLE = ("training", "augmentation", "snapshots", "probes", "width")
+SETTABLE = ("training", "augmentation", "evaluation", "snapshots", "probes", "width")
 """The parts of a problem that `--set` may change: those that decide what a run records."""
 
 
@@ -397,12 +424,34 @@ def _refuse_given_names(path: Path, raw: Mapping[str, Any]) -> None:
     if not isinstance(tiny, dict):
         raise UserError(f"{path}: tiny = {cut(repr(tiny))}: should be a table, [tiny].")
     for prefix, table in (("", raw), ("tiny.", tiny)):
-        for key in ("name", "size"):
+        for key, hint in _NOT_GIVEN.items():
             if key in table:
-                raise UserError(
-                    f"{path}: unknown key '{prefix}{key}'.",
-                    hint="A problem's name is its file's; its size is full, or tiny with the [tiny] table.",
-                )
+                raise UserError(f"{path}: unknown key '{prefix}{key}'.", hint=hint)
+
+
+def _with_own_data(where: str, raw: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The keys of a file with `dataset = "mine.npz"` taken apart: what the arrays are called, and where they lie."""
+    keys = dict(raw)
+    given, name = keys.get("dataset"), keys.pop("dataset_name", _MISSING)
+    if not isinstance(given, str) or not given.endswith(".npz"):
+        if name is not _MISSING:
+            raise UserError(
+                f"{where}: dataset_name = {cut(repr(name))}: is for arrays of your own",
+                hint='They are named by their file, relative to the problem file: dataset = "mine.npz".',
+            )
+        return keys
+    if "\0" in given:
+        raise UserError(f"{where}: dataset = {cut(repr(given))}: is no path.")
+    file = (folder / expand_home(given)).absolute()
+    called = file.stem if name is _MISSING else name
+    if not isinstance(called, str) or not _DATASET_NAME.fullmatch(called):
+        key = "dataset" if name is _MISSING else "dataset_name"
+        raise UserError(
+            f"{where}: {key}: {cut(repr(called))} cannot be a data set's name",
+            hint="Lower-case letters, digits and underscores, 64 at most. The file's name is the data set's, unless "
+            'the key dataset_name gives another: dataset_name = "mine".',
+        )
+    return {**keys, "dataset": called, "dataset_file": file}
 
 
 def _validated(where: str, raw: Mapping[str, Any]) -> Problem:
@@ -497,6 +546,12 @@ def _check_references(where: str, problem: Problem) -> Problem:
         raise UserError(f"{where}: placements: two of {', '.join(problem.placements)} are the same placement")
     if len(set(problem.seeds)) != len(problem.seeds):
         raise UserError(f"{where}: seeds: a seed is listed twice")
+    images, batch = training.images, training.batch_size
+    if images is not None and images < batch:
+        raise UserError(
+            f"{where}: training.images = {images}: fewer than one batch of {batch}",
+            hint="Train on more images, or with a smaller training.batch_size.",
+        )
     return problem.model_copy(update={"training": training})
 
 
@@ -504,7 +559,7 @@ def _explain(where: str, detail: Any) -> str:  # noqa: ANN401 -- pydantic's Erro
     location = [str(part) for part in detail["loc"] if not _is_union_branch(part)]
     key = cut(".".join(location))
     if detail["type"] == "extra_forbidden":
-        known = [name for name in _fields_at(detail["loc"][:-1]) if name not in {"name", "size"}]
+        known = [name for name in _fields_at(detail["loc"][:-1]) if name not in _NOT_GIVEN]
         guess = nearest(location[-1], known)
         meant = f" Did you mean '{guess}'?" if guess else ""
         return f"{where}: unknown key '{key}'.{meant} Known keys here: {', '.join(known)}."
@@ -523,6 +578,7 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     tables: dict[int | str, type[BaseModel]] = {
         "training": Training,
         "augmentation": Augmentation,
+        "evaluation": Evaluation,
         "snapshots": Snapshots,
         "probes": Probes,
         "targets": Target,
@@ -530,7 +586,7 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
         "DeepOBSSource": DeepOBSSource,
     }
     if not location:
-        return [*Problem.model_fields, "tiny"]
+        return [*Problem.model_fields, "dataset_name", "tiny"]
     return next(list(tables[part].model_fields) for part in reversed(location) if part in tables)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from bnbench.plan import Precision
-from bnbench.problem import Augmentation, Probes, Seed, Snapshots, Training
+from bnbench.problem import Augmentation, Evaluation, Probes, Seed, Snapshots, Training
 
 ComponentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -74,6 +74,7 @@ class Specification(_Strict):
     optimiser_revision: Annotated[int, Field(ge=1)] = 1
     schedule_revision: Annotated[int, Field(ge=1)] = 1
     augmentation: Augmentation
+    evaluation: Evaluation = Evaluation()
     snapshots: Snapshots
     probes: Probes = Probes()
     seed: Seed

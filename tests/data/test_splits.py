@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from bnbench.data.cifar import split_indices
 from bnbench.data.dataset import DATASETS
 from bnbench.data.images import LabelledImages, split_digest
+from bnbench.data.stored import split_indices
 from bnbench.plan import SplitSizes
 from support.synthetic_cifar import install_synthetic, small_release, synthetic_images
 

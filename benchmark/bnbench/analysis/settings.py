@@ -60,7 +60,7 @@ def overrides(problem: str, size: str, spec: Specification) -> tuple[str, ...] |
         "width": (spec.width, known.width),
         "precision": (spec.precision, "fp32"),
     }
-    for part in ("training", "augmentation"):
+    for part in ("training", "augmentation", "evaluation"):
         recorded, own = (getattr(each, part).model_dump() for each in (spec, known))
         pairs |= {f"{part}.{key}": (recorded[key], own[key]) for key in own}
     return tuple(

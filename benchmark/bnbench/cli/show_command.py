@@ -35,13 +35,13 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
       bnbench show cifar100_allcnnc --placement every --variant bn_beta
     """
     from bnbench.architecture import ARCHITECTURES, slot_names, trace
-    from bnbench.data.dataset import DATASETS
+    from bnbench.data.own_arrays import dataset_of
     from bnbench.placement import NOWHERE, canonical_placement, parse_placement
     from bnbench.problem import find_problem
     from bnbench.variant import VARIANTS
 
     problem = find_problem(name).problem("tiny" if size == "tiny" else "full")
-    dataset = DATASETS.get(problem.dataset)
+    dataset = dataset_of(problem.dataset, problem.dataset_file)
     architecture = ARCHITECTURES.get(problem.architecture)
     row = VARIANTS.get(variant)
     layers = architecture.layer_table(dataset.classes, problem.width)
@@ -86,6 +86,9 @@ def _settings(problem: Problem, data: str, network: str) -> Table:
         "probes": ", ".join(hashed(problem.probes)) or "none",
         "seeds": ", ".join(map(str, problem.seeds)),
     }
+    counts = {"train on": training.images, "validate and test on": problem.evaluation.images}
+    if any(counts.values()):
+        facts["images"] = ", ".join(f"{use} {count:,}" for use, count in counts.items() if count)
     columns = (Column("setting", ""), Column("value", "", Kind.PROSE))
     return Table("settings", columns, tuple((f"  {name}", value) for name, value in facts.items()), headless=True)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from bnbench.data import cifar, digits
+from bnbench.data import digits, stored
 from bnbench.data.cifar_source import RELEASES
 from bnbench.data.images import LabelledImages, Splits, split_digest
 from bnbench.errors import UserError
@@ -116,6 +116,14 @@ class Dataset(Row):
         return found
 
 
+def title_of(name: str) -> str:
+    """What people call a data set; its name where no row is known here, as of a user's own arrays."""
+    try:
+        return DATASETS.get(name).title
+    except UserError:
+        return name
+
+
 def _published(values: tuple[str, ...]) -> tuple[float, ...]:
     return tuple(float(each) for each in values)
 
@@ -134,8 +142,10 @@ DATASETS.register(
         largest_value=255,
         mean=_published(RELEASES["cifar10"].mean),
         std=_published(RELEASES["cifar10"].std),
-        identify=partial(cifar.identify, "cifar10", classes=10),
-        load_splits=partial(cifar.load_splits, "cifar10"),
+        identify=partial(
+            stored.identify, "cifar10", classes=10, channels=3, train_images=RELEASES["cifar10"].train_images
+        ),
+        load_splits=partial(stored.load_splits, "cifar10"),
     ),
 )
 DATASETS.register(
@@ -150,8 +160,10 @@ DATASETS.register(
         largest_value=255,
         mean=_published(RELEASES["cifar100"].mean),
         std=_published(RELEASES["cifar100"].std),
-        identify=partial(cifar.identify, "cifar100", classes=100),
-        load_splits=partial(cifar.load_splits, "cifar100"),
+        identify=partial(
+            stored.identify, "cifar100", classes=100, channels=3, train_images=RELEASES["cifar100"].train_images
+        ),
+        load_splits=partial(stored.load_splits, "cifar100"),
     ),
 )
 DATASETS.register(

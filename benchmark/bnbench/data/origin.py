@@ -4,9 +4,10 @@
 - *official archive*: read from the archive whose checksums are published;
 - *official pixels*: of another source, but with the release's shape, its images per class in both splits, and its
   published mean and standard deviation of the training images, to every published digit;
-- *other copy*: anything else, e.g. encoded anew.
+- *other copy*: anything else, e.g. encoded anew;
+- *own file*: a user's own arrays, which are a copy of nothing that was published.
 
-All but the last are evidence of what a study claims.
+All but the last two are evidence of what a study claims.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from bnbench.data.cifar_source import RELEASES, CifarRelease
 from bnbench.data.images import LabelledImages
 from bnbench.plan import Origin
 
+_EVIDENCE: frozenset[Origin] = frozenset({"embedded", "official archive", "official pixels"})
 _LEVELS = np.arange(256)
 _PIECE = 1_000
 _DIGITS = 40
@@ -28,7 +30,7 @@ _DIGITS = 40
 
 def is_evidence(origin: Origin | None) -> bool:
     """Whether runs on such a copy count for a study's claims."""
-    return origin is not None and origin != "other copy"
+    return origin in _EVIDENCE
 
 
 def origin_in_words(dataset: str, origin: Origin | None, fingerprint: str | None) -> str:
@@ -66,13 +68,22 @@ def channel_statistics(images: LabelledImages, release: CifarRelease) -> tuple[t
     Computed in whole numbers from how often each byte occurs, so that neither the order of the images nor the
     machine can move a digit.
     """
-    counts = [_byte_counts(images, channel) for channel in range(len(release.mean))]
+    exact = exact_statistics(images)
     with localcontext(prec=_DIGITS):
-        exact = [_statistics(each) for each in counts]
         return (
             tuple(_rounded(mean, like) for (mean, _), like in zip(exact, release.mean, strict=True)),
             tuple(_rounded(std, like) for (_, std), like in zip(exact, release.std, strict=True)),
         )
+
+
+def exact_statistics(images: LabelledImages) -> list[tuple[Decimal, Decimal]]:
+    """Mean and standard deviation of every channel, on the scale from 0 to 1, to forty digits.
+
+    From how often each byte occurs, so that the order of the images cannot move a digit.
+    """
+    counts = [_byte_counts(images, channel) for channel in range(images.pixels.shape[3])]
+    with localcontext(prec=_DIGITS):
+        return [_statistics(each) for each in counts]
 
 
 def _byte_counts(images: LabelledImages, channel: int) -> npt.NDArray[np.int64]:

@@ -14,8 +14,9 @@ from typing import assert_never
 import torch
 from pydantic import JsonValue
 
-from bnbench.data.dataset import DATASETS
+from bnbench.data.own_arrays import dataset_of
 from bnbench.data.pipeline import ImagePipeline
+from bnbench.data.subset import subset
 from bnbench.errors import UserError
 from bnbench.execution.listening import Notice, Outcome
 from bnbench.execution.options import RunOptions
@@ -148,12 +149,13 @@ def load_pipeline(spec: RunSpec, device: torch.device) -> ImagePipeline:
     Raises:
         UserError: the data are missing, or are not those that the run was planned with.
     """
-    dataset = DATASETS.get(spec.data.name)
+    dataset = dataset_of(spec.data.name, spec.data.file)
     found = dataset.facts(spec.split_seed)
     if (found.fingerprint, found.split) != (spec.data.fingerprint, spec.data.split):
         raise UserError(f"dataset '{dataset.name}' changed after the run was planned", hint="Start the command again.")
+    whole = dataset.splits(spec.split_seed)
     return ImagePipeline(
-        dataset.splits(spec.split_seed),
+        subset(whole, spec.split_seed, training=spec.training.images, evaluation=spec.evaluation.images),
         dataset=dataset,
         image_size=spec.input_shape[1],
         augmentation=spec.augmentation,

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bnbench.data.dataset import DATASETS
+from bnbench.data.own_arrays import dataset_of
 from bnbench.data.store import missing
+from bnbench.data.subset import subset
 from bnbench.errors import MissingDataError, UserError, unknown
 from bnbench.plan import PRECISIONS, DataFacts, Precision, RunSpec, expand_grid
 from bnbench.problem import Problem, Size, find_problems, parse_override
@@ -124,13 +125,21 @@ def identify(problem: Problem) -> DataFacts:
     """The facts of a problem's data.
 
     Raises:
-        UserError: no such data set is known; names the problem that asks for it.
+        UserError: no such data set is known, its file cannot be used, or it has fewer images than the problem asks
+            for; names the problem.
     """
     try:
-        dataset = DATASETS.get(problem.dataset)
+        dataset = dataset_of(problem.dataset, problem.dataset_file)
     except UserError as error:
         raise UserError(f"problem '{problem.name}', key 'dataset': {error.problem}", hint=error.hint) from error
-    return dataset.facts(problem.split_seed)
+    facts = dataset.facts(problem.split_seed)
+    training, evaluation = problem.training.images, problem.evaluation.images
+    if facts.fingerprint is not None and (training is not None or evaluation is not None):
+        try:
+            subset(dataset.splits(problem.split_seed), problem.split_seed, training=training, evaluation=evaluation)
+        except UserError as error:
+            raise UserError(f"problem '{problem.name}': {error.problem}", hint=error.hint) from error
+    return facts
 
 
 def absent_data(specs: Iterable[RunSpec]) -> list[str]:

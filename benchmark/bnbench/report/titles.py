@@ -6,7 +6,7 @@ from bnbench.analysis.comparison import USUAL_PLACEMENT, Comparison, symbol_of
 from bnbench.analysis.naming import FULL, data_in_a_sentence, size_and_data, with_remark
 from bnbench.analysis.settings import problem_at
 from bnbench.architecture import ARCHITECTURES
-from bnbench.data.dataset import DATASETS
+from bnbench.data.dataset import title_of as title_of_data
 from bnbench.placement import NOWHERE
 from bnbench.words import counted
 
@@ -24,7 +24,7 @@ def problem_label(problem: str, remark: str | None = None) -> str:
     known = problem_at(problem, "full")
     name = problem
     if known is not None:
-        title = DATASETS.get(known.dataset).title.replace("Handwritten digits", "Digits")
+        title = title_of_data(known.dataset).replace("Handwritten digits", "Digits")
         name = f"{title} {ARCHITECTURES.get(known.architecture).title}"
     return with_remark(name, remark)
 

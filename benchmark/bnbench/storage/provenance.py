@@ -61,11 +61,18 @@ def collect_provenance(
             "processors": os.cpu_count(),
         },
         "source": source_commit(_PACKAGE),
-        "data": {"name": data.name, "fingerprint": data.fingerprint, "origin": data.origin},
+        "data": _data(data),
         "device": device,
         "threads": threads,
         "flags": dict(flags),
     }
+
+
+def _data(data: DataFacts) -> dict[str, JsonValue]:
+    facts: dict[str, JsonValue] = {"name": data.name, "fingerprint": data.fingerprint, "origin": data.origin}
+    if data.mean is not None and data.std is not None:
+        facts |= {"mean": list(data.mean), "std": list(data.std)}
+    return facts
 
 
 def processor_model() -> str | None:

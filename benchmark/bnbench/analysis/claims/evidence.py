@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import get_args
 
 from bnbench.analysis.comparison import RowKey, rows_of
@@ -18,8 +19,8 @@ from bnbench.analysis.frames import Results
 from bnbench.analysis.records import RunRecord
 from bnbench.architecture import ARCHITECTURES, slot_names
 from bnbench.claim import Run
-from bnbench.data.dataset import DATASETS
 from bnbench.data.origin import is_evidence
+from bnbench.data.own_arrays import dataset_of
 from bnbench.identity import canonical_json, hashed
 from bnbench.placement import parse_placement
 from bnbench.plan import DataFacts, Origin, expand_grid
@@ -64,7 +65,7 @@ class Body:
 
     def classes(self, problem: str) -> int:
         """C, the number of classes of a problem's data."""
-        return DATASETS.get(self.problems[problem].dataset).classes
+        return _classes_and_channels(self.problems[problem].dataset, self.problems[problem].dataset_file)[0]
 
     def slots(self, problem: str) -> list[str]:
         """The slots of a problem's network."""
@@ -112,7 +113,7 @@ def bodies_of_runs(results: Results, study: Study, files: Mapping[str, ProblemFi
     sizes: tuple[tuple[Size, Mapping[str, Problem]], ...] = (("full", full), ("tiny", tiny))
     for size, problems in sizes:
         for name, problem in problems.items():
-            for data in _data_of(ended, problem.dataset):
+            for data in _data_of(ended, problem):
                 setting = _setting(problem, data)
                 known[setting] = size
                 owners.setdefault(setting, []).append(name)
@@ -146,16 +147,23 @@ def data_used(records: Iterable[RunRecord]) -> tuple[DataUsed, ...]:
     return tuple(sorted(found, key=lambda each: (each.dataset, each.fingerprint or "", each.origin or "")))
 
 
-def _data_of(records: Iterable[RunRecord], dataset: str) -> list[DataFacts]:
-    """Every version of a data set that a run was trained on."""
-    found = {(r.fingerprint, r.data_split) for r in records if r.dataset == dataset}
+def _data_of(records: Iterable[RunRecord], problem: Problem) -> list[DataFacts]:
+    """Every version of a problem's data set that a run was trained on."""
+    found = {(r.fingerprint, r.data_split) for r in records if r.dataset == problem.dataset}
     if not found:
         return []
-    row = DATASETS.get(dataset)
+    classes, channels = _classes_and_channels(problem.dataset, problem.dataset_file)
     return [
-        DataFacts(dataset, row.classes, row.channels, fingerprint, origin=None, split=split)
+        DataFacts(problem.dataset, classes, channels, fingerprint, origin=None, split=split)
         for fingerprint, split in sorted(found, key=str)
     ]
+
+
+@cache
+def _classes_and_channels(name: str, file: Path | None) -> tuple[int, int]:
+    """Of a data set; remembered, since a file of a user's own is read for it."""
+    row = dataset_of(name, file)
+    return row.classes, row.channels
 
 
 def _setting(problem: Problem, data: DataFacts) -> str:

@@ -162,8 +162,8 @@ def _setting(document: RunDocument) -> dict[str, str]:
     shared = setting_of(document.spec)
     facts = {"problem": document.problem, "size": document.size, "data": document.specification.data.name}
     facts |= {field: str(shared[field]) for field in _SETTING_FIELDS if field in shared}
-    for part in ("training", "augmentation"):
-        facts |= _flat({part: shared[part]})
+    for part in ("training", "augmentation", "evaluation"):
+        facts |= _flat({part: shared.get(part, {})})
     return facts
 
 
