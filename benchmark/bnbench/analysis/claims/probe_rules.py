@@ -1,8 +1,8 @@
 """The rule about what probes measured, as pure functions of series over the steps of a run.
 
-For each seed r is the median of log(a / b) over the probed steps after the first tenth, or log(a / b) at a moment that is
-named. A step counts where both values are finite and above 0. Ten such steps at least, else the seed has no data; a seed
-of which fewer than half of the probed steps count is missing. Runs that diverged are missing too: rules about accuracy
+For each seed r is the median of log(a / b) over the probed steps after the first tenth, or log(a / b) at a moment.
+A step counts where both values are finite and above 0. Ten such steps at least, else the seed has no data; a seed of
+which fewer than half of the probed steps count is missing. Runs that diverged are missing too: rules about accuracy
 decide on them, never ratios.
 """
 

@@ -159,11 +159,8 @@ def _quantities(a: Quantity, b: Quantity) -> tuple[str, str]:
     same_run = Run(**a.model_dump(include=set(Run.model_fields))) == Run(**b.model_dump(include=set(Run.model_fields)))
     what = _statistic(a)
     first = f"{what}, {run_in_words(a)}{where_in_words(a, b)}"
-    second = (
-        where_in_words(b, a).removeprefix(", ")
-        if same_run
-        else run_in_words(b, problem=a.problem != b.problem) + where_in_words(b, a)
-    )
+    where = where_in_words(b, a)
+    second = where.removeprefix(", ") if same_run else run_in_words(b, problem=a.problem != b.problem) + where
     return first, second or what
 
 
