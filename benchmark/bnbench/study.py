@@ -140,6 +140,8 @@ class Study(_Strict):
     name: str
     summary: str
     source: str
+    extends: str | None = None
+    """The study over whose file this one is laid: another reading of the same source."""
     reading: str
     """Which of several readings of the source this is; every verdict names it."""
     overrides: Annotated[tuple[str, ...], BeforeValidator(_to_tuple)] = ()
@@ -344,7 +346,7 @@ def _raw_study(path: Path, below: tuple[str, ...]) -> dict[str, Any]:
     chain = (*below, os.path.realpath(path))
     if os.path.realpath(base) in chain:
         raise UserError(f"{path}: extends = {reference!r}: a study cannot extend itself.")
-    return {**_raw_study(base, chain), **raw}
+    return {**_raw_study(base, chain), **raw, "extends": base.stem}
 
 
 def _resolved_paths(path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -382,7 +384,7 @@ def _explain(path: Path, detail: Any) -> str:  # noqa: ANN401 -- pydantic's Erro
     key = cut(".".join(str(part) for part in detail["loc"]))
     if detail["type"] == "extra_forbidden":
         known = {
-            1: [*Study.model_fields.keys() - {"name"}, "extends"],
+            1: list(Study.model_fields.keys() - {"name"}),
             3: list((Experiment if detail["loc"][0] == "experiments" else Claim).model_fields),
         }.get(len(detail["loc"]), [])
         guess = nearest(str(detail["loc"][-1]), known)

@@ -120,7 +120,7 @@ def _claim_row(result: ClaimResult) -> tuple[Value | Cell, ...]:
         result.claim.id,
         result.claim.text,
         Cell(result.claim.figure, f"[{result.claim.figure}]"),
-        _verdict(result.verdict),
+        verdict_cell(result.verdict),
         f"{held}/{len(result.parts)}" if result.parts else None,
         result.seeds or Cell(None, ""),
         _decided_on(result),
@@ -130,14 +130,15 @@ def _claim_row(result: ClaimResult) -> tuple[Value | Cell, ...]:
 def _part_row(part: PartResult) -> tuple[Value | Cell, ...]:
     return (
         part_in_words(part.part),
-        _verdict(part.decision.verdict),
+        verdict_cell(part.decision.verdict),
         len(part.seeds) or Cell(None, ""),
         effect_in_words(part.part, part.decision),
         _obtained(part),
     )
 
 
-def _verdict(verdict: Verdict) -> Cell:
+def verdict_cell(verdict: Verdict) -> Cell:
+    """A verdict, in its tone."""
     return Cell(str(verdict), tone=_TONES[verdict])
 
 
