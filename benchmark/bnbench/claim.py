@@ -20,25 +20,40 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from bnbench.measurement import NormaliserParameter
 
-Measure = Literal["final accuracy", "early accuracy", "final loss"]
-"""Of a run's training curve (`train_eval`, running statistics): means over the last, or the first, tenth of the
-epochs."""
+Measure = Literal["final accuracy", "early accuracy", "final loss", "final test accuracy"]
+"""Of a run's curves with running statistics, on `train_eval` but for the last: means over the last, or the first, tenth
+of the epochs."""
 Slots = Literal["all", "first", "intermediate", "last", "others"]
 """Of the slots that carry a BatchNorm: all; the first; those between the first and the last; the last; all but the
 last."""
-Statistic = Literal["activity", "positive extreme", "negative extreme", "range", "mid-range"]
-"""Over the channels of the slots: mean |γ - 1| or mean |β|; max(0, largest); max(0, -smallest); largest - smallest;
-their mean."""
-Condition = Literal["> 0", "> 1", "> +band", "< -band", "<= +band"]
-"""What a channel's value is counted for; the band is a share of the largest |value| of the run."""
+Statistic = Literal["activity", "moved", "positive extreme", "negative extreme", "range", "mid-range", "share below"]
+"""Over the channels of the slots: mean |γ - 1| or mean |β|; mean distance from the first snapshot; max(0, largest);
+max(0, -smallest); largest - smallest; their mean; the share whose |value| is below a level."""
+Condition = Literal["> 0", "> 1", "> +band", "< -band", "<= +band", "|value| < level", "|value - neutral| < level"]
+"""What a channel's value is counted for; the band is a share of the largest |value| of the run. Neutral is 1 for γ, 0
+for β."""
 Moment = Literal["end", "tenth"]
 """The last snapshot, or the last one within the first tenth of the steps."""
+ProbeQuantity = Literal[
+    "loss variation",
+    "gradient change",
+    "effective smoothness",
+    "covariate shift",
+    "eigenvalue ratio",
+    "gradient share",
+]
+"""What a probe says of a run at one step, in one number (`bnbench.analysis.probes`). Along the gradient: max L - min L;
+max ‖g - g₀‖ / ‖g₀‖; max ‖g - g₀‖ / (a ‖g₀‖). Of the slots' ‖G - G'‖ / ‖G‖ the median. λ₁ / λ_C, and the share of
+‖g‖² in the top C eigenvectors, for C classes."""
+Standing = Literal["published", "our operationalisation", "ours", "exploratory"]
+"""What a claim's verdict says: something of the source's own statement; of our reading of it, by a constant that the
+source was not read for; of a question of this suite's; or nothing, because there is no statement to decide."""
 
 
 class _Strict(BaseModel):
@@ -47,6 +62,15 @@ class _Strict(BaseModel):
 
 def _to_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
+
+
+_Bounded = TypeVar("_Bounded", bound="Level | ParameterLevel")
+
+
+def _with_a_bound(part: _Bounded) -> _Bounded:
+    if part.at_least is None and part.at_most is None:
+        raise ValueError("needs a bound: at_least, at_most, or both")
+    return part
 
 
 class Run(_Strict):
@@ -65,6 +89,14 @@ class Quantity(Run):
     statistic: Statistic
     slots: Slots = "all"
     at: Moment = "end"
+    level: Annotated[float, Field(gt=0)] | None = None
+    """Of "share below", and of nothing else: what |value| is compared with."""
+
+    @model_validator(mode="after")
+    def _level_where_needed(self) -> Quantity:
+        if (self.level is None) is (self.statistic == "share below"):
+            raise ValueError('"share below" needs a level, and no other statistic takes one')
+        return self
 
 
 class Greater(_Strict):
@@ -74,6 +106,8 @@ class Greater(_Strict):
     measure: Measure
     a: Run
     b: Run
+    beside: Literal["one-sided paired t"] | None = None
+    """A test of the source's own, whose p is printed beside the verdict and decides nothing."""
 
 
 class NotGreater(_Strict):
@@ -128,8 +162,16 @@ class Share(_Strict):
     condition: Condition
     band: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """As a share of the largest |value| of the parameter in the run."""
+    level: Annotated[float, Field(gt=0)] | None = None
+    """Of the conditions that name one."""
     at_least: Annotated[float, Field(ge=0, le=1)] | None = None
     below: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _level_where_needed(self) -> Share:
+        if (self.level is None) is ("level" in self.condition):
+            raise ValueError("a condition that names a level needs one, and no other takes one")
+        return self
 
 
 class Ratio(_Strict):
@@ -160,8 +202,80 @@ class Monotonic(_Strict):
     more_than: Annotated[float, Field(ge=0, lt=1)]
 
 
+class Level(_Strict):
+    """The mean over seeds of a measure, or of its difference from another run's, lies within bounds.
+
+    Holds if the 95 % interval of the mean lies inside them, is refuted if it lies wholly outside, else undecided.
+    """
+
+    rule: Literal["level"]
+    measure: Measure
+    a: Run
+    minus: Run | None = None
+    """What is taken off, seed by seed."""
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Level:
+        return _with_a_bound(self)
+
+
+class ParameterLevel(_Strict):
+    """The mean over seeds of a number of γ or β lies within bounds, decided as `level`."""
+
+    rule: Literal["parameter level"]
+    quantity: Quantity
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> ParameterLevel:
+        return _with_a_bound(self)
+
+
+class ProbeRatio(_Strict):
+    """What a probe measured in run a, over what it measured in run b.
+
+    For each seed r, the median of log(a / b) over the probed steps after the first tenth (or at one moment). Holds if
+    the 95 % interval of r lies within the logarithms of the bounds, is refuted if it lies wholly outside, else
+    undecided.
+    """
+
+    rule: Literal["probe ratio"]
+    quantity: ProbeQuantity
+    a: Run
+    b: Run
+    at: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The moment, as a share of the steps; None for all probed steps after the first tenth."""
+    b_at: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The moment of b, where it is another."""
+    above: Annotated[float, Field(gt=0)] | None = None
+    below: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> ProbeRatio:
+        if self.above is None and self.below is None:
+            raise ValueError("needs a bound: above, below, or both")
+        if self.b_at is not None and self.at is None:
+            raise ValueError("b_at needs at")
+        return self
+
+
 Part = Annotated[
-    Greater | NotGreater | Similar | MostOfGain | Fails | Trains | Share | Ratio | Exceeds | Monotonic,
+    Greater
+    | NotGreater
+    | Similar
+    | MostOfGain
+    | Fails
+    | Trains
+    | Share
+    | Ratio
+    | Exceeds
+    | Monotonic
+    | Level
+    | ParameterLevel
+    | ProbeRatio,
     Field(discriminator="rule"),
 ]
 RULES: tuple[str, ...] = tuple(
@@ -177,6 +291,8 @@ class Claim(_Strict):
     figure: str
     """The figure or section that makes it."""
     text: str
+    standing: Standing = "published"
+    """What a verdict on it says of the source."""
     parts: Annotated[tuple[Part, ...], BeforeValidator(_to_tuple)] = ()
     """None: no run of the study can decide it."""
     remark: str = ""
@@ -213,7 +329,12 @@ _INNER: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ratio": (("numerator", "denominator"), _QUANTITY_KEYS),
     "exceeds": (("a", "b"), _QUANTITY_KEYS),
     "monotonic": ((), ()),
+    "level": (("a", "minus"), _RUN_KEYS),
+    "parameter level": (("quantity",), _QUANTITY_KEYS),
+    "probe ratio": (("a", "b"), _RUN_KEYS),
 }
+_OPTIONAL = frozenset({"minus"})
+"""Runs that a part may leave out."""
 
 
 def expand_part(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -253,6 +374,8 @@ def _with_inner(part: dict[str, Any]) -> dict[str, Any]:
     shared = {key: part[key] for key in inherited if key in part}
     own = {key: value for key, value in part.items() if key not in shared}
     for name in inner:
+        if name in _OPTIONAL and name not in own:
+            continue
         value = own.get(name, {})
         if isinstance(value, str):
             value = {"variant": value}

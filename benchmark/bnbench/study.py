@@ -6,6 +6,7 @@ experiments ask for are run once.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from bnbench.paths import expand_home, given_path
 from bnbench.plan import DataFacts, Precision, RunSpec, expand_grid
 from bnbench.problem import Problem, ProblemFile, Size, find_problem, parse_override, read_toml
 from bnbench.shipped import shipped_folder
-from bnbench.variant import STUDIED, expand_variants
+from bnbench.variant import STUDIED, VARIANTS, Variant
 
 FigureKind = Literal["curves", "beta", "gamma"]
 
@@ -65,6 +66,26 @@ class Panel:
     variants: tuple[str, ...]
     placement: str
     lr_factor: float
+
+
+class OwnVariant(_Strict):
+    """A variant of the study's own: another row, but for what is named."""
+
+    name: str
+    base: str
+    """The row that it is a change of."""
+    changes: dict[str, Any]
+    """Fields of the row; of `gamma` and `beta` only what changes of the rule (`bnbench.variant.Variant.replace`)."""
+
+    def row(self) -> Variant:
+        """The row.
+
+        Raises:
+            UserError: there is no such base, a field does not exist, or the name is one of the table's.
+        """
+        if self.name in VARIANTS:
+            raise UserError(f"variant '{self.name}' is in the table already", hint="Give the study's own another name.")
+        return VARIANTS.get(self.base).replace(name=self.name, **self.changes)
 
 
 class Experiment(_Strict):
@@ -119,10 +140,16 @@ class Study(_Strict):
     name: str
     summary: str
     source: str
+    extends: str | None = None
+    """The study over whose file this one is laid: another reading of the same source."""
     reading: str
     """Which of several readings of the source this is; every verdict names it."""
     overrides: Annotated[tuple[str, ...], BeforeValidator(_to_tuple)] = ()
     """Settings laid over every problem, as with --set: "training.l2=0"."""
+    overrides_at: dict[Size, Annotated[tuple[str, ...], BeforeValidator(_to_tuple)]] = {}
+    """By size: settings laid over these, such as a probe's schedule that fits a tiny run."""
+    variants: Annotated[tuple[OwnVariant, ...], BeforeValidator(_to_tuple)] = ()
+    """Rows that this study alone has."""
     experiments: Annotated[tuple[Experiment, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
     claims: Annotated[tuple[Claim, ...], BeforeValidator(_to_tuple)] = ()
 
@@ -130,6 +157,19 @@ class Study(_Strict):
     def problem_references(self) -> tuple[str, ...]:
         """The problems of all experiments, each once, in order."""
         return tuple(dict.fromkeys(name for each in self.experiments for name in each.problems))
+
+    def variant(self, name: str) -> Variant:
+        """A row by its name: the study's own, or one of the table.
+
+        Raises:
+            UserError: there is none.
+        """
+        own = {each.name: each for each in self.variants}
+        if name in own:
+            return own[name].row()
+        if name not in VARIANTS:
+            raise unknown("variant", name, [*VARIANTS, *own])
+        return VARIANTS.get(name)
 
     def claim(self, claim_id: str) -> Claim:
         """A claim by its id.
@@ -184,7 +224,8 @@ def study_problems(
     Raises:
         UserError: a problem has no such size, or an override does not fit.
     """
-    changes = {**dict(parse_override(text) for text in study.overrides), **(overrides or {})}
+    own = (*study.overrides, *study.overrides_at.get(size, ()))
+    changes = {**dict(parse_override(text) for text in own), **(overrides or {})}
     return {name: files[name].problem(size, changes) for name in study.problem_references}
 
 
@@ -220,7 +261,7 @@ def plan_study(
             for spec in expand_grid(
                 problem,
                 data[name],
-                expand_variants(experiment.variants),
+                [study.variant(each) for each in experiment.variant_names],
                 placements=experiment.placements,
                 lr_factors=experiment.lr_factors,
                 seeds=wanted,
@@ -305,7 +346,7 @@ def _raw_study(path: Path, below: tuple[str, ...]) -> dict[str, Any]:
     chain = (*below, os.path.realpath(path))
     if os.path.realpath(base) in chain:
         raise UserError(f"{path}: extends = {reference!r}: a study cannot extend itself.")
-    return {**_raw_study(base, chain), **raw}
+    return {**_raw_study(base, chain), **raw, "extends": base.stem}
 
 
 def _resolved_paths(path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -343,7 +384,7 @@ def _explain(path: Path, detail: Any) -> str:  # noqa: ANN401 -- pydantic's Erro
     key = cut(".".join(str(part) for part in detail["loc"]))
     if detail["type"] == "extra_forbidden":
         known = {
-            1: [*Study.model_fields.keys() - {"name"}, "extends"],
+            1: list(Study.model_fields.keys() - {"name"}),
             3: list((Experiment if detail["loc"][0] == "experiments" else Claim).model_fields),
         }.get(len(detail["loc"]), [])
         guess = nearest(str(detail["loc"][-1]), known)
@@ -363,15 +404,18 @@ def _check(path: Path, study: Study) -> None:
         ("experiment", [each.id for each in study.experiments]),
         ("claim", [each.id for each in study.claims]),
         ("figure", [figure.number for each in study.experiments for figure in each.figures]),
+        ("variant", [each.name for each in study.variants]),
     ):
         twice = next((name for name in ids if ids.count(name) > 1), None)
         if twice is not None:
             raise UserError(f"{path}: {kind} '{twice}' is there twice")
-    for text in study.overrides:
+    for text in itertools.chain(study.overrides, *study.overrides_at.values()):
         _refer(path, "overrides", lambda text=text: parse_override(text))
+    for own in study.variants:
+        _refer(path, "variants", own.row)
     claims = {claim.id: claim for claim in study.claims}
     for experiment in study.experiments:
-        _refer(path, experiment.id, lambda each=experiment: expand_variants(each.variants))
+        _refer(path, experiment.id, lambda each=experiment: [study.variant(name) for name in each.variant_names])
         for name in experiment.claims:
             if name not in claims:
                 raise UserError(f"{path}: {experiment.id}: {unknown('claim', name, claims)}")

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from bnbench.analysis.claims import curve_rules as curves
 from bnbench.analysis.claims import parameter_rules as parameters
+from bnbench.analysis.claims import probe_rules as probes
 from bnbench.analysis.claims.verdict import Verdict, combined
-from bnbench.claim import Ratio
+from bnbench.claim import Quantity, Ratio, Run, Share
 
 HOLDS, REFUTED, UNDECIDED, NO_DATA = Verdict.HOLDS, Verdict.REFUTED, Verdict.UNDECIDED, Verdict.NO_DATA
 T = 4.302652729911275
@@ -176,7 +178,20 @@ def test_slots():
     assert list(pooled["last"]) == [2.0, 3.0]
     assert list(pooled["others"]) == [1.5, 0.5, 1.0, 1.0, 1.25, 1.25]
     assert parameters.pooled(SLOTS[:1], "intermediate") is None
-    assert parameters.statistic(SLOTS[:1], "gamma", "others", "activity") is None
+    assert number(SLOTS[:1], "gamma", "others", "activity") is None
+
+
+def number(channels, parameter, slots, statistic, start=(), level=None):
+    """A statistic of some channels, as a claim names it."""
+    who = {"problem": "p", "variant": "v", "parameter": parameter}
+    return parameters.statistic(channels, start, Quantity(**who, slots=slots, statistic=statistic, level=level))
+
+
+def portion(channels, slots, condition, band=0.0, level=None, parameter="gamma"):
+    """The share of some channels that meets a condition, as a claim names it."""
+    run = Run(problem="p", variant="v")
+    part = {"run": run, "parameter": parameter, "slots": slots, "condition": condition, "band": band, "level": level}
+    return parameters.share(channels, Share(rule="share", **part, at_least=0.5))
 
 
 @pytest.mark.parametrize(
@@ -191,32 +206,48 @@ def test_slots():
     ],
 )
 def test_statistics(which, parameter, expected):
-    assert parameters.statistic(SLOTS, parameter, "all", which) == pytest.approx(expected)
+    assert number(SLOTS, parameter, "all", which) == pytest.approx(expected)
 
 
 def test_what_is_not_finite_has_no_number():
     broken = [SLOTS[0], np.array([1.0, math.nan], np.float32)]
-    assert parameters.statistic(broken, "gamma", "all", "activity") is None
-    assert parameters.statistic(broken, "gamma", "first", "activity") == 0.5
-    assert parameters.share(broken, "first", "> 1", 0.0) is None
+    assert number(broken, "gamma", "all", "activity") is None
+    assert number(broken, "gamma", "first", "activity") == 0.5
+    assert portion(broken, "first", "> 1", 0.0) is None
 
 
 def test_extremes_of_both_signs():
     beta = [np.array([-0.5, 0.25], np.float32)]
-    assert parameters.statistic(beta, "beta", "all", "negative extreme") == 0.5
-    assert parameters.statistic(beta, "beta", "all", "positive extreme") == 0.25
-    assert parameters.statistic([-np.abs(beta[0])], "beta", "all", "positive extreme") == 0.0
+    assert number(beta, "beta", "all", "negative extreme") == 0.5
+    assert number(beta, "beta", "all", "positive extreme") == 0.25
+    assert number([-np.abs(beta[0])], "beta", "all", "positive extreme") == 0.0
 
 
 def test_shares_and_the_band_of_the_whole_run():
     beta = [np.array([0.06, -0.06, 0.04, -0.04], np.float32), np.array([-1.0, 0.5], np.float32)]
-    assert parameters.share(beta, "first", "> +band", 0.05) == 0.25  # the band is 0.05 · 1.0
-    assert parameters.share(beta, "first", "< -band", 0.05) == 0.25
-    assert parameters.share(beta, "first", "<= +band", 0.05) == 0.75
-    assert parameters.share(beta, "first", "> 0", 0.0) == 0.5
-    assert parameters.share(SLOTS, "last", "> 1", 0.0) == 1.0
-    assert parameters.share(beta[:1], "last", "> 0", 0.0) == 0.5
-    assert parameters.share(beta[:1], "others", "> 0", 0.0) is None
+    assert portion(beta, "first", "> +band", 0.05) == 0.25  # the band is 0.05 · 1.0
+    assert portion(beta, "first", "< -band", 0.05) == 0.25
+    assert portion(beta, "first", "<= +band", 0.05) == 0.75
+    assert portion(beta, "first", "> 0", 0.0) == 0.5
+    assert portion(SLOTS, "last", "> 1", 0.0) == 1.0
+    assert portion(beta[:1], "last", "> 0", 0.0) == 0.5
+    assert portion(beta[:1], "others", "> 0", 0.0) is None
+
+
+def test_moved_is_measured_from_the_first_snapshot():
+    start = [np.array([0.1, 0.1], np.float32), np.array([0.1], np.float32)]
+    end = [np.array([0.3, 0.0], np.float32), np.array([0.5], np.float32)]
+    assert number(end, "gamma", "all", "moved", start) == pytest.approx((0.2 + 0.1 + 0.4) / 3)
+    assert number(end, "gamma", "last", "moved", start) == pytest.approx(0.4)
+    assert number(end, "gamma", "all", "moved", [np.array([np.nan, 0.1], np.float32)]) is None
+
+
+def test_shares_by_a_level():
+    gamma = [np.array([0.005, -0.009, 0.011, 1.2], np.float32)]
+    assert number(gamma, "gamma", "all", "share below", level=0.01) == 0.5
+    assert portion(gamma, "all", "|value| < level", level=0.01) == 0.5
+    assert portion(gamma, "all", "|value - neutral| < level", level=0.25) == 0.25
+    assert portion(gamma, "all", "|value - neutral| < level", level=0.25, parameter="beta") == 0.75
 
 
 def three(value):
@@ -286,3 +317,121 @@ def test_too_few_or_diverged_seeds_decide_nothing_about_parameters():
 )
 def test_all_must_hold_and_one_refuted_refutes(parts, expected):
     assert combined(parts) is expected
+
+
+# --- levels, two problems, probes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "expected"),
+    [(0.5, 0.05, HOLDS), (0.5, 0.11, UNDECIDED), (0.7, 0.09, REFUTED), (0.3, 0.09, REFUTED), (0.65, 0.1, UNDECIDED)],
+)
+def test_a_level_is_decided_by_the_interval_of_the_mean(mean, spread, expected):
+    decision = curves.level(around(mean, spread), 0.4, 0.6)
+    assert decision.verdict is expected
+    assert (decision.interval.low, decision.interval.high) == pytest.approx((mean - spread, mean + spread))
+    assert decision.effect == pytest.approx(mean)
+
+
+def test_a_level_without_all_its_seeds_decides_nothing():
+    assert curves.level({1: 0.5, 2: 0.5, 3: None}, 0.4, 0.6).says == "1 of 3 diverged"
+    assert curves.level({1: 0.5, 2: 0.5}, 0.4, 0.6).verdict is UNDECIDED
+    assert curves.level(around(0.5, 0.05), 0.4, None).verdict is HOLDS
+    assert curves.level(around(0.5, 0.05), None, 0.4).verdict is REFUTED
+
+
+def test_two_problems_are_compared_by_welchs_interval():
+    a, b = {1: 0.50, 2: 0.52, 3: 0.54}, {7: 0.40, 8: 0.41, 9: 0.42, 10: 0.43}
+    decision = curves.greater(a, b, 0.01, paired=False)
+    # By hand: s²ₐ/3 = 4e-4/3, s²_b/4 = (5e-4/3)/4; the freedom after Satterthwaite; t from a table of that freedom.
+    va, vb = 4e-4 / 3, 5e-4 / 12
+    freedom = (va + vb) ** 2 / (va**2 / 2 + vb**2 / 3)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(va + vb)
+    assert (decision.verdict, decision.effect) == (HOLDS, pytest.approx(0.105))
+    assert (decision.interval.low, decision.interval.high) == pytest.approx((0.105 - half, 0.105 + half))
+    assert curves.greater(b, a, 0.01, paired=False).verdict is REFUTED
+    assert curves.greater({1: 0.5, 2: 0.5}, b, 0.01, paired=False).verdict is UNDECIDED
+    assert curves.greater({1: None, 2: 0.5, 3: 0.5}, b, 0.01, paired=False).verdict is REFUTED
+
+
+def test_the_sources_own_test_is_printed_beside_and_decides_nothing():
+    a, b = {1: 0.52, 2: 0.53, 3: 0.56}, ZERO
+    decision = curves.with_one_sided_test(curves.greater(a, b, 0.01), a, b)
+    expected = stats.ttest_1samp(list(a.values()), 0, alternative="greater").pvalue
+    assert decision.says == f"one-sided paired t test: p = {expected:.2g}"
+    assert decision.verdict is HOLDS
+
+
+STEPS = [0, *range(100, 2001, 100)]
+
+
+def series(value):
+    return {step: value(step) for step in STEPS}
+
+
+def test_the_reading_of_a_seed_is_the_median_of_the_logarithms_after_the_first_tenth():
+    a = series(lambda step: 1e9 if step <= 200 else 2.0 * (1 + step / 1e5))
+    b = series(lambda step: 4.0 * (1 + step / 1e5))
+    assert probes.log_ratio(a, b).value == pytest.approx(math.log(0.5))
+
+
+def test_steps_that_could_not_be_measured_do_not_count():
+    a = series(lambda step: math.nan if step in {300, 400} else 0.0 if step == 500 else 3.0)
+    assert probes.log_ratio(a, series(lambda _: 1.0)).value == pytest.approx(math.log(3))
+    few = series(lambda step: math.inf if step < 1100 else 3.0)
+    reading = probes.log_ratio(few, series(lambda _: 1.0))
+    assert (reading.value, reading.measured) == (pytest.approx(math.log(3)), True)
+    fewer = series(lambda step: math.inf if step < 1200 else 3.0)
+    assert probes.log_ratio(fewer, series(lambda _: 1.0)).measured is False
+    short = dict.fromkeys((0, 10, 20, 30), 1.0)
+    assert probes.log_ratio(short, short) == probes.Reading(
+        None, "3 probed steps after the first tenth, 10 are needed", measured=False
+    )
+
+
+def test_fewer_than_half_of_the_steps_leave_a_seed_missing():
+    steps = range(0, 10001, 100)
+    a = {step: 2.0 if step > 8000 else math.nan for step in steps}
+    reading = probes.log_ratio(a, dict.fromkeys(steps, 1.0))
+    assert reading == probes.Reading(None, "20 of 90 probed steps count", measured=True)
+
+
+def test_moments():
+    a = {0: 1.0, 250: 2.0, 500: 3.0, 1000: 4.0}
+    b = {0: 10.0, 250: 10.0, 500: math.nan, 1000: 10.0}
+    assert probes.log_ratio(a, b, 0.25).value == pytest.approx(math.log(0.2))
+    assert probes.log_ratio(a, a, 0.25, 0.0).value == pytest.approx(math.log(2))
+    assert probes.log_ratio(a, b, 0.5).measured is True
+    assert probes.log_ratio(a, b, 0.75).measured is False
+    assert probes.log_ratio(a, {}).measured is False
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "bounds", "expected"),
+    [
+        (math.log(0.4), 0.1, (None, 0.5), HOLDS),
+        (math.log(0.4), 0.3, (None, 0.5), UNDECIDED),
+        (math.log(0.6), 0.1, (None, 0.5), REFUTED),
+        (math.log(1.3), 0.1, (1.0, None), HOLDS),
+        (math.log(0.8), 0.1, (1.0, None), REFUTED),
+        (0.0, 0.1, (0.5, 2.0), HOLDS),
+        (math.log(3), 0.1, (0.5, 2.0), REFUTED),
+        (math.log(2), 0.1, (0.5, 2.0), UNDECIDED),
+    ],
+)
+def test_a_ratio_of_probes_is_decided_by_the_interval_of_its_logarithm(mean, spread, bounds, expected):
+    readings = {seed: probes.Reading(value) for seed, value in around(mean, spread).items()}
+    decision = probes.probe_ratio(readings, *bounds)
+    assert decision.verdict is expected
+    assert decision.effect == pytest.approx(math.exp(mean))
+    assert decision.interval.low == pytest.approx(math.exp(mean - spread))
+
+
+def test_seeds_without_a_reading():
+    gone = probes.Reading(None, "diverged")
+    readings = {1: probes.Reading(0.0), 2: probes.Reading(0.0), 3: gone}
+    decision = probes.probe_ratio(readings, None, 2.0)
+    assert (decision.verdict, decision.says) == (UNDECIDED, "seed 3: diverged; 2 seeds: a decision needs 3")
+    never = probes.Reading(None, "the probe did not run", measured=False)
+    assert probes.probe_ratio(dict.fromkeys((1, 2, 3), never), None, 2.0).verdict is NO_DATA
+    assert probes.probe_ratio({**dict.fromkeys((1, 2), never), 3: gone}, None, 2.0).verdict is UNDECIDED

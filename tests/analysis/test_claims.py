@@ -461,7 +461,20 @@ def test_data_and_devices_are_named():
     result = verdict("c26", MadeUpResults(runs))
     assert result.data == (DataUsed("cifar100", "b" * 64, "official archive"),)
     assert result.devices == ("cpu",)
-    assert "mixes kinds of device: NVIDIA H200, cpu" in verdict("c3", MadeUpResults(runs)).notes
+    parts = verdict("c3", MadeUpResults(runs)).parts
+    said = "no seed in common on one kind of device (NVIDIA H200, cpu)"
+    assert {part.decision.says for part in parts if BN in {run.variant for run in runs_of(part.part)}} == {said}
+
+
+def test_runs_of_different_devices_are_never_mixed_in_one_verdict():
+    """Of the kinds of device that have all the runs of a part, the one with most seeds decides."""
+    runs = [
+        replace(run, device="NVIDIA H200" if run.spec.seed == SEEDS[-1] else "cpu")
+        for run in scenario("c1", 0)._runs.values()
+    ]
+    (part,) = verdict("c1", MadeUpResults(runs)).parts
+    assert (part.decision.verdict, part.seeds) == (UNDECIDED, tuple(sorted(SEEDS[:2])))
+    assert part.decision.says.endswith("on cpu alone; runs on NVIDIA H200 left out")
 
 
 # --- divergence -------------------------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from bnbench.analysis.claims.ledger import every_study
 from bnbench.problem import find_problem
 from bnbench.study import find_study
+from bnbench.words import counted
 from support.command_line import invoke
 from support.synthetic_store import SyntheticRun, build_store
 
@@ -108,7 +110,7 @@ def test_json_has_evidence_and_apart_from_it_the_rest(small):
 
 
 def test_an_empty_store_lists_every_claim_of_the_thesis(tmp_path):
-    shown = invoke("claims", "--results", tmp_path / "none")
+    shown = invoke("claims", "--study", "thesis", "--results", tmp_path / "none")
     assert shown.exit_code == 0
     assert "thesis: 28 claims, 0 holds, 0 refuted, 0 undecided, 28 no data" in shown.stdout
     ids = [line.split()[0] for line in shown.stdout.splitlines() if line.startswith("c")]
@@ -125,6 +127,17 @@ def test_tiny_runs_on_demand(small, tmp_path):
     store = build_store(tmp_path, tiny)
     shown = invoke("claims", "--size", "tiny", "--study", small / "small.toml", "--results", store).stdout
     assert shown.startswith("NOT EVIDENCE (tiny): small: 2 claims, 0 holds, 0 refuted, 2 undecided")
+
+
+def test_the_ledger_of_an_empty_store(tmp_path):
+    shown = invoke("claims", "--results", tmp_path / "none")
+    assert shown.exit_code == 0
+    total = sum(len(study.claims) for study in every_study())
+    said = f"{total} claims of {counted(len(every_study()), 'study', 'studies')}, 0 decided"
+    assert said in " ".join(shown.stdout.split())
+    document = json.loads(invoke("claims", "--json", "--results", tmp_path / "none").stdout)
+    assert (document["claims"], document["decided"]) == (total, 0)
+    assert "thesis_code" not in [each["study"] for each in document["studies"]]
 
 
 @pytest.mark.parametrize(

@@ -131,13 +131,15 @@ class MadeUpResults(Results):
         return None
 
     def curves(self, *, columns=None, **filters):
-        assert (filters.pop("split"), filters.pop("statistics")) == ("train_eval", "running")
+        split = filters.pop("split")
+        assert split in {"train_eval", "test"}
+        assert filters.pop("statistics") == "running"
         run = self._runs[filters.pop("run_id")]
         assert not filters
         self.read.append(run.spec.run_id)
         accuracy = run.accuracy()
         frame = pd.DataFrame({"epoch": list(accuracy), "accuracy": list(accuracy.values())})
-        return frame.assign(step=frame["epoch"] * 10, split="train_eval", loss=run.curve.loss)[list(columns)]
+        return frame.assign(step=frame["epoch"] * 10, split=split, loss=run.curve.loss)[list(columns)]
 
     def affine(self, *, columns=None, **filters):
         trajectory = self.trajectory(filters.pop("run_id"), filters.pop("slot"), filters.pop("parameter"))

@@ -19,12 +19,12 @@ import pandas as pd
 from bnbench.analysis.frames import IdentityFilters, Results
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import problem_targets
-from bnbench.measurement import RunIdentity
+from bnbench.measurement import RunIdentity, Split
 from bnbench.problem import Metric, Target
 
 STATISTICS = "running"
 """The statistics that BatchNorm is evaluated with wherever a measure is taken."""
-TRAINING_SPLIT = "train_eval"
+TRAINING_SPLIT: Split = "train_eval"
 
 Floats = npt.NDArray[np.float64]
 

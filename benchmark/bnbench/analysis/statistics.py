@@ -120,6 +120,28 @@ def t_interval(differences: Floats) -> Interval:
     return Interval(float(low), float(high))
 
 
+def welch_interval(a: Floats, b: Floats) -> Interval:
+    """Welch's interval for mean(a) - mean(b) of two independent samples (Welch 1947; Satterthwaite's freedom).
+
+    Args:
+        a: two or more values.
+        b: two or more values.
+    """
+    difference = float(a.mean() - b.mean())
+    if not (_varies(a) or _varies(b)):
+        return Interval(difference, difference)
+    found = stats.ttest_ind(a, b, equal_var=False).confidence_interval(CONFIDENCE)
+    return Interval(float(found.low), float(found.high))
+
+
+def one_sided_t_test(differences: Floats) -> float | None:
+    """P of the paired t test against a mean difference of 0 or less; None where the differences do not vary."""
+    if not _varies(differences):
+        return None
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    return float(stats.t.sf(float(differences.mean()) / error, len(differences) - 1))
+
+
 def t_test(differences: Floats) -> float | None:
     """Two-sided p of the t test that the mean difference is 0; None where the differences do not vary."""
     if not _varies(differences):

@@ -12,35 +12,49 @@ from bnbench.cli.output import Format, chosen, format_options, print_json, print
 
 @click.command("claims")
 @click.argument("claims", nargs=-1, metavar="[CLAIM]...")
-@click.option("--study", default="thesis", show_default=True, help="A study's name, or the path of its file.")
+@click.option("--study", help="A study's name, or the path of its file; default: every study that ships.")
 @click.option(
     "--size", type=click.Choice(["full", "tiny"]), help="A table of the runs of this size, even if no evidence."
 )
 @format_options
 @results_option
 def command(
-    claims: tuple[str, ...], study: str, size: str | None, style: Format | None, as_json: bool, results: Path
+    claims: tuple[str, ...], study: str | None, size: str | None, style: Format | None, as_json: bool, results: Path
 ) -> None:
-    """Decide a study's claims: holds, refuted, undecided or no data, by rules fixed beforehand.
+    """Decide the claims of studies: holds, refuted, undecided or no data, by rules fixed beforehand.
 
-    Only runs at the problems' own full settings on the official data are evidence. What the same rules make of tiny,
-    shortened or overridden runs is shown apart. With CLAIM, every part of it and the numbers obtained, which
-    JSON always has.
+    Without a study, every claim for which there are runs, paper by paper. Only runs at the problems' own full settings
+    on the official data are evidence. What the same rules make of shorter, tiny or overridden runs is said to be that.
+    With CLAIM, every part of it and the numbers obtained, which JSON always has.
 
     \b
     Examples:
       bnbench claims
       bnbench claims c8
+      bnbench claims --study thesis
       bnbench claims --study thesis_code --json
     """
     from bnbench.analysis.claims.decide import decide_claims
+    from bnbench.analysis.claims.ledger import ledger, ledger_json, ledger_table, study_with
     from bnbench.analysis.claims.tables import claim_details, claims_json, claims_tables
     from bnbench.analysis.frames import Results
     from bnbench.storage.store import ResultStore
     from bnbench.study import find_study
 
     wanted = chosen(style, as_json=as_json)
-    report = decide_claims(Results(ResultStore(results)), find_study(study), only=claims)
+    recorded = Results(ResultStore(results))
+    if study is None and not claims and size is None:
+        book = ledger(recorded)
+        if wanted == "json":
+            print_json(ledger_json(book))
+            return
+        for warning in recorded.warnings:
+            warn(warning)
+        print_tables([ledger_table(book)], wanted)
+        say("`bnbench claims --study NAME` shows one study's claims, `bnbench claims c1` one claim.", err=True)
+        return
+    own = study_with(claims) if study is None else find_study(study)
+    report = decide_claims(recorded, own, only=claims)
     if wanted == "json":
         print_json(claims_json(report))
         return

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TypeVar, assert_never
+from typing import Literal, TypeVar, assert_never
 
-from bnbench.analysis.claims import curve_rules, parameter_rules
+from bnbench.analysis.claims import curve_rules, parameter_rules, probe_rules
 from bnbench.analysis.claims.evidence import Body, DataUsed, bodies_of_runs, data_used
+from bnbench.analysis.claims.probe_quantities import PROBE_QUANTITIES
 from bnbench.analysis.claims.trajectories import TrajectoryReader
 from bnbench.analysis.claims.verdict import Decision, Verdict, combined
 from bnbench.analysis.frames import Results
@@ -22,11 +23,14 @@ from bnbench.claim import (
     Exceeds,
     Fails,
     Greater,
+    Level,
     Measure,
     Monotonic,
     MostOfGain,
     NotGreater,
+    ParameterLevel,
     Part,
+    ProbeRatio,
     Quantity,
     Ratio,
     Run,
@@ -35,7 +39,7 @@ from bnbench.claim import (
     Trains,
     runs_of,
 )
-from bnbench.measurement import NormaliserParameter
+from bnbench.measurement import NormaliserParameter, Split
 from bnbench.problem import ProblemFile
 from bnbench.study import Study, study_problem_files
 
@@ -158,9 +162,8 @@ def _bodies(
         damaged = results.damaged
         for body in (evidence, *apart):
             for part in (part for claim in claims for part in claim.parts):
-                table = "curves" if isinstance(part, _ON_CURVES) else "affine"
                 for run in runs_of(part):
-                    deque(results.sound(body.find(run).values(), table), maxlen=0)
+                    deque(results.sound(body.find(run).values(), _table(part)), maxlen=0)
         if results.damaged == damaged:
             return evidence, apart
 
@@ -188,17 +191,19 @@ def _in_words(body: Body, records: Iterable[RunRecord]) -> str:
 
 def _claim_result(reader: _Reader, claim: Claim, experiments: tuple[str, ...]) -> ClaimResult:
     parts = tuple(_part_result(reader, part) for part in claim.parts)
-    verdict = combined([part.decision.verdict for part in parts])
+    verdict = _verdict(claim, parts)
     with_data = [part for part in parts if part.decision.verdict is not Verdict.NO_DATA]
     used = [record for part in parts for record in reader.records(part.run_ids)]
     devices = tuple(sorted({record.device for record in used}))
     notes = []
+    if claim.standing == "our operationalisation":
+        notes.append("our operationalisation: by a constant that the source was not read for; no verdict on the paper")
     if not parts:
         notes.append(claim.remark)
     if with_data and len(with_data) < len(parts):
         notes.append(f"{len(parts) - len(with_data)} of {len(parts)} parts have no data")
     if len(devices) > 1:
-        notes.append(f"mixes kinds of device: {', '.join(devices)}")
+        notes.append(f"its parts were decided on different kinds of device: {', '.join(devices)}")
     return ClaimResult(
         claim=claim,
         verdict=verdict,
@@ -212,31 +217,82 @@ def _claim_result(reader: _Reader, claim: Claim, experiments: tuple[str, ...]) -
     )
 
 
+def _verdict(claim: Claim, parts: Sequence[PartResult]) -> Verdict:
+    """What the parts come to: of a claim over several problems nothing until there are runs of all of them."""
+    verdicts = [part.decision.verdict for part in parts]
+    if all(verdict is Verdict.NO_DATA for verdict in verdicts):
+        return Verdict.NO_DATA
+    problems = {run.problem for part in claim.parts for run in runs_of(part)}
+    if len(problems) > 1 and Verdict.NO_DATA in verdicts:
+        return Verdict.NO_DATA
+    return Verdict.NONE if claim.standing == "exploratory" else combined(verdicts)
+
+
 def _part_result(reader: _Reader, part: Part) -> PartResult:
     runs = {run: reader.body.find(run) for run in runs_of(part)}
     missing = tuple(run for run, found in runs.items() if not found)
-    seeds = tuple(sorted(set.intersection(*(set(found) for found in runs.values()))))
-    records = [found[seed] for found in runs.values() for seed in seeds]
-    run_ids = tuple(dict.fromkeys(record.identity.run_id for record in records))
     if missing:
         return PartResult(part, Decision(Verdict.NO_DATA), (), (), missing, ())
-    if not seeds:
-        return PartResult(part, Decision(Verdict.UNDECIDED, says="no seed in common"), (), (), (), ())
+    device, left_out = _device_of(runs, paired=_is_paired(part))
+    if left_out:
+        runs = {run: {s: r for s, r in found.items() if r.device == device} for run, found in runs.items()}
+    if _is_paired(part):
+        common = tuple(sorted(set.intersection(*(set(found) for found in runs.values()))))
+        seeds = dict.fromkeys(runs, common)
+    else:
+        seeds = {run: tuple(sorted(found)) for run, found in runs.items()}
+    records = [found[seed] for run, found in runs.items() for seed in seeds[run]]
+    run_ids = tuple(dict.fromkeys(record.identity.run_id for record in records))
+    fewest = min(seeds.values(), key=len)
+    if not fewest:
+        where = f" on one kind of device ({', '.join([device, *left_out])})" if left_out else ""
+        return PartResult(part, Decision(Verdict.UNDECIDED, says=f"no seed in common{where}"), (), (), (), ())
     sides, decision = _applied(reader, part, seeds)
-    return PartResult(part, decision, seeds, sides, (), run_ids)
+    if left_out:
+        said = f"on {device} alone; runs on {', '.join(left_out)} left out"
+        decision = replace(decision, says=f"{decision.says}; {said}" if decision.says else said)
+    return PartResult(part, decision, fewest, sides, (), run_ids)
 
 
-def _applied(reader: _Reader, part: Part, seeds: tuple[int, ...]) -> tuple[tuple[Side, ...], Decision]:
+def _device_of(runs: Mapping[Run, BySeed], *, paired: bool) -> tuple[str, tuple[str, ...]]:
+    """The kind of device on which there are most seeds of all the runs, and the other kinds that there are.
+
+    Runs of different devices are never mixed in one verdict.
+    """
+    kinds = sorted({record.device for found in runs.values() for record in found.values()})
+    by_kind = {
+        kind: [{seed for seed, record in found.items() if record.device == kind} for found in runs.values()]
+        for kind in kinds
+    }
+    counts = {
+        kind: len(set.intersection(*seeds)) if paired else min(len(each) for each in seeds)
+        for kind, seeds in by_kind.items()
+    }
+    best = max(kinds, key=lambda kind: counts[kind])
+    return best, tuple(kind for kind in kinds if kind != best)
+
+
+def _is_paired(part: Part) -> bool:
+    """Whether a seed means the same on both sides of the part: not where these are two problems."""
+    return not (isinstance(part, _COMPARED) and part.a.problem != part.b.problem)
+
+
+def _applied(reader: _Reader, part: Part, seeds_of: Mapping[Run, tuple[int, ...]]) -> tuple[tuple[Side, ...], Decision]:
     """A part's rule, applied to the runs of these seeds."""
+    seeds = min(seeds_of.values(), key=len)
     sides: tuple[Side, ...]
     match part:
         case Greater() | NotGreater() | Similar():
-            a, b = (reader.curve_side(name, run, part.measure, seeds) for name, run in (("a", part.a), ("b", part.b)))
+            named = (("a", part.a), ("b", part.b))
+            a, b = (reader.curve_side(name, run, part.measure, seeds_of[run]) for name, run in named)
             sides = (a, b)
-            decision = _COMPARISONS[part.rule](a.values, b.values, curve_rules.DELTA[part.measure])
+            delta = curve_rules.DELTA[part.measure]
+            decision = _COMPARISONS[part.rule](a.values, b.values, delta, paired=_is_paired(part))
+            if isinstance(part, Greater) and part.beside is not None:
+                decision = curve_rules.with_one_sided_test(decision, a.values, b.values)
         case MostOfGain():
-            named = (("none", part.none), ("part", part.part), ("whole", part.whole))
-            sides = tuple(reader.curve_side(name, run, part.measure, seeds) for name, run in named)
+            three = (("none", part.none), ("part", part.part), ("whole", part.whole))
+            sides = tuple(reader.curve_side(name, run, part.measure, seeds) for name, run in three)
             none, some, whole = (side.values for side in sides)
             decision = curve_rules.most_of_the_gain(none, some, whole, curve_rules.DELTA[part.measure])
         case Fails() | Trains():
@@ -258,13 +314,44 @@ def _applied(reader: _Reader, part: Part, seeds: tuple[int, ...]) -> tuple[tuple
         case Monotonic():
             values, sides = reader.monotonic(part, seeds)
             decision = parameter_rules.more_than(values, part.more_than)
+        case Level():
+            named_runs = [("a", part.a), *([("minus", part.minus)] if part.minus is not None else [])]
+            sides = tuple(reader.curve_side(name, run, part.measure, seeds) for name, run in named_runs)
+            decision = curve_rules.level(_less(sides), part.at_least, part.at_most)
+        case ParameterLevel():
+            sides = (reader.quantity_side("quantity", part.quantity, seeds),)
+            decision = curve_rules.level(sides[0].values, part.at_least, part.at_most)
+        case ProbeRatio():
+            sides, readings = reader.probe_sides(part, seeds)
+            decision = probe_rules.probe_ratio(readings, part.above, part.below)
         case other:
             assert_never(other)
     return sides, decision
 
 
-_ON_CURVES = (Greater, NotGreater, Similar, MostOfGain, Fails, Trains)
-"""The rules that look at training curves; the others look at γ and β."""
+def _less(sides: tuple[Side, ...]) -> Values:
+    """The first side's values, less the second's where there is one."""
+    if len(sides) == 1:
+        return sides[0].values
+    pairs = {seed: (value, sides[1].values[seed]) for seed, value in sides[0].values.items()}
+    return {seed: None if a is None or b is None else a - b for seed, (a, b) in pairs.items()}
+
+
+_COMPARED = (Greater, NotGreater, Similar)
+
+
+def _table(part: Part) -> str:
+    """The table that a part's rule reads."""
+    match part:
+        case Greater() | NotGreater() | Similar() | MostOfGain() | Fails() | Trains() | Level():
+            return "curves"
+        case Share() | Ratio() | Exceeds() | Monotonic() | ParameterLevel():
+            return "affine"
+        case ProbeRatio():
+            return PROBE_QUANTITIES[part.quantity].table
+        case other:
+            assert_never(other)
+
 
 _COMPARISONS = {
     "greater": curve_rules.greater,
@@ -280,7 +367,8 @@ class _Reader:
         self.body = body
         self._results = results
         self._trajectories = TrajectoryReader(results)
-        self._curves: dict[str, CurveMeasures] = {}
+        self._curves: dict[tuple[str, Split], CurveMeasures] = {}
+        self._probed: dict[tuple[str, str], probe_rules.Series] = {}
 
     def records(self, run_ids: Sequence[str]) -> list[RunRecord]:
         """The records of these runs."""
@@ -289,7 +377,8 @@ class _Reader:
     def curve_side(self, name: str, run: Run, measure: Measure, seeds: Sequence[int]) -> Side:
         """A measure of a run's training curve, for each seed."""
         found = self.body.find(run)
-        return Side(name, run, {seed: _measure(self._curve(found[seed]), measure) for seed in seeds})
+        split: Split = "test" if measure == "final test accuracy" else TRAINING_SPLIT
+        return Side(name, run, {seed: _measure(self._curve(found[seed], split), measure) for seed in seeds})
 
     def quantity_side(self, name: str, quantity: Quantity, seeds: Sequence[int]) -> Side:
         """A number of γ or β of a run, for each seed."""
@@ -298,9 +387,8 @@ class _Reader:
             seeds,
             lambda record: parameter_rules.statistic(
                 self._channels(record, quantity.problem, quantity.parameter, quantity.at),
-                quantity.parameter,
-                quantity.slots,
-                quantity.statistic,
+                self._channels(record, quantity.problem, quantity.parameter, "start"),
+                quantity,
             ),
         )
         return Side(name, quantity, values)
@@ -310,9 +398,7 @@ class _Reader:
         values = self._each(
             part.run,
             seeds,
-            lambda record: parameter_rules.share(
-                self._channels(record, part.run.problem, part.parameter, "end"), part.slots, part.condition, part.band
-            ),
+            lambda record: parameter_rules.share(self._channels(record, part.run.problem, part.parameter, "end"), part),
         )
         return Side("run", part.run, values)
 
@@ -334,29 +420,55 @@ class _Reader:
             pooled[seed] = sum(count for count, _ in good) / whole if len(good) == len(each_run) else None
         return pooled, sides
 
+    def probe_sides(
+        self, part: ProbeRatio, seeds: Sequence[int]
+    ) -> tuple[tuple[Side, ...], Mapping[int, probe_rules.Reading]]:
+        """What a probe measured in both runs: for each seed the ratio's logarithm, and each side's median."""
+        found = {name: self.body.find(run) for name, run in (("a", part.a), ("b", part.b))}
+        series = {name: {seed: self._series(own[seed], part) for seed in seeds} for name, own in found.items()}
+        readings = {
+            seed: probe_rules.Reading(None, "diverged")
+            if any(own[seed].status == "diverged" for own in found.values())
+            else probe_rules.log_ratio(series["a"][seed], series["b"][seed], part.at, part.b_at)
+            for seed in seeds
+        }
+        sides = tuple(
+            Side(name, run, {seed: probe_rules.typical(series[name][seed], at) for seed in seeds})
+            for name, run, at in (("a", part.a, part.at), ("b", part.b, part.at if part.b_at is None else part.b_at))
+        )
+        return sides, readings
+
+    def _series(self, record: RunRecord, part: ProbeRatio) -> probe_rules.Series:
+        quantity = PROBE_QUANTITIES[part.quantity]
+        key = (record.identity.run_id, part.quantity)
+        if key not in self._probed:
+            rows = self._results.table(quantity.table, run_id=record.identity.run_id)
+            self._probed[key] = quantity.series(rows, self.body.classes(part.a.problem)) if len(rows) else {}
+        return self._probed[key]
+
     def _each(self, run: Run, seeds: Sequence[int], number: Callable[[RunRecord], Found]) -> dict[int, Found | None]:
         """A number of the run in each seed; None where it diverged: its last snapshot is not an end of training."""
         found = self.body.find(run)
         return {seed: None if found[seed].status == "diverged" else number(found[seed]) for seed in seeds}
 
     def _channels(
-        self, record: RunRecord, problem: str, parameter: NormaliserParameter, at: str
+        self, record: RunRecord, problem: str, parameter: NormaliserParameter, at: Literal["start", "tenth", "end"]
     ) -> parameter_rules.Channels:
         ends = self._trajectories.ends(record, self.body.slots(problem), parameter)
-        return ends.end if at == "end" else ends.tenth
+        return {"start": ends.start, "tenth": ends.tenth, "end": ends.end}[at]
 
     @cached_property
     def _by_id(self) -> dict[str, RunRecord]:
         return {record.identity.run_id: record for records in self.body.records.values() for record in records}
 
-    def _curve(self, record: RunRecord) -> CurveMeasures:
+    def _curve(self, record: RunRecord, split: Split) -> CurveMeasures:
         run_id = record.identity.run_id
-        if run_id not in self._curves:
+        if (run_id, split) not in self._curves:
             columns = ["epoch", "step", "split", "loss", "accuracy"]
-            rows = self._results.curves(run_id=run_id, split=TRAINING_SPLIT, statistics=STATISTICS, columns=columns)
+            rows = self._results.curves(run_id=run_id, split=split, statistics=STATISTICS, columns=columns)
             diverged = record.status == "diverged"
-            self._curves[run_id] = measure_curve(rows, epochs=record.epochs, diverged=diverged)
-        return self._curves[run_id]
+            self._curves[run_id, split] = measure_curve(rows, epochs=record.epochs, diverged=diverged)
+        return self._curves[run_id, split]
 
 
 def _measure(measures: CurveMeasures, measure: Measure) -> float | None:
@@ -365,5 +477,6 @@ def _measure(measures: CurveMeasures, measure: Measure) -> float | None:
         "final accuracy": measures.final_train_accuracy,
         "early accuracy": measures.early_train_accuracy,
         "final loss": measures.final_train_loss,
+        "final test accuracy": measures.final_test_accuracy,
     }[measure]
     return value if value is not None and math.isfinite(value) else None

@@ -52,6 +52,8 @@ class Body:
     """By the names that the study uses."""
     records: Mapping[str, tuple[RunRecord, ...]]
     """The runs of each problem, by the same names."""
+    study: Study
+    """Whose runs they are."""
 
     @property
     def is_evidence(self) -> bool:
@@ -77,7 +79,7 @@ class Body:
     def find(self, run: Run) -> dict[int, RunRecord]:
         """The recorded runs that a claim means, by seed."""
         slots = self.slots(run.problem)
-        variant = VARIANTS.get(run.variant)
+        variant = self.study.variant(run.variant)
         mask = parse_placement(run.placement, slots) if variant.alters_slots else "0" * len(slots)
         rate = self.problems[run.problem].training.learning_rate * run.lr_factor
         row = canonical_json(hashed(variant))
@@ -132,11 +134,11 @@ def bodies_of_runs(results: Results, study: Study, files: Mapping[str, ProblemFi
         for name in owners.get(setting, [names.get(record.identity.problem, "")]):
             groups.setdefault((label, size), {}).setdefault(name, []).append(record)
     bodies = [
-        Body((label + more).strip(), size, full if size == "full" else tiny or full, part)
+        Body((label + more).strip(), size, full if size == "full" else tiny or full, part, study)
         for (label, size), by_problem in groups.items()
         for more, part in _one_data_each(by_problem)
     ]
-    evidence = next((body for body in bodies if body.is_evidence), Body("", "full", full, {}))
+    evidence = next((body for body in bodies if body.is_evidence), Body("", "full", full, {}, study))
     apart = sorted((body for body in bodies if body is not evidence), key=lambda body: (-body.run_count, body.label))
     return evidence, tuple(apart)
 

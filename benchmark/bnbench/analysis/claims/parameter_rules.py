@@ -16,8 +16,7 @@ import numpy.typing as npt
 from bnbench.analysis.claims.verdict import Decision, Verdict
 from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
 from bnbench.analysis.trajectory import NEUTRAL
-from bnbench.claim import Condition, Ratio, Slots, Statistic
-from bnbench.measurement import NormaliserParameter
+from bnbench.claim import Quantity, Ratio, Share, Slots, Statistic
 from bnbench.words import counted
 
 Channels = Sequence[npt.NDArray[np.float32]]
@@ -43,52 +42,68 @@ def pooled(channels: Channels, slots: Slots) -> npt.NDArray[np.float64] | None:
     return values if values is not None and bool(np.isfinite(values).all()) else None
 
 
-def statistic(channels: Channels, parameter: NormaliserParameter, slots: Slots, which: Statistic) -> float | None:
+def statistic(channels: Channels, start: Channels, quantity: Quantity) -> float | None:
     """One number of one run; None where the run has no such slot.
 
-    `activity` is A: the mean of |γ - 1| or |β|.
+    Args:
+        channels: the parameter's values at the quantity's moment.
+        start: those of the first snapshot.
+        quantity: which number: `activity` is A, the mean of |γ - 1| or |β|; `moved` the mean distance from the start.
     """
-    values = pooled(channels, slots)
+    values = pooled(channels, quantity.slots)
     if values is None:
         return None
     low, high = float(values.min()), float(values.max())
-    match which:
-        case "activity":
-            return float(np.abs(values - NEUTRAL[parameter]).mean())
-        case "positive extreme":
-            return max(0.0, high)
-        case "negative extreme":
-            return max(0.0, -low)
-        case "range":
-            return high - low
-        case "mid-range":
-            return (high + low) / 2
-        case other:
-            assert_never(other)
+    if quantity.statistic == "moved":
+        first = pooled(start, quantity.slots)
+        return None if first is None else float(np.abs(values - first).mean())
+    numbers: Mapping[Statistic, float] = {
+        "activity": float(np.abs(values - NEUTRAL[quantity.parameter]).mean()),
+        "positive extreme": max(0.0, high),
+        "negative extreme": max(0.0, -low),
+        "range": high - low,
+        "mid-range": (high + low) / 2,
+        "share below": float((np.abs(values) < (quantity.level or 0.0)).mean()),
+    }
+    return numbers[quantity.statistic]
 
 
-def share(channels: Channels, slots: Slots, condition: Condition, band: float) -> float | None:
+def share(channels: Channels, part: Share) -> float | None:
     """The share of the slots' channels that meet a condition; None where the run has no such slot.
 
     Args:
         channels: all of the run's, whose largest |value| the band is a share of.
-        slots: those that are counted.
-        condition: what is counted.
-        band: as a share of the run's largest |value|.
+        part: which slots are counted, and for what.
     """
-    values = pooled(channels, slots)
+    values = pooled(channels, part.slots)
     everything = pooled(channels, "all")
     if values is None or everything is None:
         return None
-    edge = band * float(np.abs(everything).max())
-    counted = {
-        "> 0": values > 0,
-        "> 1": values > 1,
-        "> +band": values > edge,
-        "< -band": values < -edge,
-        "<= +band": values <= edge,
-    }[condition]
-    return float(counted.mean())
+    edge = part.band * float(np.abs(everything).max())
+    match part.condition:
+        case "> 0":
+            found = values > 0
+        case "> 1":
+            found = values > 1
+        case "> +band":
+            found = values > edge
+        case "< -band":
+            found = values < -edge
+        case "<= +band":
+            found = values <= edge
+        case "|value| < level":
+            found = np.abs(values) < _given(part.level)
+        case "|value - neutral| < level":
+            found = np.abs(values - NEUTRAL[part.parameter]) < _given(part.level)
+        case other:
+            assert_never(other)
+    return float(found.mean())
+
+
+def _given(level: float | None) -> float:
+    if level is None:
+        raise AssertionError("a file whose condition has no level is refused when it is read")
+    return level
 
 
 def at_least_or_below(values: Values, at_least: float | None, below: float | None) -> Decision:

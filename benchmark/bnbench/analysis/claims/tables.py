@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
 
 from bnbench.analysis.claims.curve_rules import DELTA
 from bnbench.analysis.claims.decide import BodyOfRuns, ClaimResult, ClaimsReport, PartResult, Side
-from bnbench.analysis.claims.evidence import FINGERPRINT_DIGITS, DataUsed
-from bnbench.analysis.claims.verdict import Decision, Verdict
+from bnbench.analysis.claims.evidence import DataUsed
+from bnbench.analysis.claims.verdict import Verdict
+from bnbench.analysis.claims.words import data_in_words, effect_in_words, part_in_words, run_in_words, where_in_words
 from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
 from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, Value
 from bnbench.claim import (
-    Exceeds,
-    Fails,
-    Greater,
-    Monotonic,
-    MostOfGain,
-    NotGreater,
-    Part,
     Quantity,
-    Ratio,
-    Run,
-    Share,
-    Similar,
-    Trains,
 )
-from bnbench.data.origin import origin_in_words
-from bnbench.variant import VARIANTS
 from bnbench.words import counted
 
 JsonObject = dict[str, object]
@@ -37,6 +23,7 @@ _TONES = {
     Verdict.REFUTED: Tone.BAD,
     Verdict.UNDECIDED: Tone.OPEN,
     Verdict.NO_DATA: Tone.QUIET,
+    Verdict.NONE: Tone.QUIET,
 }
 WOULD = {
     Verdict.HOLDS: "would hold",
@@ -44,124 +31,6 @@ WOULD = {
     Verdict.UNDECIDED: "would be undecided",
 }
 """What is said of runs that are no evidence."""
-_PARAMETERS = {"gamma": "γ", "beta": "β"}
-_SLOTS = {"all": "all slots", "first": "first slot", "intermediate": "intermediate slots", "last": "last slot",
-          "others": "slots but the last"}  # fmt: skip
-
-
-# --- words ------------------------------------------------------------------------------------------------------
-
-
-def run_in_words(run: Run, *, problem: bool = True, circumstances: bool = True) -> str:
-    """A run of a claim: variant, and where it is not the default, placement and learning rate."""
-    words = [run.problem] if problem else []
-    words.append(VARIANTS.get(run.variant).symbol)
-    return " ".join([*words, *(_circumstances(run) if circumstances else [])])
-
-
-def _circumstances(run: Run) -> list[str]:
-    where = [f"`{run.placement}`"] if run.placement != "hidden" else []
-    return [*where, *([f"lr ×{run.lr_factor:g}"] if run.lr_factor != 1 else [])]
-
-
-def part_in_words(part: Part) -> str:
-    """What a part says, in one line."""
-    match part:
-        case Greater():
-            said = f"{part.measure}: {_pair(part.a, part.b, '>')}"
-        case NotGreater():
-            said = f"{part.measure}: not {_pair(part.a, part.b, '>')}"
-        case Similar():
-            said = f"{part.measure}: {_pair(part.a, part.b, '~')}"
-        case MostOfGain():
-            none, some, whole = (run_in_words(run, problem=False) for run in (part.none, part.part, part.whole))
-            said = f"{part.measure}: {part.part.problem} {some} − {none} > {whole} − {some}"
-        case Fails():
-            said = f"{run_in_words(part.run)} fails to train"
-        case Trains():
-            said = f"{run_in_words(part.run)} trains"
-        case Share():
-            condition = part.condition.replace("band", f"{part.band:g}·max").replace("<=", "≤")
-            level = f"≥ {part.at_least:.0%}" if part.at_least is not None else f"< {part.below:.0%}"
-            who = f"{_PARAMETERS[part.parameter]} of {run_in_words(part.run)}"
-            said = f"{who}, {_SLOTS[part.slots]}: share {condition} is {level}"
-        case Ratio():
-            above, under = _quantities(part.numerator, part.denominator)
-            said = f"{above} / {under} {_bounds(part)}"
-        case Exceeds():
-            above, under = _quantities(part.a, part.b)
-            said = f"{above} > {under}"
-        case Monotonic():
-            what = f"{_PARAMETERS[part.parameter]} trajectories of {len(part.pooled)} kinds of run"
-            said = f"monotonic {what}: more than {part.more_than:.0%}"
-        case other:
-            assert_never(other)
-    return said
-
-
-def effect_in_words(part: Part, decision: Decision, *, whole: bool = True) -> str:
-    """The number that was decided on, with its interval; else why there is none."""
-    if decision.effect is None or isinstance(part, Fails | Trains):
-        said = decision.says or ""
-        if isinstance(part, Greater | NotGreater | Similar):
-            for place, run in (("first", part.a), ("second", part.b)):
-                said = said.replace(f"the {place}:", f"{run_in_words(run, problem=False)}:")
-        return said
-    match part:
-        case Share() | Monotonic():
-            number = f"{decision.effect:.0%}"
-        case Ratio():
-            number = f"×{decision.effect:.2f}"
-        case Greater() | NotGreater() | Similar() | MostOfGain() | Exceeds():
-            number = f"{decision.effect:+.3f}"
-        case other:
-            assert_never(other)
-    if decision.interval is not None:
-        number += f" [{decision.interval.low:+.3f}, {decision.interval.high:+.3f}]"
-    return f"{number} ({decision.says})" if whole and decision.says else number
-
-
-def data_in_words(data: Sequence[DataUsed]) -> str:
-    """Data sets with the beginning of their fingerprints, and what kind of copy each is."""
-    return ", ".join(
-        f"{each.dataset} {(each.fingerprint or 'unknown')[:FINGERPRINT_DIGITS]} "
-        f"({origin_in_words(each.dataset, each.origin, each.fingerprint)})"
-        for each in data
-    )
-
-
-def _pair(a: Run, b: Run, sign: str) -> str:
-    """Two runs that are compared, what they share said once, before them."""
-    if a.problem != b.problem:
-        return f"{run_in_words(a)} {sign} {run_in_words(b)}"
-    alike = (a.placement, a.lr_factor) == (b.placement, b.lr_factor)
-    shared = " ".join([a.problem, *(_circumstances(a) if alike else [])])
-    first, second = (run_in_words(run, problem=False, circumstances=not alike) for run in (a, b))
-    return f"{shared} {first} {sign} {second}"
-
-
-def _quantities(a: Quantity, b: Quantity) -> tuple[str, str]:
-    """Two quantities, the second without what it shares with the first."""
-    same_run = Run(**a.model_dump(include=set(Run.model_fields))) == Run(**b.model_dump(include=set(Run.model_fields)))
-    what = f"{a.statistic} of {_PARAMETERS[a.parameter]}"
-    first = f"{what}, {run_in_words(a)}{_where(a, b)}"
-    second = (
-        _where(b, a).removeprefix(", ") if same_run else run_in_words(b, problem=a.problem != b.problem) + _where(b, a)
-    )
-    return first, second or what
-
-
-def _where(quantity: Quantity, other: Quantity) -> str:
-    said = "" if quantity.slots == other.slots == "all" else f", {_SLOTS[quantity.slots]}"
-    moment = "at a tenth of the steps" if quantity.at == "tenth" else "at the end"
-    return said + (f", {moment}" if quantity.at != other.at else "")
-
-
-def _bounds(part: Ratio) -> str:
-    if part.at_least is not None and part.at_most is not None:
-        return f"in {part.at_least:.3g}–{part.at_most:.3g}"
-    bounds = (("≥", part.at_least), ("≤", part.at_most), ("<", part.below))
-    return " and ".join(f"{sign} {level:.3g}" for sign, level in bounds if level is not None)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------
@@ -251,7 +120,7 @@ def _claim_row(result: ClaimResult) -> tuple[Value | Cell, ...]:
         result.claim.id,
         result.claim.text,
         Cell(result.claim.figure, f"[{result.claim.figure}]"),
-        _verdict(result.verdict),
+        verdict_cell(result.verdict),
         f"{held}/{len(result.parts)}" if result.parts else None,
         result.seeds or Cell(None, ""),
         _decided_on(result),
@@ -261,14 +130,15 @@ def _claim_row(result: ClaimResult) -> tuple[Value | Cell, ...]:
 def _part_row(part: PartResult) -> tuple[Value | Cell, ...]:
     return (
         part_in_words(part.part),
-        _verdict(part.decision.verdict),
+        verdict_cell(part.decision.verdict),
         len(part.seeds) or Cell(None, ""),
         effect_in_words(part.part, part.decision),
         _obtained(part),
     )
 
 
-def _verdict(verdict: Verdict) -> Cell:
+def verdict_cell(verdict: Verdict) -> Cell:
+    """A verdict, in its tone."""
     return Cell(str(verdict), tone=_TONES[verdict])
 
 
@@ -329,7 +199,7 @@ def _side_name(side: Side, sides: Sequence[Side]) -> str:
     name = run_in_words(side.run, problem=problem)
     others = [each.run for each in sides if each is not side and isinstance(each.run, Quantity)]
     if isinstance(side.run, Quantity) and others:
-        name += _where(side.run, others[0])
+        name += where_in_words(side.run, others[0])
     return name
 
 

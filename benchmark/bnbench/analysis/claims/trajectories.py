@@ -18,12 +18,14 @@ from bnbench.placement import masked_slots
 
 @dataclass(frozen=True, eq=False)
 class Ends:
-    """A parameter at two moments of a run, slot by slot."""
+    """A parameter at three moments of a run, slot by slot."""
 
     end: Channels
     """At the last snapshot."""
     tenth: Channels
     """At the last snapshot within the first tenth of the steps."""
+    start: Channels
+    """At the first snapshot."""
 
 
 class TrajectoryReader:
@@ -36,7 +38,7 @@ class TrajectoryReader:
         self._monotonic: dict[tuple[str, NormaliserParameter], tuple[int, int]] = {}
 
     def ends(self, record: RunRecord, slots: Sequence[str], parameter: NormaliserParameter) -> Ends:
-        """The last snapshot and the one after a tenth of the steps, of every slot that carries a BatchNorm.
+        """The first snapshot, the last and the one after a tenth of the steps, of every slot that carries a BatchNorm.
 
         Only these rows are kept of what is read.
 
@@ -45,8 +47,8 @@ class TrajectoryReader:
         """
         key = (record.identity.run_id, parameter)
         if key not in self._ends:
-            pairs = [self._two_rows(*key, slot) for slot in masked_slots(record.identity.mask, slots)]
-            self._ends[key] = Ends([end for _, end in pairs], [tenth for tenth, _ in pairs])
+            rows = [self._three_rows(*key, slot) for slot in masked_slots(record.identity.mask, slots)]
+            self._ends[key] = Ends([row[2] for row in rows], [row[1] for row in rows], [row[0] for row in rows])
         return self._ends[key]
 
     def monotonic(self, record: RunRecord, slots: Sequence[str], parameter: NormaliserParameter) -> tuple[int, int]:
@@ -65,17 +67,17 @@ class TrajectoryReader:
             self._monotonic[key] = (good, total)
         return self._monotonic[key]
 
-    def _two_rows(
+    def _three_rows(
         self, run_id: str, parameter: NormaliserParameter, slot: str
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         where: dict[str, Filter] = {"run_id": run_id, "parameter": parameter, "slot": slot}
         steps = self._results.affine(columns=["step"], **where)["step"].to_numpy(np.int64)
         if not len(steps):
             # Says what the run has instead.
             self._results.trajectory(run_id, slot, parameter)
         early = int(steps[np.searchsorted(steps, steps[0] + EARLY_SHARE * (steps[-1] - steps[0]), side="right") - 1])
-        last = int(steps[-1])
-        where["step"] = [early, last]
+        first, last = int(steps[0]), int(steps[-1])
+        where["step"] = [first, early, last]
         rows = self._results.affine(columns=["step", "values"], **where)
         by_step = {int(step): np.asarray(values) for step, values in zip(rows["step"], rows["values"], strict=True)}
-        return by_step[early], by_step[last]
+        return by_step[first], by_step[early], by_step[last]

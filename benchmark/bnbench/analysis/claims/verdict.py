@@ -16,6 +16,8 @@ class Verdict(StrEnum):
     REFUTED = "refuted"
     UNDECIDED = "undecided"
     NO_DATA = "no data"
+    NONE = "no verdict"
+    """Of a claim that is exploratory: there are numbers, and no statement that they decide."""
 
 
 @dataclass(frozen=True)
