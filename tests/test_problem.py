@@ -107,7 +107,7 @@ def test_a_file_becomes_a_problem_at_both_sizes(read):
     assert (full.width, tiny.width) == (0.5, 0.125)
     assert hashed(full.training) == {
         "batch_size": 32, "epochs": 5, "learning_rate": 0.1, "l2": 0.002, "momentum": 0.0,
-        "population_statistics": False, "images": None,
+        "population_statistics": False,
     }  # fmt: skip
     assert tiny.training == full.training.model_copy(update={"epochs": 2})
     assert (tiny.augmentation, tiny.snapshots, tiny.seeds) == (full.augmentation, full.snapshots, (1, 2, 3))
@@ -362,9 +362,9 @@ def test_every_settable_key_is_one_that_decides_what_is_recorded():
         "training.population_statistics", "training.l2_scope", "training.optimiser", "training.nesterov",
         "training.betas", "training.eps", "training.optimiser_options", "training.schedule", "training.milestones",
         "training.factor", "training.floor", "training.anneal", "training.schedule_options", "training.warmup_epochs",
-        "augmentation.crop_padding", "augmentation.horizontal_flip",
-        "augmentation.brightness", "augmentation.contrast", "augmentation.saturation", "snapshots.schedule",
-        "probes.sparsity", "width",
+        "training.images", "augmentation.crop_padding", "augmentation.horizontal_flip",
+        "augmentation.brightness", "augmentation.contrast", "augmentation.saturation", "evaluation.images",
+        "snapshots.schedule", "probes.sparsity", "width",
     ]  # fmt: skip
 
 
