@@ -137,6 +137,14 @@ class Network(nn.Module):
                     nn.init.xavier_normal_(linear.weight, generator=generator(layer.name))
                 case "xavier_uniform":
                     nn.init.xavier_uniform_(linear.weight, generator=generator(layer.name))
+                case "truncated_normal":
+                    nn.init.trunc_normal_(
+                        linear.weight,
+                        std=layer.std,
+                        a=-2 * layer.std,
+                        b=2 * layer.std,
+                        generator=generator(layer.name),
+                    )
                 case other:
                     assert_never(other)
             if linear.bias is not None:
