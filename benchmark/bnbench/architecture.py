@@ -21,7 +21,7 @@ from bnbench.registry import Registry
 from bnbench.row import Count, Name, Row, Text
 
 Padding = Literal["same", "valid"]
-Initialiser = Literal["xavier_normal", "xavier_uniform"]
+Initialiser = Literal["xavier_normal", "xavier_uniform", "truncated_normal"]
 Shape = tuple[int, ...]
 """The shape of one image's activations: (channels, height, width), or (features,) once flattened."""
 
@@ -39,6 +39,8 @@ class Conv(Row):
     padding: Padding = "same"
     activation: bool = True
     initialiser: Initialiser = "xavier_normal"
+    std: Annotated[float, Field(gt=0)] = 0.05
+    """Of `truncated_normal`, which is cut at two of them; the others follow from the layer's size."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Dense(Row):
     features: Count
     activation: bool = True
     initialiser: Initialiser = "xavier_uniform"
+    std: Annotated[float, Field(gt=0)] = 0.05
+    """Of `truncated_normal`, which is cut at two of them; the others follow from the layer's size."""
 
 
 @dataclass(frozen=True)
@@ -330,6 +334,18 @@ def _multilayer_perceptron(classes: int, width: float) -> tuple[Layer, ...]:
     )
 
 
+def _two_conv_two_dense(classes: int, width: float) -> tuple[Layer, ...]:
+    return (
+        Conv("conv1", scaled(32, width), 5, initialiser="truncated_normal"),
+        MaxPool(2, 2),
+        Conv("conv2", scaled(64, width), 5, initialiser="truncated_normal"),
+        MaxPool(2, 2),
+        Flatten(),
+        Dense("dense1", scaled(1024, width), initialiser="truncated_normal"),
+        Dense("dense2", classes, activation=False, initialiser="truncated_normal"),
+    )
+
+
 for _architecture in (
     Architecture(
         "3c3d",
@@ -354,6 +370,14 @@ for _architecture in (
         "Schneider et al. 2019 (DeepOBS, mnist_mlp); weights Xavier uniform, as the dense layers of 3C3D",
         image_size=28,
         layers=_multilayer_perceptron,
+    ),
+    Architecture(
+        "2c2d",
+        "2C2D",
+        "two convolutions with max pooling, two dense layers",
+        "Schneider et al. 2019 (DeepOBS, fmnist_2c2d), whose biases start at 0.05: here at 0, as everywhere",
+        image_size=28,
+        layers=_two_conv_two_dense,
     ),
 ):
     ARCHITECTURES.register(_architecture.name, _architecture)

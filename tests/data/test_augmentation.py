@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from bnbench.data.augmentation import AugmentationParameters, draw_parameters, jitter
+from bnbench.data.torchvision_compat import import_torchvision
 from bnbench.problem import Augmentation
 from support.augmentation import adjust, augment, crop, flip
-from support.torchvision_compat import import_torchvision
 from support.torchvision_reference import CIFAR, torchvision_adjusted, torchvision_augmented, torchvision_jittered
 
 functional = import_torchvision("torchvision.transforms.functional")

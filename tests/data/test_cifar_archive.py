@@ -15,6 +15,7 @@ import pytest
 
 from bnbench.data.cifar_archive import load_restricted, read_archive
 from bnbench.data.cifar_source import RELEASES
+from bnbench.data.torchvision_compat import import_torchvision
 from bnbench.errors import UserError
 from support.synthetic_cifar import (
     member_contents,
@@ -25,7 +26,6 @@ from support.synthetic_cifar import (
     with_checksum_of,
     write_archive,
 )
-from support.torchvision_compat import import_torchvision
 
 
 @pytest.mark.parametrize(("name", "train", "test"), [("cifar10", 50, 20), ("cifar100", 200, 100)])

@@ -12,8 +12,8 @@ from torch import Tensor
 from bnbench.data.augmentation import draw_parameters
 from bnbench.data.dataset import DATASETS, LabelledImages, Splits
 from bnbench.data.pipeline import ImagePipeline
+from bnbench.data.torchvision_compat import import_torchvision
 from bnbench.problem import Augmentation
-from support.torchvision_compat import import_torchvision
 from support.torchvision_reference import CIFAR, torchvision_augmented
 
 functional = import_torchvision("torchvision.transforms.functional")

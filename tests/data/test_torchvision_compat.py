@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 _IMPORTS = """
-from support.torchvision_compat import import_torchvision
+from bnbench.data.torchvision_compat import import_torchvision
 torchvision = import_torchvision()
 assert import_torchvision("torchvision.transforms.functional") is torchvision.transforms.functional
 import torchvision.datasets, torchvision.transforms

@@ -8,8 +8,8 @@ from PIL import Image
 from torch import Tensor
 
 from bnbench.data.augmentation import AugmentationParameters
+from bnbench.data.torchvision_compat import import_torchvision
 from bnbench.problem import Augmentation
-from support.torchvision_compat import import_torchvision
 
 CIFAR = Augmentation(crop_padding=2, horizontal_flip=0.5, brightness=63 / 255, contrast=0.8, saturation=0.5)
 """What DeepOBS does to CIFAR."""

@@ -73,6 +73,8 @@ def fetch(name: str, replace: bool) -> None:
 def import_(name: str, path: Path, replace: bool) -> None:
     """Import a data set from files: its official archive, or a folder of Parquet files as the Hugging Face hub has it.
 
+    Of Fashion-MNIST, the folder of its four .gz files.
+
     \b
     Example:
       bnbench data import cifar10 ./cifar10-parquet

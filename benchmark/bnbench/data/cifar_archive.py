@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import pickle
 import tarfile
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bnbench.data.checksums import verify
 from bnbench.data.cifar_source import IMAGE_SHAPE, CifarRelease, check_images
 from bnbench.data.images import LabelledImages
 from bnbench.data.store import StoredImages
@@ -33,28 +33,10 @@ def read_archive(path: Path, release: CifarRelease) -> StoredImages:
     """
     try:
         with open_regular(path, _ARCHIVE_LIMIT) as file:
-            _verify(path, file, release)
+            verify(path, file, release.archive, md5=release.archive_md5, sha256=release.archive_sha256)
             return _read_members(path, file, release)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _verify(path: Path, file: io.BufferedReader, release: CifarRelease) -> None:
-    known = (("MD5", _md5, release.archive_md5), ("SHA-256", hashlib.sha256, release.archive_sha256))
-    for title, algorithm, expected in known:
-        file.seek(0)
-        found = hashlib.file_digest(file, algorithm).hexdigest()
-        if found != expected:
-            raise UserError(
-                f"{path}: its {title} checksum is {found}, that of the official {release.archive} is {expected}",
-                hint="The download is incomplete or damaged, or it is another file. Nothing was read from it.",
-            )
-    file.seek(0)
-
-
-def _md5() -> hashlib._Hash:
-    # A checksum against damage, not against forgers: say so, or machines in FIPS mode refuse.
-    return hashlib.md5(usedforsecurity=False)
 
 
 def _read_members(path: Path, file: io.BufferedReader, release: CifarRelease) -> StoredImages:

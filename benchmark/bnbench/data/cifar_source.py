@@ -41,6 +41,16 @@ class CifarRelease:
     """The fingerprint of the stored images as an import of the archive itself, its checksum verified, gave it; copies
     that have it are the release, test images included."""
 
+    @property
+    def downloads(self) -> tuple[tuple[str, str], ...]:
+        """Address and file name of what is to be downloaded."""
+        return ((self.url, self.archive),)
+
+    @property
+    def at_hand(self) -> str:
+        """What may be imported instead of being downloaded, in words."""
+        return f"{self.archive}, or a Parquet copy"
+
 
 # The statistics are those that DeepOBS standardises with. No fingerprint is on record: no archive was at hand to
 # import, and that of a copy, however good, proves nothing about the archive.

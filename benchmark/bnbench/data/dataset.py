@@ -167,6 +167,23 @@ DATASETS.register(
     ),
 )
 DATASETS.register(
+    "fmnist",
+    Dataset(
+        name="fmnist",
+        title="Fashion-MNIST",
+        summary="70,000 grey photographs of clothes, 28×28 pixels in ten classes (Xiao, Rasul and Vollgraf, 2017)",
+        images=70_000,
+        classes=10,
+        channels=1,
+        largest_value=255,
+        mean=None,  # its authors publish none
+        std=None,
+        identify=partial(stored.identify, "fmnist", classes=10, channels=1),
+        # As many validate as DeepOBS evaluates training on, and as there are to test on: 10,000.
+        load_splits=partial(stored.load_splits, "fmnist", one_in=6),
+    ),
+)
+DATASETS.register(
     "digits",
     Dataset(
         name="digits",

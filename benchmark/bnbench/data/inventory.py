@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,8 @@ from bnbench.data.cifar_parquet import read_parquet
 from bnbench.data.cifar_source import RELEASES, CifarRelease
 from bnbench.data.dataset import DATASETS
 from bnbench.data.fetch import Progress, download
+from bnbench.data.idx_files import read_idx
+from bnbench.data.idx_source import IDX_RELEASES, IdxRelease
 from bnbench.data.origin import origin_of_copy
 from bnbench.data.store import (
     Manifest,
@@ -27,6 +30,10 @@ from bnbench.data.store import (
 )
 from bnbench.errors import OutdatedDataError, UserError
 from bnbench.plan import Origin
+
+Release = CifarRelease | IdxRelease
+_RELEASES: Mapping[str, Release] = {**RELEASES, **IDX_RELEASES}
+"""What is fetched and imported."""
 
 _DOWNLOAD_PREFIX = ".download-"
 _ABANDONED_SECONDS = 86_400.0
@@ -71,12 +78,12 @@ class DatasetRow:
         return self.state == "yes"
 
 
-def import_dataset(name: str, path: Path, *, replace: bool = False, release: CifarRelease | None = None) -> Manifest:
-    """Import a data set from the official archive or from a folder of Parquet files.
+def import_dataset(name: str, path: Path, *, replace: bool = False, release: Release | None = None) -> Manifest:
+    """Import a data set from its official files or, of CIFAR, from a folder of Parquet files.
 
     Args:
         name: the data set.
-        path: the archive, a folder that holds it, or a folder of Parquet files.
+        path: the official files or the folder that holds them; of CIFAR, also a folder of Parquet files.
         replace: whether different data of that name may be replaced.
         release: what to check against; the official release unless said otherwise.
 
@@ -85,6 +92,15 @@ def import_dataset(name: str, path: Path, *, replace: bool = False, release: Cif
             data are already there, or the store cannot be written. Nothing has been changed then.
     """
     release = _release(name) if release is None else release
+    if isinstance(release, IdxRelease):
+        return write_stored(
+            data_home(),
+            name,
+            read_idx(path, release),
+            origin="official archive",
+            archive_md5=" ".join(file.md5 for file in release.files),
+            replace=replace,
+        )
     archive = _archive_at(path, release)
     images = read_parquet(path, release) if archive is None else read_archive(archive, release)
     return write_stored(
@@ -99,7 +115,7 @@ def import_dataset(name: str, path: Path, *, replace: bool = False, release: Cif
 
 
 def fetch_dataset(
-    name: str, *, replace: bool = False, progress: Progress | None = None, release: CifarRelease | None = None
+    name: str, *, replace: bool = False, progress: Progress | None = None, release: Release | None = None
 ) -> Manifest:
     """Download the official archive of a data set, verify it, import it.
 
@@ -131,7 +147,8 @@ def fetch_dataset(
         _remove_abandoned_downloads(home)
         # Beside the store: a download of 170 MB does not fit every temporary folder.
         with tempfile.TemporaryDirectory(prefix=_DOWNLOAD_PREFIX, dir=home) as folder:
-            return import_dataset(name, download(release, Path(folder), progress), replace=replace, release=release)
+            download(release, Path(folder), progress)
+            return import_dataset(name, Path(folder), replace=replace, release=release)
     except OSError as error:
         raise UserError(f"{home}: cannot be written: {error.strerror or error}") from error
 
@@ -146,11 +163,11 @@ def verify_dataset(name: str) -> VerifyResult:
     if name == "digits":
         found = DATASETS.get(name).facts().fingerprint
         return VerifyResult(name, expected=digits.FINGERPRINT, found=found or "")
-    if name not in RELEASES:
+    if name not in _RELEASES:
         title = DATASETS.get(name).title
         raise UserError(
             f"{title} ({name}) comes with a package of its own; there is no stored copy to verify",
-            hint=f"Data sets that can be verified: {', '.join((*RELEASES, 'digits'))}.",
+            hint=f"Data sets that can be verified: {', '.join((*_RELEASES, 'digits'))}.",
         )
     found = read_with_manifest(data_home(), name)
     if found is None:
@@ -174,7 +191,7 @@ def _row(name: str) -> DatasetRow:
         return DatasetRow(name, name, "damaged", 0, None, None, damage=str(error))
     try:
         facts = dataset.facts()
-        stored = read_with_manifest(data_home(), name) if name in RELEASES else None
+        stored = read_with_manifest(data_home(), name) if name in _RELEASES else None
         manifest = None if stored is None else stored[0]
     except UserError as error:
         state: State = "older version" if isinstance(error, OutdatedDataError) else "damaged"
@@ -190,14 +207,14 @@ def _row(name: str) -> DatasetRow:
     )
 
 
-def _release(name: str) -> CifarRelease:
-    if name not in RELEASES:
+def _release(name: str) -> Release:
+    if name not in _RELEASES:
         title = DATASETS.get(name).title
         raise UserError(
             f"{title} ({name}) is neither fetched nor imported: it comes with an installed package",
-            hint=f"Data sets that are fetched or imported: {', '.join(RELEASES)}.",
+            hint=f"Data sets that are fetched or imported: {', '.join(_RELEASES)}.",
         )
-    return RELEASES[name]
+    return _RELEASES[name]
 
 
 def _remove_abandoned_downloads(home: Path) -> None:

@@ -151,6 +151,9 @@ class Network(nn.Module):
                         nn.init.xavier_normal_(weight, generator=generator(layer.name))
                     case "xavier_uniform":
                         nn.init.xavier_uniform_(weight, generator=generator(layer.name))
+                    case "truncated_normal":
+                        ends = {"a": -2 * layer.std, "b": 2 * layer.std}
+                        nn.init.trunc_normal_(weight, std=layer.std, **ends, generator=generator(layer.name))
                     case other:
                         assert_never(other)
             for bias in roles.get("bias", ()):
