@@ -24,9 +24,11 @@ from bnbench.execution.listening import Listener, Silent
 from bnbench.execution.options import CHECKPOINT_SECONDS, RunOptions
 from bnbench.execution.selection import Grid, Settings, as_overrides, check_seeds, identify, require_data, select
 from bnbench.execution.sweep import Sweep
+from bnbench.optimiser import OPTIMISERS, Optimiser
 from bnbench.paths import given_path
 from bnbench.plan import Precision, RunSpec, expand_grid
 from bnbench.problem import Problem, Size, find_problem, problem_files
+from bnbench.rate_schedule import RATE_SCHEDULES, RateSchedule
 from bnbench.registry import check_name
 from bnbench.storage.store import ResultStore, StoreContents
 from bnbench.variant import ALL, VARIANTS, Variant
@@ -111,6 +113,24 @@ def register_dataset(row: Dataset) -> Dataset:
         UserError: the name is not a plain one, or is a shipped or an installed row's.
     """
     return DATASETS.register_for_session(row)
+
+
+def register_optimiser(row: Optimiser) -> Optimiser:
+    """Let problems name an optimiser of your own for this session. Its runs train in this process (`workers=0`).
+
+    Raises:
+        UserError: the name is not a plain one, or is a shipped or an installed row's.
+    """
+    return OPTIMISERS.register_for_session(row)
+
+
+def register_rate_schedule(row: RateSchedule) -> RateSchedule:
+    """Let problems name a rate schedule of your own for this session. Its runs train in this process (`workers=0`).
+
+    Raises:
+        UserError: the name is not a plain one, or is a shipped or an installed row's.
+    """
+    return RATE_SCHEDULES.register_for_session(row)
 
 
 # --- networks and batches -----------------------------------------------------------------------------------------

@@ -10,9 +10,11 @@ from bnbench.cli.options import size_option
 from bnbench.cli.output import Styled, print_tables, say
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from bnbench.analysis.table import Table, Value
     from bnbench.architecture import Layer, TracedLayer
-    from bnbench.problem import Problem, Target
+    from bnbench.problem import Problem, Target, Training
     from bnbench.variant import Variant
 
 BACKWARD = 2
@@ -71,16 +73,13 @@ def _settings(problem: Problem, data: str, network: str) -> Table:
     from bnbench.analysis.table import Column, Kind, Table
     from bnbench.identity import hashed
 
-    training, augmentation = problem.training, problem.augmentation
-    changes = {key: value for key, value in augmentation.model_dump().items() if value}
+    changes = {key: value for key, value in problem.augmentation.model_dump().items() if value}
     facts = {
         "reproduces": problem.source,
         "data": f"{data}, split seed {problem.split_seed}",
         "network": network if problem.width == 1 else f"{network}, width ×{problem.width:g}",
         "placements": ", ".join(problem.placements),
-        "training": f"SGD, learning rate {training.learning_rate!r}, momentum {training.momentum:g}, "
-        f"batch {training.batch_size}, {training.epochs} epochs",
-        "ℓ2": f"{training.l2:g} on convolution and dense weights",
+        **_training(problem.training),
         "augmentation": ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in changes.items()) or "none",
         "snapshots": problem.snapshots.schedule,
         "probes": ", ".join(hashed(problem.probes)) or "none",
@@ -91,6 +90,47 @@ def _settings(problem: Problem, data: str, network: str) -> Table:
         facts["images"] = ", ".join(f"{use} {count:,}" for use, count in counts.items() if count)
     columns = (Column("setting", ""), Column("value", "", Kind.PROSE))
     return Table("settings", columns, tuple((f"  {name}", value) for name, value in facts.items()), headless=True)
+
+
+def _training(training: Training) -> dict[str, str]:
+    """The settings of the optimiser and of the rate; a constant rate needs no line of its own."""
+    from bnbench.optimiser import OPTIMISERS
+    from bnbench.rate_schedule import RATE_SCHEDULES, is_constant
+
+    optimiser, schedule = OPTIMISERS.get(training.optimiser), RATE_SCHEDULES.get(training.schedule)
+    moves = _told(training, optimiser.settings) | dict(training.optimiser_options)
+    words = [optimiser.title, f"learning rate {training.learning_rate!r}", *_listed(moves)]
+    facts = {"training": ", ".join([*words, f"batch {training.batch_size}", f"{training.epochs} epochs"])}
+    if not is_constant(training):
+        rate = ", ".join(
+            [schedule.title, *_listed(_told(training, schedule.settings) | dict(training.schedule_options))]
+        )
+        warm_up = (
+            f"; linear warm-up over {training.warmup_epochs:g} {'epoch' if training.warmup_epochs == 1 else 'epochs'}"
+            if training.warmup_epochs
+            else ""
+        )
+        facts["rate"] = rate + warm_up
+    where = "every learned parameter" if training.l2_scope == "all" else "convolution and dense weights"
+    meaning = "" if training.optimiser == "sgd" else f" ({optimiser.decay})"
+    return {**facts, "ℓ2": f"{training.l2:g} on {where}{meaning}"}
+
+
+def _told(training: Training, settings: Sequence[str]) -> dict[str, object]:
+    return {name: getattr(training, name) for name in settings}
+
+
+def _listed(settings: Mapping[str, object]) -> list[str]:
+    """Settings in words: "momentum 0.9", "milestones 80 120"; a switch that is off is not told."""
+    words = []
+    for name, value in settings.items():
+        if isinstance(value, bool):
+            words += [name] if value else []
+        elif isinstance(value, tuple):
+            words.append(f"{name} {' '.join(f'{each:g}' for each in value)}")
+        else:
+            words.append(f"{name} {value:g}" if isinstance(value, int | float) else f"{name} {value}")
+    return words
 
 
 def _network(traced: list[TracedLayer], digits: dict[str, str], variant: Variant) -> Table:

@@ -178,6 +178,8 @@ def as_overrides(changes: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _spelled(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_spelled, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

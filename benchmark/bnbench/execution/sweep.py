@@ -21,7 +21,9 @@ from bnbench.execution.places import Room
 from bnbench.execution.planning import SweepPlan, make_plan
 from bnbench.execution.selection import require_data
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
+from bnbench.optimiser import OPTIMISERS
 from bnbench.plan import RunSpec
+from bnbench.rate_schedule import RATE_SCHEDULES
 from bnbench.storage.processes import this_process
 from bnbench.storage.repeating import forget_failure, start_afresh, tidy_result
 from bnbench.storage.store import ResultStore, StoreContents
@@ -184,6 +186,8 @@ class Sweep:
             for kind, name, of_session in (
                 ("architecture", spec.architecture, ARCHITECTURES.is_of_session(spec.architecture)),
                 ("dataset", spec.data.name, DATASETS.is_of_session(spec.data.name)),
+                ("optimiser", spec.training.optimiser, OPTIMISERS.is_of_session(spec.training.optimiser)),
+                ("rate schedule", spec.training.schedule, RATE_SCHEDULES.is_of_session(spec.training.schedule)),
             ):
                 if of_session:
                     raise UserError(
