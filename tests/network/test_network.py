@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -127,7 +128,7 @@ def test_all_cnn_c_against_a_straight_implementation(variant, placement, trainin
         asked.append((name, rate, tuple(like.shape)))
         return masks[name]
 
-    result = network(images(), dropout)
+    result = network(images(), SimpleNamespace(dropout=dropout))
     assert asked == [(name, rates[name], shapes[name]) for name in shapes]
     expected = Straight(state, training).all_cnn_c(images(), masks)
     assert expected.shape == (2, 100)
@@ -171,7 +172,7 @@ def test_layers_in_any_order_with_and_without_activation(layers):
             x = x * mask
         else:  # windows over the end of the map hold what they can
             x = functional.max_pool2d(functional.pad(x, (0, 1, 0, 1), value=-math.inf), layer.kernel, layer.stride)
-    result = network(images(), lambda _layer, _rate, _like: mask)
+    result = network(images(), SimpleNamespace(dropout=lambda _layer, _rate, _like: mask))
     torch.testing.assert_close(result, x.flatten(1), rtol=1e-12, atol=1e-12)
     assert (result.min().item() >= 0) is all(layer.activation for layer in layers if isinstance(layer, Conv))
 

@@ -27,7 +27,7 @@ from bnbench.training.events import (
 )
 from bnbench.training.loop import Trainer
 from bnbench.training.numerics import numerics
-from bnbench.training.seeding import dropout_mask, generator
+from bnbench.training.seeding import StepDraws, generator
 from bnbench.variant import Affine, AffineRule
 from support.networks import (
     CPU,
@@ -73,9 +73,7 @@ def by_hand(spec, images=None):
                 photograph()
                 images, labels = data.training_batch(indices, parameters)
                 network.zero_grad()
-                logits = network(
-                    images, lambda layer, rate, like, step=step: dropout_mask(spec.seed, step, layer, rate, like)
-                )
+                logits = network(images, StepDraws(spec.seed, step))
                 loss = functional.cross_entropy(logits, labels)
                 loss.backward()
                 losses.append(loss.item())

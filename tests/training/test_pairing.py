@@ -1,6 +1,7 @@
 """Paired by construction: what a trainer feeds its network, bit for bit, for every variant and two placements."""
 
 import hashlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,15 +26,15 @@ def fed(spec):
     def listen(_, arguments):
         if len(arguments) == 1:  # an evaluation
             return None
-        images, dropout = arguments
+        images, draws = arguments
         seen["images"].append(digest(images))
 
         def overheard(layer, rate, like):
-            mask = dropout(layer, rate, like)
+            mask = draws.dropout(layer, rate, like)
             seen["masks"].append((layer, digest(mask)))
             return mask
 
-        return images, overheard
+        return images, SimpleNamespace(dropout=overheard)
 
     training_batch = run._pipeline.training_batch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never, cast
+from typing import Protocol, assert_never, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,12 +25,28 @@ from bnbench.architecture import (
 )
 from bnbench.errors import UserError
 from bnbench.measurement import Parameter
-from bnbench.network.layers import SamePool, Slot
+from bnbench.network.layers import Role, SamePool, Slot
 from bnbench.placement import parse_placement
-from bnbench.variant import Variant
+from bnbench.variant import AffineRule, Variant
 
-DropoutMask = Callable[[str, float, Tensor], Tensor]
-"""(dropout layer's name, rate, activations) to a mask of their shape: 0 where dropped, 1 / (1 - rate) where kept."""
+
+class Draws(Protocol):
+    """Where the random numbers of one training pass come from: each is keyed by the run's seed, the step and a name.
+
+    No module keeps a generator, so a pass can be repeated, on any device, by whoever has the seed and the step.
+    """
+
+    def dropout(self, name: str, rate: float, like: Tensor) -> Tensor:
+        """A mask for a dropout layer.
+
+        Args:
+            name: the layer's.
+            rate: probability of dropping an activation.
+            like: activations, (N, C, H, W) or (N, C).
+
+        Returns:
+            Of the shape of `like`: 0 where dropped, 1 / (1 - rate) where kept.
+        """
 
 
 @dataclass(frozen=True)
@@ -82,12 +98,12 @@ class Network(nn.Module):
                     assert_never(other)
         self._restrict_learning(variant)
 
-    def forward(self, images: Tensor, dropout: DropoutMask | None = None) -> Tensor:
+    def forward(self, images: Tensor, draws: Draws | None = None) -> Tensor:
         """Images (N, C, H, W) to logits (N, classes).
 
         Args:
             images: standardised, channels_last for speed.
-            dropout: where the masks come from; None leaves dropout out.
+            draws: where random numbers come from; None leaves out what is random, such as dropout.
         """
         x = images
         for index, layer in enumerate(self._layers):
@@ -102,8 +118,8 @@ class Network(nn.Module):
                         # max and ReLU commute, and after the pool there is a quarter of the work.
                         x = functional.relu(x)
                 case Dropout():
-                    if dropout is not None:
-                        x = x * dropout(layer.name, layer.rate, x)
+                    if draws is not None:
+                        x = x * draws.dropout(layer.name, layer.rate, x)
                 case Flatten():
                     x = x.flatten(1)
                 case GlobalMean():
@@ -116,12 +132,9 @@ class Network(nn.Module):
         """Every γ and β, frozen ones too, and every bias, ordered by parameter and slot name."""
         vectors = []
         for name, module in self.slots.items():
-            slot = cast(Slot, module)
-            if slot.normaliser is not None:
-                vectors.append(AffineVector(name, "gamma", cast(Tensor, slot.normaliser.weight)))
-                vectors.append(AffineVector(name, "beta", cast(Tensor, slot.normaliser.bias)))
-            if slot.linear.bias is not None:
-                vectors.append(AffineVector(name, "bias", slot.linear.bias))
+            roles = cast(Slot, module).roles()
+            for parameter in get_args(Parameter):
+                vectors += [AffineVector(name, parameter, each) for each in roles.get(parameter, ())]
         return sorted(vectors, key=lambda vector: (vector.parameter, vector.slot))
 
     def initialise(self, generator: Callable[[str], torch.Generator]) -> None:
@@ -131,16 +144,17 @@ class Network(nn.Module):
             generator: slot name to the CPU generator of that slot's weights; the network must be on the CPU.
         """
         for layer in slots(self._layers):
-            linear = cast(Slot, self.slots[layer.name]).linear
-            match layer.initialiser:
-                case "xavier_normal":
-                    nn.init.xavier_normal_(linear.weight, generator=generator(layer.name))
-                case "xavier_uniform":
-                    nn.init.xavier_uniform_(linear.weight, generator=generator(layer.name))
-                case other:
-                    assert_never(other)
-            if linear.bias is not None:
-                nn.init.zeros_(linear.bias)
+            roles = cast(Slot, self.slots[layer.name]).roles()
+            for weight in roles["weight"]:
+                match layer.initialiser:
+                    case "xavier_normal":
+                        nn.init.xavier_normal_(weight, generator=generator(layer.name))
+                    case "xavier_uniform":
+                        nn.init.xavier_uniform_(weight, generator=generator(layer.name))
+                    case other:
+                        assert_never(other)
+            for bias in roles.get("bias", ()):
+                nn.init.zeros_(bias)
 
     def _pool_follows(self, index: int) -> bool:
         return index + 1 < len(self._layers) and isinstance(self._layers[index + 1], MaxPool)
@@ -152,14 +166,20 @@ class Network(nn.Module):
     def _restrict_learning(self, variant: Variant) -> None:
         """Freeze what the variant learns in some slots only, or not at all."""
         names = list(self.slots)
-        for rule, attribute in ((variant.gamma, "weight"), (variant.beta, "bias")):
+        rules: tuple[tuple[Role, AffineRule], ...] = (("gamma", variant.gamma), ("beta", variant.beta))
+        for role, rule in rules:
             if rule.learned_in is None:
                 continue
             learned = parse_placement(rule.learned_in, names)
             for name, digit in zip(names, learned, strict=True):
-                normaliser = cast(Slot, self.slots[name]).normaliser
-                if digit == "0" and normaliser is not None:
-                    cast(nn.Parameter, getattr(normaliser, attribute)).requires_grad_(False)
+                if digit == "0":
+                    self._freeze(name, role)
         if not variant.train_weights:
-            for module in self.slots.values():
-                cast(Slot, module).linear.requires_grad_(False)
+            for name in names:
+                self._freeze(name, "weight", "bias")
+
+    def _freeze(self, slot: str, *roles: Role) -> None:
+        parameters = cast(Slot, self.slots[slot]).roles()
+        for role in roles:
+            for parameter in parameters.get(role, ()):
+                parameter.requires_grad_(False)

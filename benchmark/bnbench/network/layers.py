@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import assert_never, cast
+from collections.abc import Mapping
+from typing import Literal, assert_never, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,10 @@ EPSILON = 1e-5
 """ε of PyTorch's BatchNorm, which the founding study uses."""
 RUNNING_MOMENTUM = 0.1
 """Weight of the newest batch in the running statistics."""
+
+Role = Literal["weight", "bias", "gamma", "beta"]
+"""What a parameter of a slot is for. Who initialises, freezes, trains or records parameters asks a slot for them by
+role: where a parameter lives in the modules, and whether it is computed from others, is the slot's to know."""
 
 
 class ChannelAffine(nn.Module):
@@ -70,6 +75,16 @@ class Slot(nn.Module):
             x = functional.pad(x, self._padding)
         x = cast(Tensor, self.linear(x))
         return x if self.normaliser is None else cast(Tensor, self.normaliser(x))
+
+    def roles(self) -> Mapping[Role, tuple[nn.Parameter, ...]]:
+        """The slot's parameters, frozen ones too, by what they are for; a role that has none is not there."""
+        found: dict[Role, tuple[nn.Parameter, ...]] = {"weight": (cast(nn.Parameter, self.linear.weight),)}
+        if self.linear.bias is not None:
+            found["bias"] = (cast(nn.Parameter, self.linear.bias),)
+        if self.normaliser is not None:
+            found["gamma"] = (cast(nn.Parameter, self.normaliser.weight),)
+            found["beta"] = (cast(nn.Parameter, self.normaliser.bias),)
+        return found
 
 
 def _padding(layer: Conv, input_shape: Shape) -> tuple[tuple[int, int], tuple[int, int, int, int] | None]:

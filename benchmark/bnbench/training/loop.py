@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -32,7 +31,7 @@ from bnbench.training.events import (
 )
 from bnbench.training.numerics import autocast
 from bnbench.training.optimiser import build_optimiser
-from bnbench.training.seeding import dropout_mask, generator
+from bnbench.training.seeding import StepDraws, generator
 from bnbench.training.sparsity import SPARSITY_BATCHES, sparsity_rows
 
 EVALUATED_SPLITS: tuple[Split, ...] = ("train_eval", "valid", "test")
@@ -136,7 +135,7 @@ class Trainer:
             first = (step - (epoch - 1) * self.steps_per_epoch) * training.batch_size
             images, labels = self._pipeline.training_batch(order[first : first + training.batch_size], parameters)
             with autocast(precision, self._device):
-                logits = self.network(images, partial(dropout_mask, seed, step))
+                logits = self.network(images, StepDraws(seed, step))
                 loss = functional.cross_entropy(logits, labels)
             self.optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from torch import Tensor
 
 from bnbench.errors import UserError
 from bnbench.network.build import Network
-from bnbench.network.layers import Slot
+from bnbench.network.layers import Role, Slot
 from bnbench.problem import Training
 from bnbench.variant import Variant
 
@@ -19,15 +18,15 @@ def parameter_groups(network: Network, variant: Variant, training: Training) -> 
 
     The decay is the gradient of ½·λ·‖W‖² (docs/fidelity.md, point 1). Frozen parameters are in no group.
     """
-    slots = [cast(Slot, module) for module in network.slots.values()]
-    normalisers = [slot.normaliser for slot in slots if slot.normaliser is not None]
+    roles = [cast(Slot, module).roles() for module in network.slots.values()]
     rate = training.learning_rate
-    groups: list[tuple[list[Tensor], float, float]] = [
-        ([slot.linear.weight for slot in slots], rate, training.l2),
-        ([slot.linear.bias for slot in slots if slot.linear.bias is not None], rate, 0.0),
-        ([cast(Tensor, each.weight) for each in normalisers], rate * variant.gamma.learning_rate_factor, 0.0),
-        ([cast(Tensor, each.bias) for each in normalisers], rate * variant.beta.learning_rate_factor, 0.0),
-    ]
+    rates: tuple[tuple[Role, float, float], ...] = (
+        ("weight", rate, training.l2),
+        ("bias", rate, 0.0),
+        ("gamma", rate * variant.gamma.learning_rate_factor, 0.0),
+        ("beta", rate * variant.beta.learning_rate_factor, 0.0),
+    )
+    groups = [([p for slot in roles for p in slot.get(role, ())], rate, decay) for role, rate, decay in rates]
     learned = [([p for p in group if p.requires_grad], rate, decay) for group, rate, decay in groups]
     return [{"params": params, "lr": rate, "weight_decay": decay} for params, rate, decay in learned if params]
 

@@ -7,6 +7,7 @@ their initial weights, batches, augmentation and dropout masks, and a resumed ru
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -55,6 +56,18 @@ def dropout_mask(seed: int, step: int, layer: str, rate: float, like: Tensor) ->
         batch, channels, height, width = like.shape
         return mask.view(batch, height, width, channels).permute(0, 3, 1, 2)
     return mask.view(like.shape)
+
+
+@dataclass(frozen=True)
+class StepDraws:
+    """The random numbers of one step's training pass (`bnbench.network.build.Draws`)."""
+
+    seed: int
+    step: int
+
+    def dropout(self, name: str, rate: float, like: Tensor) -> Tensor:
+        """See `dropout_mask`."""
+        return dropout_mask(self.seed, self.step, name, rate, like)
 
 
 def _uniform_below(probability: float, count: int, key: int, device: torch.device) -> Tensor:
