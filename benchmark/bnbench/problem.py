@@ -20,7 +20,7 @@ from pydantic import (
     ValidationError,
 )
 
-from bnbench.architecture import ARCHITECTURES, slot_names
+from bnbench.architecture import ARCHITECTURES, slot_places
 from bnbench.disk import read_regular
 from bnbench.errors import UserError, cut, few, nearest, unknown
 from bnbench.measurement import Split
@@ -379,8 +379,8 @@ def _check_references(where: str, problem: Problem) -> None:
     """What the types cannot say: names that must exist, placements that must fit, seeds that must differ."""
     try:
         architecture = ARCHITECTURES.get(problem.architecture)
-        names = slot_names(architecture.layer_table(2, problem.width))
-        masks = [parse_placement(expression, names) for expression in problem.placements]
+        places = slot_places(architecture.layer_table(2, problem.width))
+        masks = [parse_placement(expression, places) for expression in problem.placements]
     except UserError as error:
         raise UserError(f"{where}: {error.problem}", hint=error.hint) from error
     if len(set(masks)) != len(masks):

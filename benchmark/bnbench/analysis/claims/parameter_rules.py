@@ -22,18 +22,18 @@ from bnbench.words import counted
 
 Channels = Sequence[npt.NDArray[np.float32]]
 """The values of one parameter of one run at one moment: an array of channels for each slot with a BatchNorm, in
-order."""
+order; those in the shortcuts of residual blocks apart, since they are neither first nor last nor between."""
 Values = Mapping[int, float | None]
 """Seed to a run's number; None where the run diverged, or has no such slot."""
 
 
-def pooled(channels: Channels, slots: Slots) -> npt.NDArray[np.float64] | None:
+def pooled(channels: Channels, slots: Slots, shortcuts: Channels = ()) -> npt.NDArray[np.float64] | None:
     """The channels of some of the slots, one after the other; None where the run has no such slot.
 
     None, too, where a value is not finite: what such a run's channels come to is no number.
     """
     chosen = {
-        "all": channels,
+        "all": [*channels, *shortcuts],
         "first": channels[:1],
         "intermediate": channels[1:-1],
         "last": channels[-1:],
@@ -43,12 +43,14 @@ def pooled(channels: Channels, slots: Slots) -> npt.NDArray[np.float64] | None:
     return values if values is not None and bool(np.isfinite(values).all()) else None
 
 
-def statistic(channels: Channels, parameter: NormaliserParameter, slots: Slots, which: Statistic) -> float | None:
+def statistic(
+    channels: Channels, parameter: NormaliserParameter, slots: Slots, which: Statistic, shortcuts: Channels = ()
+) -> float | None:
     """One number of one run; None where the run has no such slot.
 
     `activity` is A: the mean of |γ - 1| or |β|.
     """
-    values = pooled(channels, slots)
+    values = pooled(channels, slots, shortcuts)
     if values is None:
         return None
     low, high = float(values.min()), float(values.max())
@@ -67,17 +69,20 @@ def statistic(channels: Channels, parameter: NormaliserParameter, slots: Slots, 
             assert_never(other)
 
 
-def share(channels: Channels, slots: Slots, condition: Condition, band: float) -> float | None:
+def share(
+    channels: Channels, slots: Slots, condition: Condition, band: float, shortcuts: Channels = ()
+) -> float | None:
     """The share of the slots' channels that meet a condition; None where the run has no such slot.
 
     Args:
-        channels: all of the run's, whose largest |value| the band is a share of.
+        channels: all of the run's along the main path.
         slots: those that are counted.
         condition: what is counted.
-        band: as a share of the run's largest |value|.
+        band: as a share of the run's largest |value|, in all its slots.
+        shortcuts: the run's others.
     """
-    values = pooled(channels, slots)
-    everything = pooled(channels, "all")
+    values = pooled(channels, slots, shortcuts)
+    everything = pooled(channels, "all", shortcuts)
     if values is None or everything is None:
         return None
     edge = band * float(np.abs(everything).max())

@@ -13,16 +13,26 @@ from bnbench.analysis.frames import Filter, Results
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import EARLY_SHARE, monotonic
 from bnbench.measurement import NormaliserParameter
-from bnbench.placement import masked_slots
+from bnbench.placement import SlotPlace, masked_places
+
+
+@dataclass(frozen=True, eq=False)
+class SlotBySlot:
+    """A parameter at one moment of a run."""
+
+    main: Channels
+    """Of the slots along the main path, in order."""
+    shortcuts: Channels
+    """Of the others."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ends:
     """A parameter at two moments of a run, slot by slot."""
 
-    end: Channels
+    end: SlotBySlot
     """At the last snapshot."""
-    tenth: Channels
+    tenth: SlotBySlot
     """At the last snapshot within the first tenth of the steps."""
 
 
@@ -35,7 +45,7 @@ class TrajectoryReader:
         self._ends: dict[tuple[str, NormaliserParameter], Ends] = {}
         self._monotonic: dict[tuple[str, NormaliserParameter], tuple[int, int]] = {}
 
-    def ends(self, record: RunRecord, slots: Sequence[str], parameter: NormaliserParameter) -> Ends:
+    def ends(self, record: RunRecord, places: Sequence[SlotPlace], parameter: NormaliserParameter) -> Ends:
         """The last snapshot and the one after a tenth of the steps, of every slot that carries a BatchNorm.
 
         Only these rows are kept of what is read.
@@ -45,11 +55,19 @@ class TrajectoryReader:
         """
         key = (record.identity.run_id, parameter)
         if key not in self._ends:
-            pairs = [self._two_rows(*key, slot) for slot in masked_slots(record.identity.mask, slots)]
-            self._ends[key] = Ends([end for _, end in pairs], [tenth for tenth, _ in pairs])
+            carrying = masked_places(record.identity.mask, places)
+            pairs = [(place.on_main_path, *self._two_rows(*key, place.name)) for place in carrying]
+            self._ends[key] = Ends(
+                SlotBySlot([end for main, _, end in pairs if main], [end for main, _, end in pairs if not main]),
+                SlotBySlot(
+                    [early for main, early, _ in pairs if main], [early for main, early, _ in pairs if not main]
+                ),
+            )
         return self._ends[key]
 
-    def monotonic(self, record: RunRecord, slots: Sequence[str], parameter: NormaliserParameter) -> tuple[int, int]:
+    def monotonic(
+        self, record: RunRecord, places: Sequence[SlotPlace], parameter: NormaliserParameter
+    ) -> tuple[int, int]:
         """How many of a run's trajectories are monotonic, and how many there are: one for each channel.
 
         Raises:
@@ -58,8 +76,8 @@ class TrajectoryReader:
         key = (record.identity.run_id, parameter)
         if key not in self._monotonic:
             good = total = 0
-            for slot in masked_slots(record.identity.mask, slots):
-                trajectory = self._results.trajectory(key[0], slot, parameter)
+            for place in masked_places(record.identity.mask, places):
+                trajectory = self._results.trajectory(key[0], place.name, parameter)
                 good += int(monotonic(trajectory.steps, trajectory.values).sum())
                 total += trajectory.values.shape[1]
             self._monotonic[key] = (good, total)
