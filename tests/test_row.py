@@ -61,9 +61,9 @@ WRONG = [
     (Conv, "stride", 0, "greater than or equal to 1"),
     (Conv, "padding", "full", "'same' or 'valid'"),
     (Conv, "activation", "relu", "valid boolean"),
-    (Conv, "initialiser", "he_normal", "'xavier_normal' or 'xavier_uniform'"),
+    (Conv, "initialiser", "he_normal", "'xavier_normal', 'xavier_uniform' or 'kaiming_normal'"),
     (Dense, "features", True, "valid integer"),
-    (Dense, "initialiser", "zeros", "'xavier_normal' or 'xavier_uniform'"),
+    (Dense, "initialiser", "zeros", "'xavier_normal', 'xavier_uniform' or 'kaiming_normal'"),
     (MaxPool, "kernel", 0, "greater than or equal to 1"),
     (Dropout, "rate", 1.0, "less than 1"),
     (Dropout, "rate", float("inf"), "finite number"),
@@ -138,7 +138,9 @@ def test_a_layer_of_an_unknown_kind_is_refused_wherever_layers_are_looked_at(str
     ):
         with pytest.raises(UserError, match=message) as caught:
             look()
-        assert "Known kinds of layers: Conv, Dense, MaxPool, Dropout, Flatten, GlobalMean." in str(caught.value)
+        assert "Known kinds of layers: Conv, Dense, MaxPool, Dropout, Flatten, GlobalMean, Norm, Residual." in str(
+            caught.value
+        )
 
 
 def test_a_network_that_was_built_meets_no_layer_that_it_skips():

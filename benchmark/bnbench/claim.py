@@ -31,7 +31,7 @@ Measure = Literal["final accuracy", "early accuracy", "final loss", "final test 
 of the epochs."""
 Slots = Literal["all", "first", "intermediate", "last", "others"]
 """Of the slots that carry a BatchNorm: all; the first; those between the first and the last; the last; all but the
-last."""
+last. In a network with residual blocks they are counted along the main path: slots in shortcuts belong to all only."""
 Statistic = Literal["activity", "moved", "positive extreme", "negative extreme", "range", "mid-range", "share below"]
 """Over the channels of the slots: mean |γ - 1| or mean |β|; mean distance from the first snapshot; max(0, largest);
 max(0, -smallest); largest - smallest; their mean; the share whose |value| is below a level."""

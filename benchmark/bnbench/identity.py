@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
@@ -47,6 +48,9 @@ COMPARED = ("variant", "mask", "seed")
 RECORDED = ("snapshots", "probes")
 """What is merely recorded: parts of the run's id, since they decide what its folder holds, not of the setting's."""
 
+LONGEST_MASK = 24
+"""Digits of a mask that a run's id shows; of a longer one a digest."""
+
 _NOT_OF_SETTING_IN_TRAINING = ("learning_rate", "population_statistics")
 """Of the table `training`: what is compared, and what is merely recorded."""
 
@@ -78,9 +82,9 @@ def run_id_of(hashed_mapping: Mapping[str, Any], placement: str) -> str:
         hashed_mapping: the run's, as `run.json` keeps it.
         placement: the canonical expression of its mask.
     """
-    place = placement if placement.replace(":", "").isalnum() else f"mask{hashed_mapping['mask']}"
     name, seed = hashed_mapping["variant"]["name"], hashed_mapping["seed"]
-    return f"{_stem(hashed_mapping)}-{name}-{place.replace(':', '')}-s{seed}-{digest(hashed_mapping)}"
+    place = _plain_place(placement, hashed_mapping["mask"])
+    return f"{_stem(hashed_mapping)}-{name}-{place}-s{seed}-{digest(hashed_mapping)}"
 
 
 def setting_id_of(hashed_mapping: Mapping[str, Any]) -> str:
@@ -108,6 +112,14 @@ def digest(value: object) -> str:
 
 def _stem(hashed_mapping: Mapping[str, Any]) -> str:
     return f"{hashed_mapping['data']['name']}_{hashed_mapping['architecture']}"
+
+
+def _plain_place(placement: str, mask: str) -> str:
+    """A placement as part of a folder's name: in a word where it is one, else its mask, or a digest of a long one."""
+    plain = re.sub("[:-]", "", placement)
+    if plain.isalnum():
+        return plain
+    return f"mask{mask}" if len(mask) <= LONGEST_MASK else f"maskx{hashlib.sha256(mask.encode()).hexdigest()[:8]}"
 
 
 def _of_class(table: Mapping[str, frozenset[str]], component: object) -> frozenset[str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from bnbench.architecture import ARCHITECTURES, Layer, Shape, layers_digest, slot_names, trace
+from bnbench.architecture import ARCHITECTURES, Layer, Shape, layers_digest, slot_places, trace
 from bnbench.errors import UserError, unknown
 from bnbench.identity import digest, hashed, run_id_of, setting_id_of
 from bnbench.measurement import RunIdentity
 from bnbench.optimiser import OPTIMISERS
-from bnbench.placement import canonical_placement, parse_placement
+from bnbench.placement import Slots, canonical_placement, parse_placement
 from bnbench.problem import (
     LARGEST_RATE,
     Augmentation,
@@ -180,12 +180,18 @@ class RunSpec:
         )
 
     def document(self) -> dict[str, Any]:
-        """What `run.json` keeps of it: the hashed mapping verbatim, the names it went by, the network's slots."""
+        """What `run.json` keeps of it: the hashed mapping verbatim, the names it went by, the network's slots.
+
+        In a network with residual blocks the slots' roles too, which the placement is read with.
+        """
+        places = slot_places(self.layers())
+        roles = [{"role": each.role, "stage": each.stage, "block": each.block} for each in places]
         return {
             "problem": self.problem,
             "size": self.size,
             "placement": self.placement,
-            "slots": slot_names(self.layers()),
+            "slots": [each.name for each in places],
+            **({"roles": roles} if places[-1].role is not None else {}),
             "data_origin": self.data.origin,
             "spec": self.resolved(),
         }
@@ -249,11 +255,11 @@ def expand_grid(
     if precision not in get_args(Precision):
         raise unknown("precision", precision, get_args(Precision))
     _check_length(problem, data)
-    names = slot_names(_network(problem, data))
-    masks = [parse_placement(each, names) for each in (tuple(placements) or problem.placements[:1])]
+    places = slot_places(_network(problem, data))
+    masks = [parse_placement(each, places) for each in (tuple(placements) or problem.placements[:1])]
     rows = list(variants)
     for row in rows:
-        _check_variant(row, names)
+        _check_variant(row, places)
     trainings = [_at_rate(problem.training, factor) for factor in lr_factors]
     specs: dict[str, RunSpec] = {}
     for seed in problem.seeds[:1] if seeds is None else seeds:
@@ -269,7 +275,7 @@ def expand_grid(
                         architecture=problem.architecture,
                         width=problem.width,
                         variant=variant,
-                        placement=canonical_placement(own_mask, names),
+                        placement=canonical_placement(own_mask, places),
                         mask=own_mask,
                         training=training,
                         augmentation=problem.augmentation,
@@ -325,7 +331,7 @@ def _check_length(problem: Problem, data: DataFacts) -> None:
     check_snapshots(problem.snapshots.schedule, steps)
 
 
-def _check_variant(variant: Variant, slots: Sequence[str]) -> None:
+def _check_variant(variant: Variant, slots: Slots) -> None:
     variant.check()
     for name, rule in (("gamma", variant.gamma), ("beta", variant.beta)):
         if rule.learned_in is None:

@@ -20,7 +20,7 @@ from pydantic import (
     ValidationError,
 )
 
-from bnbench.architecture import ARCHITECTURES, slot_names
+from bnbench.architecture import ARCHITECTURES, slot_places
 from bnbench.disk import read_regular
 from bnbench.errors import UserError, cut, few, nearest, unknown
 from bnbench.measurement import Split
@@ -85,7 +85,7 @@ class Training(_Strict):
     """Images an update; an incomplete batch at the end of an epoch is dropped."""
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     learning_rate: Annotated[float, Field(gt=0, le=LARGEST_RATE)]
-    l2: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    l2: Annotated[float, Field(ge=0, le=1e12)] = 0.0
     """λ of ½·λ·‖W‖², applied as the optimiser's weight decay (`Optimiser.decay`), to what `l2_scope` says."""
     momentum: _Decay = 0.0
     population_statistics: bool = False
@@ -537,8 +537,8 @@ def _check_references(where: str, problem: Problem) -> Problem:
     """
     try:
         architecture = ARCHITECTURES.get(problem.architecture)
-        names = slot_names(architecture.layer_table(2, problem.width))
-        masks = [parse_placement(expression, names) for expression in problem.placements]
+        places = slot_places(architecture.layer_table(2, problem.width))
+        masks = [parse_placement(expression, places) for expression in problem.placements]
         training = check_training(problem.training)
     except UserError as error:
         raise UserError(f"{where}: {error.problem}", hint=error.hint) from error

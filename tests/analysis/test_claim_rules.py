@@ -13,6 +13,7 @@ from scipy import stats
 from bnbench.analysis.claims import curve_rules as curves
 from bnbench.analysis.claims import parameter_rules as parameters
 from bnbench.analysis.claims import probe_rules as probes
+from bnbench.analysis.claims.parameter_rules import pooled
 from bnbench.analysis.claims.verdict import Verdict, combined
 from bnbench.claim import Quantity, Ratio, Run, Share
 
@@ -184,14 +185,15 @@ def test_slots():
 def number(channels, parameter, slots, statistic, start=(), level=None):
     """A statistic of some channels, as a claim names it."""
     who = {"problem": "p", "variant": "v", "parameter": parameter}
-    return parameters.statistic(channels, start, Quantity(**who, slots=slots, statistic=statistic, level=level))
+    quantity = Quantity(**who, slots=slots, statistic=statistic, level=level)
+    return parameters.statistic(pooled(channels, slots), pooled(start, slots) if start else None, quantity)
 
 
 def portion(channels, slots, condition, band=0.0, level=None, parameter="gamma"):
     """The share of some channels that meets a condition, as a claim names it."""
     run = Run(problem="p", variant="v")
     part = {"run": run, "parameter": parameter, "slots": slots, "condition": condition, "band": band, "level": level}
-    return parameters.share(channels, Share(rule="share", **part, at_least=0.5))
+    return parameters.share(pooled(channels, slots), pooled(channels, "all"), Share(rule="share", **part, at_least=0.5))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from bnbench.analysis.frames import Results, Trajectory
 from bnbench.analysis.measures import tenth
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import overrides
-from bnbench.architecture import slot_names
+from bnbench.architecture import slot_places
 from bnbench.identity import canonical_json, hashed
 from bnbench.measurement import RunIdentity
 from bnbench.plan import RunSpec
@@ -72,7 +72,7 @@ class MadeUpRun:
             data_split=self.spec.data.split,
             architecture=self.spec.architecture,
             width=self.spec.width,
-            slots=tuple(slot_names(self.spec.layers())),
+            places=slot_places(self.spec.layers()),
             epochs=self.spec.training.epochs,
             batch_size=self.spec.training.batch_size,
             precision=self.spec.precision,

@@ -7,7 +7,7 @@ import math
 from bnbench.analysis.measures import CurveMeasures, RunMeasures, TimeToTarget
 from bnbench.analysis.records import RunRecord
 from bnbench.measurement import RunIdentity
-from bnbench.placement import parse_placement
+from bnbench.placement import SlotPlace, parse_placement
 from bnbench.problem import RunsSource, Target
 
 TARGET = Target(
@@ -61,7 +61,7 @@ def run(
             data_split=None,
             architecture="3c3d",
             width=1.0,
-            slots=slots,
+            places=tuple(map(SlotPlace, slots)),
             epochs=epochs,
             batch_size=50,
             precision="fp32",

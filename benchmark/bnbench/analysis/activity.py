@@ -163,7 +163,7 @@ def magnitude_column(share: float) -> str:
 
 
 def sparsity_summary(results: Results, **filters: Unpack[IdentityFilters]) -> pd.DataFrame:
-    """The share of activations that the ReLU after each slot zeroes: one row per run and slot.
+    """The share of activations that each ReLU zeroes: one row per run and slot, or residual block.
 
     Args:
         results: an opened results folder.
@@ -334,8 +334,10 @@ def _wanted(values: OneOrMoreTexts | None) -> set[str] | None:
 
 
 def _positions(record: RunRecord) -> dict[str, int]:
-    """Each slot's place in the network, from 0."""
-    return {slot: position for position, slot in enumerate(record.slots)}
+    """Each slot's place in the network, from 0; a residual block's, whose ReLU follows the sum, is its last slot's."""
+    slots = {place.name: position for position, place in enumerate(record.places)}
+    blocks = {place.block: position for position, place in enumerate(record.places) if place.block is not None}
+    return blocks | slots
 
 
 def _is_learned(record: RunRecord, slot: str, parameter: str) -> bool:
@@ -348,7 +350,7 @@ def _is_learned(record: RunRecord, slot: str, parameter: str) -> bool:
     learned_in = rule["learned_in"] if isinstance(rule, dict) else None
     if not isinstance(learned_in, str):
         return True
-    return parse_placement(learned_in, record.slots)[record.slots.index(slot)] == "1"
+    return parse_placement(learned_in, record.places)[record.slots.index(slot)] == "1"
 
 
 def _categorical(frame: pd.DataFrame) -> pd.DataFrame:

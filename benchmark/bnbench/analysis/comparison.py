@@ -23,11 +23,11 @@ from typing import Self, TypeVar
 from bnbench.analysis.naming import named_with_size, size_and_data
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import problem_at
-from bnbench.architecture import ARCHITECTURES, slot_names
+from bnbench.architecture import ARCHITECTURES, slot_places
 from bnbench.errors import UserError, unknown
 from bnbench.measurement import RunIdentity
 from bnbench.natural_order import natural_key
-from bnbench.placement import NOWHERE, canonical_placement, parse_placement
+from bnbench.placement import NOWHERE, SlotPlace, Slots, canonical_placement, parse_placement
 from bnbench.problem import Problem
 from bnbench.variant import VARIANTS
 
@@ -200,6 +200,11 @@ class Comparison:
     def slots(self) -> tuple[str, ...]:
         """The network's slots in order, the output last."""
         return self.records[0].slots
+
+    @property
+    def places(self) -> tuple[SlotPlace, ...]:
+        """The same as placements are read with them."""
+        return self.records[0].places
 
     @property
     def epochs(self) -> int:
@@ -473,11 +478,11 @@ def narrowed(
     if settings:
         chosen = [each for each in chosen if any(_is_setting(each.setting_id, setting) for setting in settings)]
     if placements:
-        masks = {name: {each.slots: _mask_of(name, each.slots) for each in chosen} for name in placements}
+        masks = {name: {each.places: _mask_of(name, each.places) for each in chosen} for name in placements}
         for name, own in masks.items():
             if chosen and all(mask is None for mask in own.values()):
                 raise UserError(f"placement '{name}' fits no recorded network", hint="`bnbench show` explains them.")
-        chosen = [each for each in chosen if any(masks[name][each.slots] == each.mask for name in placements)]
+        chosen = [each for each in chosen if any(masks[name][each.places] == each.mask for name in placements)]
     if factors:
         chosen = [each for each in chosen if any(_is_factor(each.lr_factor, factor) for factor in factors)]
     return chosen
@@ -543,8 +548,8 @@ def _matches(record: RunRecord, wanted: Wanted, size: str) -> bool:
 
 def _canonical(wanted: Wanted) -> str:
     problem = _known_problem(wanted.problem, "full")
-    names = slot_names(ARCHITECTURES.get(problem.architecture).layer_table(2, problem.width))
-    return canonical_placement(parse_placement(wanted.placement, names), names)
+    places = slot_places(ARCHITECTURES.get(problem.architecture).layer_table(2, problem.width))
+    return canonical_placement(parse_placement(wanted.placement, places), places)
 
 
 def _known_problem(name: str, size: str) -> Problem:
@@ -575,7 +580,7 @@ def _is_factor(factor: float | None, asked: float) -> bool:
     return factor is not None and math.isclose(factor, asked)
 
 
-def _mask_of(placement: str, slots: Sequence[str]) -> str | None:
+def _mask_of(placement: str, slots: Slots) -> str | None:
     """The mask a placement gives in a network; None where it does not fit."""
     try:
         return parse_placement(placement, slots)

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from bnbench.analysis.settings import overrides
 from bnbench.identity import canonical_json
 from bnbench.measurement import RunIdentity
-from bnbench.placement import masked_slots
+from bnbench.placement import SlotPlace, masked_slots
 from bnbench.plan import Origin
 from bnbench.storage.document import RunDocument, Status
 from bnbench.storage.schema import TableName
@@ -43,8 +43,8 @@ class RunRecord:
     """The digest of a split of the data set's own; None for the suite's."""
     architecture: str
     width: float
-    slots: tuple[str, ...]
-    """Of its network, in order, the output last."""
+    places: tuple[SlotPlace, ...]
+    """The slots of its network, in order, the output last, as placements are read with them."""
     epochs: int
     """As planned."""
     batch_size: int
@@ -67,6 +67,11 @@ class RunRecord:
         """Whether the variant learns "gamma" or "beta" anywhere."""
         rule = self.row[parameter]
         return isinstance(rule, dict) and rule["status"] == Affine.LEARNED
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The names of its network's slots, in order, the output last."""
+        return tuple(place.name for place in self.places)
 
     @property
     def normalised_slots(self) -> list[str]:
@@ -98,7 +103,7 @@ def record_of(document: RunDocument, *, readable: bool) -> RunRecord:
         data_split=spec.data.split,
         architecture=spec.architecture,
         width=spec.width,
-        slots=document.slots,
+        places=document.places,
         epochs=spec.training.epochs,
         batch_size=spec.training.batch_size,
         precision=spec.precision,

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bnbench.analysis.table import Table, Value
-    from bnbench.architecture import Layer, TracedLayer
+    from bnbench.architecture import Layer, Subsample, TracedLayer
+    from bnbench.placement import SlotPlace
     from bnbench.problem import Problem, Target, Training
     from bnbench.variant import Variant
 
@@ -36,8 +37,9 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
       bnbench show cifar10_3c3d
       bnbench show cifar100_allcnnc --placement every --variant bn_beta
     """
-    from bnbench.architecture import ARCHITECTURES, slot_names, trace
+    from bnbench.architecture import ARCHITECTURES, slot_places, trace
     from bnbench.data.own_arrays import dataset_of
+    from bnbench.identity import LONGEST_MASK
     from bnbench.placement import NOWHERE, canonical_placement, parse_placement
     from bnbench.problem import find_problem
     from bnbench.variant import VARIANTS
@@ -47,19 +49,21 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
     architecture = ARCHITECTURES.get(problem.architecture)
     row = VARIANTS.get(variant)
     layers = architecture.layer_table(dataset.classes, problem.width)
-    names = slot_names(layers)
-    mask = parse_placement(placement or problem.placements[0], names)
+    places = slot_places(layers)
+    mask = parse_placement(placement or problem.placements[0], places)
     if not row.alters_slots:
         mask = "0" * len(mask)
     image = architecture.image_size
     traced = trace(layers, (dataset.channels, image, image))
 
     say(Styled(problem.name, bold=True), f"  {problem.summary}")
-    print_tables([_settings(problem, dataset.title, architecture.title)])
-    shown = canonical_placement(mask, names)
-    where = "no BatchNorm" if shown == NOWHERE else f"placement {shown} (mask {mask})"
+    data = dataset.title if problem.dataset_file is None else f"{dataset.title} ({dataset.summary})"
+    print_tables([_settings(problem, data, architecture.title)])
+    shown = canonical_placement(mask, places)
+    digits = f"mask {mask}" if len(mask) <= LONGEST_MASK else f"{mask.count('1')} of {len(mask)} slots"
+    where = "no BatchNorm" if shown == NOWHERE else f"placement {shown} ({digits})"
     say("\n", Styled(architecture.title, bold=True), f" as {row.symbol}: {where}")
-    print_tables([_network(traced, dict(zip(names, mask, strict=True)), row)])
+    print_tables([_network(traced, dict(zip(places, mask, strict=True)), row)])
     say(_cost(problem, traced))
     say("\n", Styled("Targets", bold=True))
     for target in problem.targets:
@@ -85,7 +89,7 @@ def _settings(problem: Problem, data: str, network: str) -> Table:
         "probes": ", ".join(hashed(problem.probes)) or "none",
         "seeds": ", ".join(map(str, problem.seeds)),
     }
-    counts = {"train on": training.images, "validate and test on": problem.evaluation.images}
+    counts = {"train on": problem.training.images, "validate and test on": problem.evaluation.images}
     if any(counts.values()):
         facts["images"] = ", ".join(f"{use} {count:,}" for use, count in counts.items() if count)
     columns = (Column("setting", ""), Column("value", "", Kind.PROSE))
@@ -133,14 +137,18 @@ def _listed(settings: Mapping[str, object]) -> list[str]:
     return words
 
 
-def _network(traced: list[TracedLayer], digits: dict[str, str], variant: Variant) -> Table:
+def _network(traced: list[TracedLayer], digits: dict[SlotPlace, str], variant: Variant) -> Table:
     from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, whole
-    from bnbench.architecture import Conv, Dense
+    from bnbench.architecture import Conv, Dense, Norm, Residual
 
     forward = 2 * sum(each.multiply_adds for each in traced)
     unit, prefix = (1e6, "M") if forward >= SMALL_NETWORK else (1e3, "k")
+    places = {place.name: place for place in digits}
+    stages = {place.block: place.stage for place in digits if place.block is not None}
+    has_roles = any(place.role is not None for place in digits)
     columns = (
         Column("layer", "layer", Kind.IDENTIFIER),
+        *((Column("role", "role"),) if has_roles else ()),
         Column("operation", "operation"),
         Column("output", "output", priority=2),
         Column("gamma", "γ"),
@@ -153,46 +161,76 @@ def _network(traced: list[TracedLayer], digits: dict[str, str], variant: Variant
     total = 0
     for each in traced:
         layer, shape = each.layer, "×".join(map(str, each.output_shape))
-        if not isinstance(layer, Conv | Dense):
-            quiet = (Cell(told, tone=Tone.QUIET) for told in (_operation(layer), shape))
-            rows.append((None, *quiet, None, None, nothing, nothing))
+        inside = "  " if each.block is not None else ""
+        if not isinstance(layer, Conv | Dense | Norm):
+            name = layer.name if isinstance(layer, Residual) else None
+            stage = Cell(stages[name], f"stage {stages[name]}", tone=Tone.QUIET) if name in stages else None
+            quiet = (Cell(told, tone=Tone.QUIET) for told in (inside + _operation(layer), shape))
+            rows.append((name, *((stage,) if has_roles else ()), *quiet, None, None, nothing, nothing))
             continue
-        normalised = digits[layer.name] == "1"
+        place = places[layer.name]
+        normalised = digits[place] == "1"
         learned = _learned(each, variant, normalised=normalised)
         total += learned
         gamma, beta = (str(rule.status) if normalised else "–" for rule in (variant.gamma, variant.beta))
-        rows.append((layer.name, _operation(layer), shape, gamma, beta, learned, 2 * each.multiply_adds / unit))
+        shown = Cell(layer.name, inside + layer.name)
+        role = (place.role,) if has_roles else ()
+        rows.append(
+            (shown, *role, inside + _operation(layer), shape, gamma, beta, learned, 2 * each.multiply_adds / unit)
+        )
     sums = (Cell(total, tone=Tone.BEST), Cell(forward / unit, tone=Tone.BEST))
-    rows.append((Cell("in all", tone=Tone.BEST), None, None, None, None, *sums))
+    rows.append((Cell("in all", tone=Tone.BEST), *((None,) if has_roles else ()), None, None, None, None, *sums))
     return Table("network", columns, tuple(rows))
 
 
-def _operation(layer: Layer) -> str:
+def _operation(layer: Layer | Subsample) -> str:
     """A layer in a few words."""
-    from bnbench.architecture import Conv, Dense, Dropout, Flatten, GlobalMean, MaxPool
+    from bnbench.architecture import (
+        Conv,
+        Dense,
+        Dropout,
+        Flatten,
+        GlobalMean,
+        MaxPool,
+        Norm,
+        Residual,
+        Subsample,
+    )
 
     match layer:
         case Conv():
-            activation = ", ReLU" if layer.activation else ""
-            return f"conv {layer.kernel}×{layer.kernel}/{layer.stride} {layer.padding}{activation}"
+            padding = layer.padding if isinstance(layer.padding, str) else f"pad {layer.padding}"
+            told = f"conv {layer.kernel}×{layer.kernel}/{layer.stride} {padding}{_then_relu(layer.activation)}"
         case Dense():
-            return "dense, ReLU" if layer.activation else "dense"
+            told = f"dense{_then_relu(layer.activation)}"
+        case Norm():
+            told = f"normaliser alone{_then_relu(layer.activation)}"
+        case Residual():
+            added = "its input" if layer.shortcut == () else "the shortcut"
+            told = f"block: body plus {added}{_then_relu(layer.activation)}"
+        case Subsample():
+            told = f"shortcut: every pixel of {layer.stride}, zeros to {layer.channels} channels"
         case MaxPool():
-            return f"max pool {layer.kernel}×{layer.kernel}/{layer.stride}"
+            told = f"max pool {layer.kernel}×{layer.kernel}/{layer.stride}"
         case Dropout():
-            return f"dropout {layer.rate:g}"
+            told = f"dropout {layer.rate:g}"
         case Flatten():
-            return "flatten"
+            told = "flatten"
         case GlobalMean():
-            return "mean over the map"
+            told = "mean over the map"
         case other:
             assert_never(other)
+    return told
+
+
+def _then_relu(activation: bool) -> str:
+    return ", ReLU" if activation else ""
 
 
 def _learned(slot: TracedLayer, variant: Variant, *, normalised: bool) -> int:
     """How many numbers the optimiser moves in a slot."""
     channels = slot.output_shape[0]
-    bias = not (normalised and variant.normalises)
+    bias = slot.weights > 0 and not (normalised and variant.normalises)
     affine = sum(rule.is_learned for rule in (variant.gamma, variant.beta)) if normalised else 0
     return (slot.weights + channels * bias) * variant.train_weights + channels * affine
 

@@ -18,14 +18,19 @@ from bnbench.architecture import (
     GlobalMean,
     Layer,
     MaxPool,
+    Norm,
+    Residual,
     Shape,
+    Subsample,
     slot_names,
+    slot_places,
     slots,
     trace,
 )
 from bnbench.errors import UserError
 from bnbench.measurement import Parameter
 from bnbench.network.layers import Role, SamePool, Slot
+from bnbench.network.residual import BlockSum, NormSlot, subsample
 from bnbench.placement import parse_placement
 from bnbench.variant import AffineRule, Variant
 
@@ -86,13 +91,19 @@ class Network(nn.Module):
         carries = dict(zip(names, (digit == "1" for digit in mask), strict=True))
         self.slots = nn.ModuleDict()
         self.pools = nn.ModuleDict()
-        for index, traced in enumerate(trace(layers, input_shape)):
+        self.sums = nn.ModuleDict()
+        for traced in trace(layers, input_shape):
             match traced.layer:
                 case Conv() | Dense() as layer:
                     self.slots[layer.name] = Slot(layer, traced.input_shape, variant if carries[layer.name] else None)
+                case Norm() as layer:
+                    own = variant if carries[layer.name] else None
+                    self.slots[layer.name] = NormSlot(layer, traced.input_shape, own)
                 case MaxPool() as layer:
-                    self.pools[str(index)] = SamePool(layer, traced.input_shape)
-                case Dropout() | Flatten() | GlobalMean():
+                    self.pools[_pool_key(traced.block, traced.index)] = SamePool(layer, traced.input_shape)
+                case Residual() as layer:
+                    self.sums[layer.name] = BlockSum()
+                case Dropout() | Flatten() | GlobalMean() | Subsample():
                     pass
                 case other:
                     assert_never(other)
@@ -105,16 +116,19 @@ class Network(nn.Module):
             images: standardised, channels_last for speed.
             draws: where random numbers come from; None leaves out what is random, such as dropout.
         """
-        x = images
-        for index, layer in enumerate(self._layers):
+        return self._through(self._layers, images, draws)
+
+    def _through(self, layers: tuple[Layer, ...], x: Tensor, draws: Draws | None, block: str | None = None) -> Tensor:
+        """A table's layers one after the other; `block` names that which it is the body of."""
+        for index, layer in enumerate(layers):
             match layer:
-                case Conv() | Dense():
+                case Conv() | Dense() | Norm():
                     x = self.slots[layer.name](x)
-                    if layer.activation and not self._pool_follows(index):
+                    if layer.activation and not _pool_follows(layers, index):
                         x = functional.relu(x)
                 case MaxPool():
-                    x = self.pools[str(index)](x)
-                    if self._activation_precedes(index):
+                    x = self.pools[_pool_key(block, index)](x)
+                    if _activation_precedes(layers, index):
                         # max and ReLU commute, and after the pool there is a quarter of the work.
                         x = functional.relu(x)
                 case Dropout():
@@ -124,9 +138,34 @@ class Network(nn.Module):
                     x = x.flatten(1)
                 case GlobalMean():
                     x = x.mean(dim=(2, 3))
+                case Residual():
+                    shortcut = self._shortcut(layer, x)
+                    x = self.sums[layer.name](self._through(layer.body, x, draws, layer.name), shortcut)
+                    if layer.activation:
+                        x = functional.relu(x)
                 case other:
                     assert_never(other)
         return x
+
+    def _shortcut(self, block: Residual, x: Tensor) -> Tensor:
+        match block.shortcut:
+            case Conv() as layer:
+                return cast(Tensor, self.slots[layer.name](x))
+            case Subsample() as layer:
+                return subsample(x, layer.stride, layer.channels)
+            case ():
+                return x
+            case other:
+                assert_never(other)
+
+    def relu_sites(self) -> dict[str, nn.Module]:
+        """Where a ReLU is, in the network's order: slot or block, and the module whose output the ReLU gets."""
+        sites: dict[str, nn.Module] = {}
+        for layer in self._layers:
+            sites |= {slot.name: self.slots[slot.name] for slot in slots((layer,)) if slot.activation}
+            if isinstance(layer, Residual) and layer.activation:
+                sites[layer.name] = self.sums[layer.name]
+        return sites
 
     def affine_vectors(self) -> list[AffineVector]:
         """Every γ and β, frozen ones too, and every bias, ordered by parameter and slot name."""
@@ -144,6 +183,8 @@ class Network(nn.Module):
             generator: slot name to the CPU generator of that slot's weights; the network must be on the CPU.
         """
         for layer in slots(self._layers):
+            if isinstance(layer, Norm):
+                continue
             roles = cast(Slot, self.slots[layer.name]).roles()
             for weight in roles["weight"]:
                 match layer.initialiser:
@@ -154,17 +195,12 @@ class Network(nn.Module):
                     case "truncated_normal":
                         ends = {"a": -2 * layer.std, "b": 2 * layer.std}
                         nn.init.trunc_normal_(weight, std=layer.std, **ends, generator=generator(layer.name))
+                    case "kaiming_normal":
+                        nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator(layer.name))
                     case other:
                         assert_never(other)
             for bias in roles.get("bias", ()):
                 nn.init.zeros_(bias)
-
-    def _pool_follows(self, index: int) -> bool:
-        return index + 1 < len(self._layers) and isinstance(self._layers[index + 1], MaxPool)
-
-    def _activation_precedes(self, index: int) -> bool:
-        before = self._layers[index - 1] if index > 0 else None
-        return isinstance(before, Conv | Dense) and before.activation
 
     def _restrict_learning(self, variant: Variant) -> None:
         """Freeze what the variant learns in some slots only, or not at all."""
@@ -173,7 +209,7 @@ class Network(nn.Module):
         for role, rule in rules:
             if rule.learned_in is None:
                 continue
-            learned = parse_placement(rule.learned_in, names)
+            learned = parse_placement(rule.learned_in, slot_places(self._layers))
             for name, digit in zip(names, learned, strict=True):
                 if digit == "0":
                     self._freeze(name, role)
@@ -186,3 +222,16 @@ class Network(nn.Module):
         for role in roles:
             for parameter in parameters.get(role, ()):
                 parameter.requires_grad_(False)
+
+
+def _pool_follows(layers: tuple[Layer, ...], index: int) -> bool:
+    return index + 1 < len(layers) and isinstance(layers[index + 1], MaxPool)
+
+
+def _activation_precedes(layers: tuple[Layer, ...], index: int) -> bool:
+    before = layers[index - 1] if index > 0 else None
+    return isinstance(before, Conv | Dense | Norm) and before.activation
+
+
+def _pool_key(block: str | None, index: int) -> str:
+    return str(index) if block is None else f"{block}_{index}"

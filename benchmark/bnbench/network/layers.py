@@ -67,7 +67,7 @@ class Slot(nn.Module):
                 self.linear = nn.Linear(input_shape[0], layer.features, bias=bias)
             case other:
                 assert_never(other)
-        self.normaliser = None if variant is None else _normaliser(layer, variant)
+        self.normaliser = None if variant is None else normaliser_behind(layer, variant)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, ...) to the pre-activations, normalised where the slot carries a normaliser."""
@@ -99,6 +99,8 @@ def _padding(layer: Conv, input_shape: Shape) -> tuple[tuple[int, int], tuple[in
             if rows[0] == rows[1] and columns[0] == columns[1]:
                 return (rows[0], columns[0]), None
             return (0, 0), (*columns, *rows)
+        case int():
+            return (layer.padding, layer.padding), None
         case other:
             assert_never(other)
 
@@ -137,7 +139,8 @@ def _window_hangs_over(before: int, after: int, stride: int) -> bool:
     return before == 0 and after < stride
 
 
-def _normaliser(layer: Conv | Dense, variant: Variant) -> nn.Module:
+def normaliser_behind(layer: Conv | Dense, variant: Variant) -> nn.Module:
+    """What a variant puts behind a layer, γ and β at their start."""
     module: nn.BatchNorm1d | nn.BatchNorm2d | ChannelAffine
     match variant.normaliser, layer:
         case Normaliser.NONE, Conv(channels=channels) | Dense(features=channels):

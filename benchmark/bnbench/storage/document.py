@@ -14,7 +14,7 @@ from bnbench.disk import parse_json, read_regular, require_regular
 from bnbench.errors import UserError
 from bnbench.identity import run_id_of, setting_id_of
 from bnbench.measurement import RunIdentity
-from bnbench.placement import NOWHERE, parse_placement
+from bnbench.placement import HEAD, NOWHERE, OUTPUT, ROLE, STEM, SlotPlace, parse_placement, refuse_slot_names
 from bnbench.plan import Origin
 from bnbench.problem import Size
 from bnbench.specification import Specification
@@ -27,6 +27,9 @@ RUN_JSON = "run.json"
 _LIMIT = 16 << 20
 """Bytes of a `run.json`, which has some ten thousand: more than any specification and traceback."""
 
+_MOST_STAGES = 1000
+"""More than any network has."""
+
 Status = Literal["finished", "diverged", "failed"]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
 Text = Annotated[str, Field(min_length=1)]
@@ -34,6 +37,24 @@ Text = Annotated[str, Field(min_length=1)]
 
 def _to_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
+
+
+class SlotRole(BaseModel):
+    """What placements can tell a slot of a network with residual blocks by (`bnbench.placement.SlotPlace`)."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    role: Annotated[str, Field(pattern=rf"^({ROLE.pattern})$")]
+    stage: Annotated[int, Field(ge=1, le=_MOST_STAGES)] | None
+    block: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")] | None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.stage is None) != (self.block is None):
+            raise ValueError("a slot is in a block of a stage, or in neither")
+        if self.role != OUTPUT and (self.block is None) != (self.role in {STEM, HEAD}):
+            raise ValueError(f"a slot of the role {self.role} is {'in' if self.block else 'outside of'} a block")
+        return self
 
 
 class RunDocument(BaseModel):
@@ -55,6 +76,8 @@ class RunDocument(BaseModel):
     """The canonical expression of the mask; "none" where nothing carries a normaliser."""
     slots: Annotated[tuple[Text, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
     """The network's slots in order, the output last."""
+    roles: Annotated[tuple[SlotRole, ...], BeforeValidator(_to_tuple)] | None = None
+    """Of each slot, of a network with residual blocks; None (and not in the file) for any other."""
     data_origin: Origin
     """What kind of copy of the published data it was trained on."""
     status: Status
@@ -81,11 +104,12 @@ class RunDocument(BaseModel):
             raise ValueError(f"the specification is of the setting {own}, not of {self.setting_id}")
         if len(set(self.slots)) < len(self.slots):
             raise ValueError("a slot is named twice")
-        if spec.mask != _mask(self.placement, self.slots):
+        _check_roles(self.slots, self.roles)
+        if spec.mask != _mask(self.placement, self.places):
             raise ValueError(f"the placement {self.placement} does not mean the mask {spec.mask}")
         for rule in (spec.variant.gamma, spec.variant.beta):
             if rule.learned_in is not None:
-                _mask(rule.learned_in, self.slots)
+                _mask(rule.learned_in, self.places)
         return self
 
     @cached_property
@@ -99,6 +123,16 @@ class RunDocument(BaseModel):
             return Specification.model_validate(self.spec)
         except ValidationError as error:
             raise ValueError(f"spec.{_first_mistake(error)}") from error
+
+    @cached_property
+    def places(self) -> tuple[SlotPlace, ...]:
+        """The network's slots as placements are read with them."""
+        if self.roles is None:
+            return tuple(map(SlotPlace, self.slots))
+        return tuple(
+            SlotPlace(name, each.role, each.stage, each.block)
+            for name, each in zip(self.slots, self.roles, strict=True)
+        )
 
     @property
     def identity(self) -> RunIdentity:
@@ -149,6 +183,8 @@ def make_document(fields: Mapping[str, Any]) -> RunDocument:
 def document_text(document: RunDocument) -> str:
     """The document as it stands on disk: sorted keys, one a line, nothing that JSON does not know."""
     plain = document.model_dump(mode="json", by_alias=True)
+    if document.roles is None:
+        del plain["roles"]
     return json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -238,11 +274,21 @@ def _first_mistake(error: ValidationError) -> str:
     return f"{where}: {said}" if where else said
 
 
-def _mask(placement: str, slots: Sequence[str]) -> str:
+def _check_roles(slots: Sequence[str], roles: Sequence[SlotRole] | None) -> None:
+    if roles is None:
+        return
+    if len(roles) != len(slots):
+        raise ValueError(f"there are {len(slots)} slots, and roles of {len(roles)}")
+    if [each.role == OUTPUT for each in roles] != [False] * (len(roles) - 1) + [True]:
+        raise ValueError("the last slot is the output, and no other")
+
+
+def _mask(placement: str, places: Sequence[SlotPlace]) -> str:
     if placement == NOWHERE:
-        return "0" * len(slots)
+        return "0" * len(places)
     try:
-        return parse_placement(placement, slots)
+        refuse_slot_names(places)
+        return parse_placement(placement, places)
     except UserError as error:
         raise ValueError(error.problem) from error
 

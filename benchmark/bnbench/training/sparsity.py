@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bnbench.network.build import Network
-from bnbench.network.layers import Slot
 from bnbench.plan import Precision
 from bnbench.training.evaluation import Batches
 from bnbench.training.events import Measured
@@ -22,7 +20,7 @@ a smaller split. They are the same at every epoch, for every variant and every r
 
 
 def sparsity_rows(network: Network, batches: Batches, precision: Precision, *, epoch: int, step: int) -> Measured:
-    """`zeroed_shares` as rows of the table `sparsity`, a row per slot with a ReLU.
+    """`zeroed_shares` as rows of the table `sparsity`, a row per ReLU.
 
     Args:
         network: left as it came in.
@@ -44,7 +42,7 @@ def sparsity_rows(network: Network, batches: Batches, precision: Precision, *, e
 
 
 def zeroed_shares(network: Network, batches: Batches, precision: Precision) -> dict[str, float]:
-    """The share of activations that the ReLU after each slot zeroes, in eval mode and without dropout.
+    """The share of activations that each ReLU zeroes, in eval mode and without dropout.
 
     Counted where a slot hands over its pre-activations, so before any pooling, although the network itself pools first
     (max and ReLU commute). An activation counts as zeroed where ReLU makes it 0, that is where it is at most 0; NaN is
@@ -56,14 +54,15 @@ def zeroed_shares(network: Network, batches: Batches, precision: Precision) -> d
         precision: of the forward pass.
 
     Returns:
-        Slot to share, of every slot with a ReLU, in the network's order; an output without one is not there.
+        Slot to share, of every slot with a ReLU, in the network's order, an output without one is not there; and of
+        each ReLU after the sum of a residual block, by the block's name.
 
     Raises:
         RuntimeError: a pass did not go through every slot exactly once, so there is nothing to be said about it.
     """
-    slots = {name: cast(Slot, module) for name, module in network.slots.items()}
-    counts = {name: _Count() for name, slot in slots.items() if slot.activation}
-    hooks = [slots[name].register_forward_hook(partial(_look, count)) for name, count in counts.items()]
+    sites = network.relu_sites()
+    counts = {name: _Count() for name in sites}
+    hooks = [sites[name].register_forward_hook(partial(_look, count)) for name, count in counts.items()]
     was_training = network.training
     network.eval()
     passes = 0

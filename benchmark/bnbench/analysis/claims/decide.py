@@ -12,7 +12,7 @@ from typing import Literal, TypeVar, assert_never
 from bnbench.analysis.claims import curve_rules, parameter_rules, probe_rules
 from bnbench.analysis.claims.evidence import Body, DataUsed, bodies_of_runs, data_used
 from bnbench.analysis.claims.probe_quantities import PROBE_QUANTITIES
-from bnbench.analysis.claims.trajectories import TrajectoryReader
+from bnbench.analysis.claims.trajectories import SlotBySlot, TrajectoryReader
 from bnbench.analysis.claims.verdict import Decision, Verdict, combined
 from bnbench.analysis.frames import Results
 from bnbench.analysis.measures import STATISTICS, TRAINING_SPLIT, CurveMeasures, measure_curve
@@ -25,6 +25,7 @@ from bnbench.claim import (
     Greater,
     Level,
     Measure,
+    Moment,
     Monotonic,
     MostOfGain,
     NotGreater,
@@ -382,31 +383,29 @@ class _Reader:
 
     def quantity_side(self, name: str, quantity: Quantity, seeds: Sequence[int]) -> Side:
         """A number of γ or β of a run, for each seed."""
-        values = self._each(
-            quantity,
-            seeds,
-            lambda record: parameter_rules.statistic(
-                self._channels(record, quantity.problem, quantity.parameter, quantity.at),
-                self._channels(record, quantity.problem, quantity.parameter, "start"),
-                quantity,
-            ),
-        )
-        return Side(name, quantity, values)
+
+        def number(record: RunRecord) -> float | None:
+            found, start = (
+                self._channels(record, quantity.problem, quantity.parameter, at) for at in (quantity.at, "start")
+            )
+            return parameter_rules.statistic(found.pooled(quantity.slots), start.pooled(quantity.slots), quantity)
+
+        return Side(name, quantity, self._each(quantity, seeds, number))
 
     def share_side(self, part: Share, seeds: Sequence[int]) -> Side:
         """The share of channels that meet a part's condition, for each seed."""
-        values = self._each(
-            part.run,
-            seeds,
-            lambda record: parameter_rules.share(self._channels(record, part.run.problem, part.parameter, "end"), part),
-        )
-        return Side("run", part.run, values)
+
+        def number(record: RunRecord) -> float | None:
+            found = self._channels(record, part.run.problem, part.parameter, "end")
+            return parameter_rules.share(found.pooled(part.slots), found.pooled("all"), part)
+
+        return Side("run", part.run, self._each(part.run, seeds, number))
 
     def monotonic(self, part: Monotonic, seeds: Sequence[int]) -> tuple[Values, tuple[Side, ...]]:
         """The share of monotonic trajectories, for each seed over all the runs together, and run by run."""
         counts: dict[Run, Mapping[int, tuple[int, int] | None]] = {}
         for run in part.pooled:
-            read = partial(self._trajectories.monotonic, slots=self.body.slots(run.problem), parameter=part.parameter)
+            read = partial(self._trajectories.monotonic, places=self.body.places(run.problem), parameter=part.parameter)
             counts[run] = self._each(run, seeds, read)
         sides = tuple(
             Side("run", run, {seed: None if each is None else each[0] / each[1] for seed, each in own.items()})
@@ -452,9 +451,9 @@ class _Reader:
         return {seed: None if found[seed].status == "diverged" else number(found[seed]) for seed in seeds}
 
     def _channels(
-        self, record: RunRecord, problem: str, parameter: NormaliserParameter, at: Literal["start", "tenth", "end"]
-    ) -> parameter_rules.Channels:
-        ends = self._trajectories.ends(record, self.body.slots(problem), parameter)
+        self, record: RunRecord, problem: str, parameter: NormaliserParameter, at: Moment | Literal["start"]
+    ) -> SlotBySlot:
+        ends = self._trajectories.ends(record, self.body.places(problem), parameter)
         return {"start": ends.start, "tenth": ends.tenth, "end": ends.end}[at]
 
     @cached_property

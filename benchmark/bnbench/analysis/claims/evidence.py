@@ -17,12 +17,12 @@ from typing import get_args
 from bnbench.analysis.comparison import RowKey, rows_of
 from bnbench.analysis.frames import Results
 from bnbench.analysis.records import RunRecord
-from bnbench.architecture import ARCHITECTURES, slot_names
+from bnbench.architecture import ARCHITECTURES, slot_places
 from bnbench.claim import Run
 from bnbench.data.origin import is_evidence
 from bnbench.data.own_arrays import dataset_of
 from bnbench.identity import canonical_json, hashed
-from bnbench.placement import parse_placement
+from bnbench.placement import SlotPlace, parse_placement
 from bnbench.plan import DataFacts, Origin, expand_grid
 from bnbench.problem import Problem, ProblemFile, Size
 from bnbench.study import Study, study_problems
@@ -69,18 +69,18 @@ class Body:
         """C, the number of classes of a problem's data."""
         return _classes_and_channels(self.problems[problem].dataset, self.problems[problem].dataset_file)[0]
 
-    def slots(self, problem: str) -> list[str]:
-        """The slots of a problem's network."""
+    def places(self, problem: str) -> tuple[SlotPlace, ...]:
+        """The slots of a problem's network, as placements are read with them."""
         layers = ARCHITECTURES.get(self.problems[problem].architecture).layer_table(
             self.classes(problem), self.problems[problem].width
         )
-        return slot_names(layers)
+        return slot_places(layers)
 
     def find(self, run: Run) -> dict[int, RunRecord]:
         """The recorded runs that a claim means, by seed."""
-        slots = self.slots(run.problem)
+        places = self.places(run.problem)
         variant = self.study.variant(run.variant)
-        mask = parse_placement(run.placement, slots) if variant.alters_slots else "0" * len(slots)
+        mask = parse_placement(run.placement, places) if variant.alters_slots else "0" * len(places)
         rate = self.problems[run.problem].training.learning_rate * run.lr_factor
         row = canonical_json(hashed(variant))
         settings = dict.fromkeys(record.identity.setting_id for record in self.records.get(run.problem, ()))

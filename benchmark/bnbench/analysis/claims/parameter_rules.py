@@ -21,18 +21,18 @@ from bnbench.words import counted
 
 Channels = Sequence[npt.NDArray[np.float32]]
 """The values of one parameter of one run at one moment: an array of channels for each slot with a BatchNorm, in
-order."""
+order; those in the shortcuts of residual blocks apart, since they are neither first nor last nor between."""
 Values = Mapping[int, float | None]
 """Seed to a run's number; None where the run diverged, or has no such slot."""
 
 
-def pooled(channels: Channels, slots: Slots) -> npt.NDArray[np.float64] | None:
+def pooled(channels: Channels, slots: Slots, shortcuts: Channels = ()) -> npt.NDArray[np.float64] | None:
     """The channels of some of the slots, one after the other; None where the run has no such slot.
 
     None, too, where a value is not finite: what such a run's channels come to is no number.
     """
     chosen = {
-        "all": channels,
+        "all": [*channels, *shortcuts],
         "first": channels[:1],
         "intermediate": channels[1:-1],
         "last": channels[-1:],
@@ -42,21 +42,23 @@ def pooled(channels: Channels, slots: Slots) -> npt.NDArray[np.float64] | None:
     return values if values is not None and bool(np.isfinite(values).all()) else None
 
 
-def statistic(channels: Channels, start: Channels, quantity: Quantity) -> float | None:
+Pooled = npt.NDArray[np.float64] | None
+"""The channels of some slots, one after the other (`pooled`)."""
+
+
+def statistic(values: Pooled, start: Pooled, quantity: Quantity) -> float | None:
     """One number of one run; None where the run has no such slot.
 
     Args:
-        channels: the parameter's values at the quantity's moment.
+        values: the parameter's, of the quantity's slots, at its moment.
         start: those of the first snapshot.
         quantity: which number: `activity` is A, the mean of |γ - 1| or |β|; `moved` the mean distance from the start.
     """
-    values = pooled(channels, quantity.slots)
     if values is None:
         return None
     low, high = float(values.min()), float(values.max())
     if quantity.statistic == "moved":
-        first = pooled(start, quantity.slots)
-        return None if first is None else float(np.abs(values - first).mean())
+        return None if start is None else float(np.abs(values - start).mean())
     numbers: Mapping[Statistic, float] = {
         "activity": float(np.abs(values - NEUTRAL[quantity.parameter]).mean()),
         "positive extreme": max(0.0, high),
@@ -68,15 +70,14 @@ def statistic(channels: Channels, start: Channels, quantity: Quantity) -> float 
     return numbers[quantity.statistic]
 
 
-def share(channels: Channels, part: Share) -> float | None:
+def share(values: Pooled, everything: Pooled, part: Share) -> float | None:
     """The share of the slots' channels that meet a condition; None where the run has no such slot.
 
     Args:
-        channels: all of the run's, whose largest |value| the band is a share of.
-        part: which slots are counted, and for what.
+        values: of the slots that are counted.
+        everything: of all of the run's, whose largest |value| the band is a share of.
+        part: what is counted.
     """
-    values = pooled(channels, part.slots)
-    everything = pooled(channels, "all")
     if values is None or everything is None:
         return None
     edge = part.band * float(np.abs(everything).max())

@@ -8,23 +8,38 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bnbench.analysis.claims.parameter_rules import Channels
+from bnbench.analysis.claims.parameter_rules import Channels, Pooled, pooled
 from bnbench.analysis.frames import Filter, Results
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import EARLY_SHARE, monotonic
+from bnbench.claim import Slots
 from bnbench.measurement import NormaliserParameter
-from bnbench.placement import masked_slots
+from bnbench.placement import SlotPlace, masked_places
+
+
+@dataclass(frozen=True, eq=False)
+class SlotBySlot:
+    """A parameter at one moment of a run."""
+
+    main: Channels
+    """Of the slots along the main path, in order."""
+    shortcuts: Channels
+    """Of the others."""
+
+    def pooled(self, slots: Slots) -> Pooled:
+        """The channels of some of the slots, one after the other; None where the run has no such slot."""
+        return pooled(self.main, slots, self.shortcuts)
 
 
 @dataclass(frozen=True, eq=False)
 class Ends:
     """A parameter at three moments of a run, slot by slot."""
 
-    end: Channels
+    end: SlotBySlot
     """At the last snapshot."""
-    tenth: Channels
+    tenth: SlotBySlot
     """At the last snapshot within the first tenth of the steps."""
-    start: Channels
+    start: SlotBySlot
     """At the first snapshot."""
 
 
@@ -37,7 +52,7 @@ class TrajectoryReader:
         self._ends: dict[tuple[str, NormaliserParameter], Ends] = {}
         self._monotonic: dict[tuple[str, NormaliserParameter], tuple[int, int]] = {}
 
-    def ends(self, record: RunRecord, slots: Sequence[str], parameter: NormaliserParameter) -> Ends:
+    def ends(self, record: RunRecord, places: Sequence[SlotPlace], parameter: NormaliserParameter) -> Ends:
         """The first snapshot, the last and the one after a tenth of the steps, of every slot that carries a BatchNorm.
 
         Only these rows are kept of what is read.
@@ -47,11 +62,18 @@ class TrajectoryReader:
         """
         key = (record.identity.run_id, parameter)
         if key not in self._ends:
-            rows = [self._three_rows(*key, slot) for slot in masked_slots(record.identity.mask, slots)]
-            self._ends[key] = Ends([row[2] for row in rows], [row[1] for row in rows], [row[0] for row in rows])
+            carrying = masked_places(record.identity.mask, places)
+            rows = [(place.on_main_path, self._three_rows(*key, place.name)) for place in carrying]
+            start, tenth, end = (
+                SlotBySlot([each[at] for main, each in rows if main], [each[at] for main, each in rows if not main])
+                for at in range(3)
+            )
+            self._ends[key] = Ends(end=end, tenth=tenth, start=start)
         return self._ends[key]
 
-    def monotonic(self, record: RunRecord, slots: Sequence[str], parameter: NormaliserParameter) -> tuple[int, int]:
+    def monotonic(
+        self, record: RunRecord, places: Sequence[SlotPlace], parameter: NormaliserParameter
+    ) -> tuple[int, int]:
         """How many of a run's trajectories are monotonic, and how many there are: one for each channel.
 
         Raises:
@@ -60,8 +82,8 @@ class TrajectoryReader:
         key = (record.identity.run_id, parameter)
         if key not in self._monotonic:
             good = total = 0
-            for slot in masked_slots(record.identity.mask, slots):
-                trajectory = self._results.trajectory(key[0], slot, parameter)
+            for place in masked_places(record.identity.mask, places):
+                trajectory = self._results.trajectory(key[0], place.name, parameter)
                 good += int(monotonic(trajectory.steps, trajectory.values).sum())
                 total += trajectory.values.shape[1]
             self._monotonic[key] = (good, total)

@@ -22,7 +22,7 @@ from bnbench.analysis.reference.stored import (
     setting_differences,
 )
 from bnbench.analysis.settings import problem_at
-from bnbench.architecture import ARCHITECTURES, slot_names
+from bnbench.architecture import ARCHITECTURES, slot_places
 from bnbench.identity import setting_of
 from bnbench.placement import parse_placement
 from bnbench.problem import Metric
@@ -132,7 +132,7 @@ def _stands_for_its_problem(record: RunRecord, references: Sequence[Reference]) 
     stored = [each for each in references if (each.problem, each.size) == (identity.problem, identity.size)]
     variants = {run.variant for each in stored for runs in each.groups.values() for run in runs}
     layers = ARCHITECTURES.get(problem.architecture).layer_table(2, problem.width)
-    default = parse_placement(problem.placements[0], slot_names(layers))
+    default = parse_placement(problem.placements[0], slot_places(layers))
     return identity.variant in variants and identity.mask in {default, "0" * len(default)}
 
 

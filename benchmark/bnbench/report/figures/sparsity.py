@@ -8,6 +8,7 @@ import pandas as pd
 
 from bnbench.analysis.comparison import Comparison
 from bnbench.analysis.frames import Results
+from bnbench.placement import relu_site_names
 from bnbench.report.figures.activity import OVER_SEEDS, draw_lines
 from bnbench.report.figures.kind import FigureKind, Labels, Request, labelled
 from bnbench.report.figures.layers import LayerPanel, LayerRow, tidy_layers
@@ -36,7 +37,7 @@ def data(results: Results, found: Sequence[Comparison], request: Request) -> pd.
         LayerRow(SPARSITY_LABEL, tuple(panels[start : start + across]), shares=True)
         for start in range(0, len(panels), across)
     ]
-    slots = [slot for slot in compared.slots if slot in recorded]
+    slots = [site for site in relu_site_names(compared.places) if site in recorded]
     return labelled(tidy_layers(rows, slots), Labels(EPOCH_LABEL, SPARSITY_LABEL, caption=f"{ABOUT} {OVER_SEEDS}"))
 
 
