@@ -10,8 +10,10 @@ from bnbench.architecture import ARCHITECTURES, Layer, Shape, layers_digest, slo
 from bnbench.errors import UserError, unknown
 from bnbench.identity import digest, hashed, run_id_of, setting_id_of
 from bnbench.measurement import RunIdentity
+from bnbench.normaliser import NORMALISERS
 from bnbench.placement import canonical_placement, parse_placement
 from bnbench.problem import Augmentation, Probes, Problem, Size, Snapshots, Training
+from bnbench.slot_plan import SlotPlan, hashed_variant, plan_slots, shown_options
 from bnbench.variant import Variant
 
 NUMERICS_VERSION = 1
@@ -71,6 +73,16 @@ class RunSpec:
         size = ARCHITECTURES.get(self.architecture).image_size
         return (self.data.channels, size, size)
 
+    @property
+    def keeps_batch_statistics(self) -> bool:
+        """Whether any slot is evaluated with averages over training batches."""
+        return "1" in self.mask and NORMALISERS.get(self.variant.normaliser).batch_dependent
+
+    def slot_plans(self) -> list[SlotPlan]:
+        """What the variant makes of every slot, in the network's order."""
+        traced = trace(self.layers(), self.input_shape)
+        return plan_slots(self.variant, traced, self.mask, batch_size=self.training.batch_size)
+
     def resolved(self) -> dict[str, Any]:
         """Every field that decides the numbers, as plain JSON values; what the ids are hashes of.
 
@@ -88,7 +100,7 @@ class RunSpec:
             "classes": self.data.classes,
             "channels": self.data.channels,
             "mask": self.mask,
-            "variant": hashed(self.variant),
+            "variant": hashed_variant(self.variant),
             "training": hashed(self.training),
             "augmentation": hashed(self.augmentation),
             "snapshots": hashed(self.snapshots),
@@ -136,11 +148,14 @@ class RunSpec:
 
     def document(self) -> dict[str, Any]:
         """What `run.json` keeps of it: the hashed mapping verbatim, the names it went by, the network's slots."""
+        options = {plan.site.slot: shown_options(plan) for plan in self.slot_plans()}
+        told = {slot: values for slot, values in options.items() if values}
         return {
             "problem": self.problem,
             "size": self.size,
             "placement": self.placement,
             "slots": slot_names(self.layers()),
+            **({"slot_options": told} if told else {}),
             "data_origin": self.data.origin,
             "spec": self.resolved(),
         }
@@ -193,11 +208,15 @@ def expand_grid(
     """
     if precision not in get_args(Precision):
         raise unknown("precision", precision, get_args(Precision))
-    names = slot_names(_network(problem, data))
+    layers = _network(problem, data)
+    names = slot_names(layers)
     masks = [parse_placement(each, names) for each in (tuple(placements) or problem.placements[:1])]
+    traced = trace(layers, _input_shape(problem, data))
     rows = list(variants)
     for row in rows:
         _check_variant(row, names)
+        for mask in masks if row.alters_slots else ():
+            plan_slots(row, traced, mask, batch_size=problem.training.batch_size)
     rates = [_scaled_rate(problem.training.learning_rate, factor) for factor in lr_factors]
     specs: dict[str, RunSpec] = {}
     for seed in problem.seeds[:1] if seeds is None else seeds:
@@ -230,9 +249,8 @@ def _network(problem: Problem, data: DataFacts) -> tuple[Layer, ...]:
     """The layers of a problem's network, which must make logits for the classes out of the images."""
     architecture = ARCHITECTURES.get(problem.architecture)
     layers = architecture.layer_table(data.classes, problem.width)
-    image = (data.channels, architecture.image_size, architecture.image_size)
     try:
-        output = trace(layers, image)[-1].output_shape
+        output = trace(layers, _input_shape(problem, data))[-1].output_shape
     except UserError as error:
         raise UserError(f"architecture '{architecture.name}': {error.problem}", hint=error.hint) from error
     if output != (data.classes,):
@@ -243,15 +261,18 @@ def _network(problem: Problem, data: DataFacts) -> tuple[Layer, ...]:
     return layers
 
 
+def _input_shape(problem: Problem, data: DataFacts) -> Shape:
+    size = ARCHITECTURES.get(problem.architecture).image_size
+    return (data.channels, size, size)
+
+
 def _check_variant(variant: Variant, slots: Sequence[str]) -> None:
     variant.check()
-    for name, rule in (("gamma", variant.gamma), ("beta", variant.beta)):
-        if rule.learned_in is None:
-            continue
+    for field, expression in variant.placements().items():
         try:
-            parse_placement(rule.learned_in, slots)
+            parse_placement(expression, slots)
         except UserError as error:
-            raise UserError(f"variant '{variant.name}': {name}.learned_in: {error.problem}", hint=error.hint) from error
+            raise UserError(f"variant '{variant.name}': {field}: {error.problem}", hint=error.hint) from error
 
 
 def _scaled_rate(rate: float, factor: float) -> float:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bnbench.analysis.table import Table, Value
     from bnbench.architecture import Layer, TracedLayer
     from bnbench.problem import Problem, Target
-    from bnbench.variant import Variant
+    from bnbench.slot_plan import SlotPlan
 
 BACKWARD = 2
 """A backward pass costs about twice a forward pass: gradients of the inputs and of the weights."""
@@ -38,6 +38,7 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
     from bnbench.data.dataset import DATASETS
     from bnbench.placement import NOWHERE, canonical_placement, parse_placement
     from bnbench.problem import find_problem
+    from bnbench.slot_plan import plan_slots
     from bnbench.variant import VARIANTS
 
     problem = find_problem(name).problem("tiny" if size == "tiny" else "full")
@@ -52,12 +53,14 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
     image = architecture.image_size
     traced = trace(layers, (dataset.channels, image, image))
 
+    plans = plan_slots(row, traced, mask, batch_size=problem.training.batch_size)
+
     click.echo(f"{_bold(problem.name)}  {problem.summary}")
     print_tables([_settings(problem, dataset.title, architecture.title)])
     shown = canonical_placement(mask, names)
-    where = "no BatchNorm" if shown == NOWHERE else f"placement {shown} (mask {mask})"
+    where = "no normaliser anywhere" if shown == NOWHERE else f"placement {shown} (mask {mask})"
     click.echo(f"\n{_bold(architecture.title)} as {row.symbol}: {where}")
-    print_tables([_network(traced, dict(zip(names, mask, strict=True)), row)])
+    print_tables([_network(traced, {plan.site.slot: plan for plan in plans})])
     click.echo(_cost(problem, traced))
     click.echo(f"\n{_bold('Targets')}")
     for target in problem.targets:
@@ -94,9 +97,12 @@ def _settings(problem: Problem, data: str, network: str) -> Table:
     return Table("settings", columns, tuple((f"  {name}", value) for name, value in facts.items()), headless=True)
 
 
-def _network(traced: list[TracedLayer], digits: dict[str, str], variant: Variant) -> Table:
+def _network(traced: list[TracedLayer], plans: dict[str, SlotPlan]) -> Table:
     from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, whole
     from bnbench.architecture import Conv, Dense
+    from bnbench.slot_plan import shown_options
+
+    with_options = any(shown_options(plan) for plan in plans.values())
 
     forward = 2 * sum(each.multiply_adds for each in traced)
     unit, prefix = (1e6, "M") if forward >= SMALL_NETWORK else (1e3, "k")
@@ -106,6 +112,7 @@ def _network(traced: list[TracedLayer], digits: dict[str, str], variant: Variant
         Column("output", "output", priority=2),
         Column("gamma", "γ"),
         Column("beta", "β"),
+        *((Column("options", "options"),) if with_options else ()),
         Column("learned", "learned", Kind.NUMBER, show=whole),
         Column("flop", f"{prefix}FLOP", Kind.NUMBER, show=lambda value: f"{value:,.1f}", priority=1),
     )
@@ -116,15 +123,16 @@ def _network(traced: list[TracedLayer], digits: dict[str, str], variant: Variant
         layer, shape = each.layer, "×".join(map(str, each.output_shape))
         if not isinstance(layer, Conv | Dense):
             quiet = (Cell(told, tone=Tone.QUIET) for told in (_operation(layer), shape))
-            rows.append((None, *quiet, None, None, nothing, nothing))
+            rows.append((None, *quiet, *[None] * (2 + with_options), nothing, nothing))
             continue
-        normalised = digits[layer.name] == "1"
-        learned = _learned(each, variant, normalised=normalised)
-        total += learned
-        gamma, beta = (str(rule.status) if normalised else "–" for rule in (variant.gamma, variant.beta))
-        rows.append((layer.name, _operation(layer), shape, gamma, beta, learned, 2 * each.multiply_adds / unit))
+        plan = plans[layer.name]
+        total += plan.learned
+        told = [plan.gamma, plan.beta]
+        if with_options:
+            told.append(", ".join(f"{name} {value}" for name, value in shown_options(plan).items()) or "–")
+        rows.append((layer.name, _operation(layer), shape, *told, plan.learned, 2 * each.multiply_adds / unit))
     sums = (Cell(total, tone=Tone.BEST), Cell(forward / unit, tone=Tone.BEST))
-    rows.append((Cell("in all", tone=Tone.BEST), None, None, None, None, *sums))
+    rows.append((Cell("in all", tone=Tone.BEST), *[None] * (4 + with_options), *sums))
     return Table("network", columns, tuple(rows))
 
 
@@ -148,14 +156,6 @@ def _operation(layer: Layer) -> str:
             return "mean over the map"
         case other:
             assert_never(other)
-
-
-def _learned(slot: TracedLayer, variant: Variant, *, normalised: bool) -> int:
-    """How many numbers the optimiser moves in a slot."""
-    channels = slot.output_shape[0]
-    bias = not (normalised and variant.normalises)
-    affine = sum(rule.is_learned for rule in (variant.gamma, variant.beta)) if normalised else 0
-    return (slot.weights + channels * bias) * variant.train_weights + channels * affine
 
 
 def _cost(problem: Problem, traced: list[TracedLayer]) -> str:

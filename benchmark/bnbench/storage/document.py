@@ -14,10 +14,10 @@ from bnbench.disk import parse_json, read_regular, require_regular
 from bnbench.errors import UserError
 from bnbench.identity import run_id_of, setting_id_of
 from bnbench.measurement import RunIdentity
-from bnbench.placement import NOWHERE, parse_placement
+from bnbench.placement import NOWHERE, masked_slots, parse_placement
 from bnbench.plan import Origin
 from bnbench.problem import Size
-from bnbench.specification import Specification
+from bnbench.specification import ComponentName, OptionValue, Specification
 from bnbench.storage.files import atomic_file, sync_folder
 from bnbench.storage.parts import TableFacts
 from bnbench.storage.schema import SCHEMA_VERSION, TableName, promised_tables
@@ -55,6 +55,8 @@ class RunDocument(BaseModel):
     """The canonical expression of the mask; "none" where nothing carries a normaliser."""
     slots: Annotated[tuple[Text, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
     """The network's slots in order, the output last."""
+    slot_options: dict[Text, Annotated[dict[ComponentName, OptionValue], Field(min_length=1)]] = {}
+    """By slot: what the options of the variant's components came to there; slots without options are not in it."""
     data_origin: Origin
     """What kind of copy of the published data it was trained on."""
     status: Status
@@ -83,9 +85,11 @@ class RunDocument(BaseModel):
             raise ValueError("a slot is named twice")
         if spec.mask != _mask(self.placement, self.slots):
             raise ValueError(f"the placement {self.placement} does not mean the mask {spec.mask}")
-        for rule in (spec.variant.gamma, spec.variant.beta):
-            if rule.learned_in is not None:
-                _mask(rule.learned_in, self.slots)
+        for expression in spec.variant.placements():
+            _mask(expression, self.slots)
+        carrying = masked_slots(spec.mask, self.slots)
+        if strangers := [slot for slot in self.slot_options if slot not in carrying]:
+            raise ValueError(f"slot_options has the slot {strangers[0]}, which carries nothing")
         return self
 
     @cached_property
@@ -149,6 +153,8 @@ def make_document(fields: Mapping[str, Any]) -> RunDocument:
 def document_text(document: RunDocument) -> str:
     """The document as it stands on disk: sorted keys, one a line, nothing that JSON does not know."""
     plain = document.model_dump(mode="json", by_alias=True)
+    if not document.slot_options:
+        del plain["slot_options"]
     return json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
