@@ -52,13 +52,13 @@ GOOD_MODULE = """
     from bnbench.architecture import Architecture, Conv, GlobalMean
     from bnbench.data.dataset import DATASETS, Dataset
     from bnbench.plan import DataFacts
-    from bnbench.variant import Affine, AffineRule, Normaliser, Variant
+    from bnbench.variant import Affine, AffineRule, Variant
 
     def layers(classes, width):
         return (Conv("stem", 4, 3), Conv("head", classes, 1, activation=False), GlobalMean())
 
     small = Architecture("small", "Small", "two convolutions", "a test", 8, layers)
-    half = Variant("half", "H", "gamma from a half", Normaliser.BATCH,
+    half = Variant("half", "H", "gamma from a half", "batch",
                    AffineRule(Affine.LEARNED, 0.5), AffineRule(Affine.FIXED, 0.0))
 
     def identify():
@@ -120,7 +120,8 @@ def test_a_package_adds_an_architecture_a_data_set_and_a_variant(tmp_path):
     architectures, datasets, variants = answer["names"]
     assert architectures == ["3c3d", "allcnnc", "mlp", "small"]
     assert datasets == ["cifar10", "cifar100", "digits", "stripes"]
-    assert variants == ["vanilla", "bn", "bn_beta", "bn_gamma", "bn_gamma_beta", "half"]
+    assert variants[:5] == ["vanilla", "bn", "bn_beta", "bn_gamma", "bn_gamma_beta"]
+    assert variants[-1] == "half"
     assert answer["untouched"], "listing names must not import the package"
     assert answer["masks"] == ["10", "00"]
     assert answer["ids"][0].startswith("stripes_small-half-hidden-s1-")
@@ -192,18 +193,18 @@ def test_an_entry_point_that_is_no_row_is_refused_with_the_package_named(tmp_pat
 ODD_ROWS = """
     import dataclasses
     from bnbench.architecture import Architecture, Conv, Flatten, Dense
-    from bnbench.variant import Affine, AffineRule, Normaliser, Variant
+    from bnbench.variant import Affine, AffineRule, Variant
 
     learned = AffineRule(Affine.LEARNED, 1.0)
-    group_norm = Variant("group_norm", "GN", "GroupNorm", normaliser="group", gamma=learned, beta=learned)
-    half = Variant("half", "H", "gamma from a half", Normaliser.BATCH, AffineRule(Affine.LEARNED, 0.5),
+    group_norm = Variant("group_norm", "GN", "GroupNorm", normaliser="group norm", gamma=learned, beta=learned)
+    half = Variant("half", "H", "gamma from a half", "batch", AffineRule(Affine.LEARNED, 0.5),
                    AffineRule(Affine.FIXED, 0.0))
 
     class Fancy(Variant):
         def row(self):
             return {}
 
-    fancy = Fancy("fancy", "F", "another row", Normaliser.BATCH, learned, learned)
+    fancy = Fancy("fancy", "F", "another row", "batch", learned, learned)
     typo = dataclasses.replace(half, name="typo", gamma=AffineRule("learnd", 1.0))
 
     @dataclasses.dataclass(frozen=True)
@@ -231,8 +232,9 @@ def test_a_row_with_a_mistake_is_refused_when_it_is_asked_for_and_no_other_is(tm
     assert answer["half"] == "gamma from a half"
     assert answer["bn"].startswith("normalisation alone")
     assert answer["group_norm"] == (
-        "variant 'group_norm' of package 'odd-rows' cannot be used: variant 'group_norm': normaliser = 'group': "
-        "should be Normaliser.NONE or Normaliser.BATCH\nThe entry point is odd_rows:group_norm."
+        "variant 'group_norm' of package 'odd-rows' cannot be used: variant 'group_norm': normaliser = 'group norm': "
+        "should be a plain name: lower-case letters, digits and underscores, 64 at most\n"
+        "The entry point is odd_rows:group_norm."
     )
     assert "'fancy' of package 'odd-rows' is a Fancy, not a Variant" in answer["fancy"]
     assert "variant 'typo': gamma: rule of γ or β: status = 'learnd': should be Affine.ABSENT" in answer["typo"]
@@ -266,7 +268,7 @@ def test_nothing_is_trained_or_written_with_a_row_that_is_not_what_it_says(tmp_p
     )
     *refused, listed, shown, written = answer
     assert [code for code, _ in refused] == [2, 2, 2, 2]
-    assert "normaliser = 'group'" in refused[0][1]
+    assert "normaliser = 'group norm'" in refused[0][1]
     for _, text in refused[2:]:
         assert "architecture 'resnet': there is a layer of an unknown kind, Residual" in text
         assert "Known kinds of layers: Conv, Dense, MaxPool, Dropout, Flatten, GlobalMean." in text
@@ -280,7 +282,7 @@ def test_a_name_of_this_package_cannot_be_taken_over(tmp_path):
         COLLECT + "    print(json.dumps([list(VARIANTS), attempt(VARIANTS, 'vanilla'), attempt(VARIANTS, 'bn')]))",
     )
     names, message, other = answer
-    assert names == ["vanilla", "bn", "bn_beta", "bn_gamma", "bn_gamma_beta"]
+    assert names.count("vanilla") == 1
     assert "variant 'vanilla' is offered by bnbench itself and package 'greedy-plugin'" in message
     assert "uninstall" in message
     assert other.startswith("normalisation alone")

@@ -7,7 +7,7 @@ import pytest
 
 from bnbench.errors import UserError
 from bnbench.identity import hashed
-from bnbench.variant import STUDIED, VARIANTS, Affine, AffineRule, Normaliser, Variant, expand_variants
+from bnbench.variant import STUDIED, VARIANTS, Affine, AffineRule, Variant, expand_variants
 
 # The table of the design, typed again: normalises, γ, β.
 TABLE = {
@@ -51,9 +51,7 @@ def test_an_unknown_variant_is_refused_with_the_alternatives():
         expand_variants(())
 
 
-PLAIN = Variant(
-    "mine", "M", "a test's own", Normaliser.BATCH, AffineRule(Affine.LEARNED, 1.0), AffineRule(Affine.FIXED, 0.0)
-)
+PLAIN = Variant("mine", "M", "a test's own", "batch", AffineRule(Affine.LEARNED, 1.0), AffineRule(Affine.FIXED, 0.0))
 
 
 @pytest.mark.parametrize("prose", ["symbol", "summary", "baseline"])
@@ -73,7 +71,7 @@ def different_rules(rule):
 def test_everything_else_is_part_of_a_row():
     others = [
         dataclasses.replace(PLAIN, name="other"),
-        dataclasses.replace(PLAIN, normaliser=Normaliser.NONE),
+        dataclasses.replace(PLAIN, normaliser="none"),
         dataclasses.replace(PLAIN, train_weights=False),
         *(dataclasses.replace(PLAIN, gamma=rule) for rule in different_rules(PLAIN.gamma)),
         *(dataclasses.replace(PLAIN, beta=rule) for rule in different_rules(PLAIN.beta)),
@@ -83,10 +81,17 @@ def test_everything_else_is_part_of_a_row():
 
 
 def test_a_row_covers_every_field_there_is():
-    # `revision` came later: it is there where it is not 1 (tests/test_identity.py).
-    prose_and_later = {"symbol", "summary", "baseline", "revision"}
-    assert {field.name for field in dataclasses.fields(Variant)} - prose_and_later == set(hashed(PLAIN))
-    assert {field.name for field in dataclasses.fields(AffineRule)} == set(hashed(PLAIN)["gamma"])
+    # What came later is there where it is not its default.
+    prose = {"symbol", "summary", "baseline"}
+    later = {"revision", "options", "weights", "weights_options", "weights_in"}
+    assert {field.name for field in dataclasses.fields(Variant)} - prose - later == set(hashed(PLAIN))
+    later_of_rules = {"initial_until", "initial_in"}
+    assert {field.name for field in dataclasses.fields(AffineRule)} - later_of_rules == set(hashed(PLAIN)["gamma"])
+    rule = dataclasses.replace(PLAIN.gamma, initial=0.0, initial_until=1.0, initial_in=("output", 0.5))
+    grown = dataclasses.replace(PLAIN, revision=2, options={"groups": 4}, weights="standardised", gamma=rule,
+                                weights_options={"k": 2}, weights_in="output", train_weights=False)  # fmt: skip
+    assert set(hashed(grown)) == set(hashed(PLAIN)) | later
+    assert set(hashed(grown)["gamma"]) == set(hashed(PLAIN)["gamma"]) | later_of_rules
     assert hashed(PLAIN) == {
         "name": "mine",
         "normaliser": "batch",
@@ -104,7 +109,7 @@ def test_a_row_covers_every_field_there_is():
 def test_a_variant_alters_slots_if_it_puts_anything_there(normaliser, gamma, beta, alters):
     row = dataclasses.replace(
         PLAIN,
-        normaliser=Normaliser(normaliser),
+        normaliser=normaliser,
         gamma=AffineRule(Affine(gamma), 1.0),
         beta=AffineRule(Affine(beta), 0.0),
     )

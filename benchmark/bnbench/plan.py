@@ -11,6 +11,7 @@ from bnbench.architecture import ARCHITECTURES, Layer, Shape, layers_digest, slo
 from bnbench.errors import UserError, unknown
 from bnbench.identity import digest, hashed, run_id_of, setting_id_of
 from bnbench.measurement import RunIdentity
+from bnbench.normaliser import NORMALISERS
 from bnbench.optimiser import OPTIMISERS
 from bnbench.placement import Slots, canonical_placement, parse_placement
 from bnbench.problem import (
@@ -26,6 +27,7 @@ from bnbench.problem import (
 )
 from bnbench.rate_schedule import RATE_SCHEDULES
 from bnbench.schedule import check_snapshots
+from bnbench.slot_plan import SlotPlan, hashed_variant, plan_slots, shown_options
 from bnbench.variant import Variant
 
 NUMERICS_VERSION = 1
@@ -114,6 +116,17 @@ class RunSpec:
         size = ARCHITECTURES.get(self.architecture).image_size
         return (self.data.channels, size, size)
 
+    @property
+    def keeps_batch_statistics(self) -> bool:
+        """Whether any slot is evaluated with averages over training batches."""
+        return "1" in self.mask and NORMALISERS.get(self.variant.normaliser).batch_dependent
+
+    def slot_plans(self) -> list[SlotPlan]:
+        """What the variant makes of every slot, in the network's order."""
+        layers = self.layers()
+        traced = trace(layers, self.input_shape)
+        return plan_slots(self.variant, traced, slot_places(layers), self.mask, batch_size=self.training.batch_size)
+
     def resolved(self) -> dict[str, Any]:
         """Every field that decides the numbers, as plain JSON values; what the ids are hashes of.
 
@@ -131,7 +144,7 @@ class RunSpec:
             "classes": self.data.classes,
             "channels": self.data.channels,
             "mask": self.mask,
-            "variant": hashed(self.variant),
+            "variant": hashed_variant(self.variant),
             "training": hashed(self.training),
             **self._revisions(),
             "augmentation": hashed(self.augmentation),
@@ -186,12 +199,15 @@ class RunSpec:
         """
         places = slot_places(self.layers())
         roles = [{"role": each.role, "stage": each.stage, "block": each.block} for each in places]
+        options = {plan.site.slot: shown_options(plan) for plan in self.slot_plans()}
+        told = {slot: values for slot, values in options.items() if values}
         return {
             "problem": self.problem,
             "size": self.size,
             "placement": self.placement,
             "slots": [each.name for each in places],
             **({"roles": roles} if places[-1].role is not None else {}),
+            **({"slot_options": told} if told else {}),
             "data_origin": self.data.origin,
             "spec": self.resolved(),
         }
@@ -255,11 +271,15 @@ def expand_grid(
     if precision not in get_args(Precision):
         raise unknown("precision", precision, get_args(Precision))
     _check_length(problem, data)
-    places = slot_places(_network(problem, data))
+    layers = _network(problem, data)
+    places = slot_places(layers)
     masks = [parse_placement(each, places) for each in (tuple(placements) or problem.placements[:1])]
+    traced = trace(layers, _input_shape(problem, data))
     rows = list(variants)
     for row in rows:
         _check_variant(row, places)
+        for mask in masks if row.alters_slots else ():
+            plan_slots(row, traced, places, mask, batch_size=problem.training.batch_size)
     trainings = [_at_rate(problem.training, factor) for factor in lr_factors]
     specs: dict[str, RunSpec] = {}
     for seed in problem.seeds[:1] if seeds is None else seeds:
@@ -293,9 +313,8 @@ def _network(problem: Problem, data: DataFacts) -> tuple[Layer, ...]:
     """The layers of a problem's network, which must make logits for the classes out of the images."""
     architecture = ARCHITECTURES.get(problem.architecture)
     layers = architecture.layer_table(data.classes, problem.width)
-    image = (data.channels, architecture.image_size, architecture.image_size)
     try:
-        output = trace(layers, image)[-1].output_shape
+        output = trace(layers, _input_shape(problem, data))[-1].output_shape
     except UserError as error:
         raise UserError(f"architecture '{architecture.name}': {error.problem}", hint=error.hint) from error
     if output != (data.classes,):
@@ -331,15 +350,18 @@ def _check_length(problem: Problem, data: DataFacts) -> None:
     check_snapshots(problem.snapshots.schedule, steps)
 
 
+def _input_shape(problem: Problem, data: DataFacts) -> Shape:
+    size = ARCHITECTURES.get(problem.architecture).image_size
+    return (data.channels, size, size)
+
+
 def _check_variant(variant: Variant, slots: Slots) -> None:
     variant.check()
-    for name, rule in (("gamma", variant.gamma), ("beta", variant.beta)):
-        if rule.learned_in is None:
-            continue
+    for field, expression in variant.placements().items():
         try:
-            parse_placement(rule.learned_in, slots)
+            parse_placement(expression, slots)
         except UserError as error:
-            raise UserError(f"variant '{variant.name}': {name}.learned_in: {error.problem}", hint=error.hint) from error
+            raise UserError(f"variant '{variant.name}': {field}: {error.problem}", hint=error.hint) from error
 
 
 def _at_rate(training: Training, factor: float) -> Training:

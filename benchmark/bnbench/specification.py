@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from bnbench.plan import Precision
 from bnbench.problem import Augmentation, Evaluation, Probes, Seed, Snapshots, Training
@@ -20,6 +20,10 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _to_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
 
 
 class DataSpecification(_Strict):
@@ -38,6 +42,11 @@ class AffineSpecification(_Strict):
     initial: float
     learning_rate_factor: float
     learned_in: str | None
+    initial_until: float | None = None
+    initial_in: Annotated[tuple[str, float], BeforeValidator(_to_tuple)] | None = None
+
+
+OptionValue = bool | int | float | str
 
 
 class VariantSpecification(_Strict):
@@ -49,6 +58,22 @@ class VariantSpecification(_Strict):
     beta: AffineSpecification
     train_weights: bool
     revision: Annotated[int, Field(ge=1)] = 1
+    options: dict[ComponentName, OptionValue] = {}
+    normaliser_revision: Annotated[int, Field(ge=1)] = 1
+    weights: ComponentName = "plain"
+    weights_options: dict[ComponentName, OptionValue] = {}
+    weights_revision: Annotated[int, Field(ge=1)] = 1
+    weights_in: str | None = None
+    bias: bool | None = None
+    """False where a row without a normaliser has no bias in the slots that carry it; None where the row does not say,
+    because it follows from the normaliser."""
+
+    def placements(self) -> tuple[str, ...]:
+        """The placement expressions that the row itself holds."""
+        rules = (self.gamma, self.beta)
+        held = [self.weights_in, *(rule.learned_in for rule in rules)]
+        held += [None if rule.initial_in is None else rule.initial_in[0] for rule in rules]
+        return tuple(each for each in held if each is not None)
 
     def rule(self, parameter: Literal["gamma", "beta"]) -> AffineSpecification:
         """What became of γ or β."""

@@ -20,7 +20,7 @@ from bnbench.analysis.trajectory import (
     measure_trajectory,
 )
 from bnbench.errors import UserError
-from bnbench.variant import Affine, AffineRule, Normaliser, Variant
+from bnbench.variant import Affine, AffineRule, Variant
 from support.synthetic_store import SyntheticRun, build_store
 
 STEPS = [0, 5, 10, 15, 20]
@@ -49,7 +49,7 @@ def results(tmp_path_factory):
         "bn_gamma",
         "BN_γ",
         "learned in the last hidden slot only",
-        Normaliser.BATCH,
+        "batch",
         gamma=AffineRule(Affine.LEARNED, 1.0, learned_in="dense2"),
         beta=AffineRule(Affine.FIXED, 0.0),
     )
@@ -182,7 +182,7 @@ def test_one_name_with_two_definitions_is_two_variants(results, tmp_path):
         "bn_beta",
         "BN_β",
         "a start away from 0",
-        Normaliser.BATCH,
+        "batch",
         gamma=AffineRule(Affine.FIXED, 1.0),
         beta=AffineRule(Affine.LEARNED, 0.5),
     )

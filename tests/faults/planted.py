@@ -27,7 +27,7 @@ from bnbench.data.dataset import DATASETS
 from bnbench.execution import run as run_module
 from bnbench.execution.options import RunOptions
 from bnbench.execution.run import execute
-from bnbench.network import layers
+from bnbench.network import normalisers
 from bnbench.network.build import Network
 from bnbench.network.layers import Slot
 from bnbench.plan import RunSpec, expand_grid
@@ -47,7 +47,7 @@ def _replaced(owner: object, name: str, wrap: Callable[[Callable], Callable]) ->
 
 def wrong_epsilon() -> AbstractContextManager[object]:
     """ε of another library."""
-    return mock.patch.object(layers, "EPSILON", 1e-3)
+    return mock.patch.object(normalisers, "EPSILON", 1e-3)
 
 
 def missing_bias() -> AbstractContextManager[object]:
@@ -74,7 +74,7 @@ def gamma_unfrozen() -> AbstractContextManager[object]:
 
         return start
 
-    return _replaced(layers, "_start", wrap)
+    return _replaced(normalisers, "_start", wrap)
 
 
 def another_split() -> AbstractContextManager[object]:
@@ -90,12 +90,12 @@ def changed_initialisation() -> AbstractContextManager[object]:
     """Kaiming's variance in the place of Xavier's."""
 
     def wrap(original):
-        def initialise(self, generator):
+        def initialise(self, *generators):
             with (
                 mock.patch.object(torch.nn.init, "xavier_normal_", torch.nn.init.kaiming_normal_),
                 mock.patch.object(torch.nn.init, "xavier_uniform_", torch.nn.init.kaiming_uniform_),
             ):
-                original(self, generator)
+                original(self, *generators)
 
         return initialise
 
@@ -211,15 +211,15 @@ PLANTED: Mapping[str, Fault] = {
     "changed initialisation": changed_initialisation,
 }
 SUBTLE: Mapping[str, Fault] = {
-    "epsilon 1.1e-5": lambda: mock.patch.object(layers, "EPSILON", 1.1e-5),
-    "epsilon 2e-5": lambda: mock.patch.object(layers, "EPSILON", 2e-5),
+    "epsilon 1.1e-5": lambda: mock.patch.object(normalisers, "EPSILON", 1.1e-5),
+    "epsilon 2e-5": lambda: mock.patch.object(normalisers, "EPSILON", 2e-5),
     "learning rate 1.0001 times": _scaled_groups(lr=1.0001),
     "learning rate 1.01 times": _scaled_groups(lr=1.01),
     "l2 1.1 times": _scaled_groups(weight_decay=1.1),
     "l2 left out": _scaled_groups(weight_decay=0.0),
     "l2 on biases, gamma and beta too": _decay_everywhere,
-    "running momentum 0.11": lambda: mock.patch.object(layers, "RUNNING_MOMENTUM", 0.11),
-    "running momentum 0.01": lambda: mock.patch.object(layers, "RUNNING_MOMENTUM", 0.01),
+    "running momentum 0.11": lambda: mock.patch.object(normalisers, "RUNNING_MOMENTUM", 0.11),
+    "running momentum 0.01": lambda: mock.patch.object(normalisers, "RUNNING_MOMENTUM", 0.01),
     "biased running variance": _biased_running_variance,
     "evaluation with batch statistics": _evaluates_with_batch_statistics,
     "evaluation in batches of 128": lambda: mock.patch.object(loop, "EVALUATION_BATCH", 128),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bnbench.architecture import Layer, Subsample, TracedLayer
     from bnbench.placement import SlotPlace
     from bnbench.problem import Problem, Target, Training
-    from bnbench.variant import Variant
+    from bnbench.slot_plan import SlotPlan
 
 BACKWARD = 2
 """A backward pass costs about twice a forward pass: gradients of the inputs and of the weights."""
@@ -42,6 +42,7 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
     from bnbench.identity import LONGEST_MASK
     from bnbench.placement import NOWHERE, canonical_placement, parse_placement
     from bnbench.problem import find_problem
+    from bnbench.slot_plan import plan_slots
     from bnbench.variant import VARIANTS
 
     problem = find_problem(name).problem("tiny" if size == "tiny" else "full")
@@ -61,9 +62,10 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
     print_tables([_settings(problem, data, architecture.title)])
     shown = canonical_placement(mask, places)
     digits = f"mask {mask}" if len(mask) <= LONGEST_MASK else f"{mask.count('1')} of {len(mask)} slots"
-    where = "no BatchNorm" if shown == NOWHERE else f"placement {shown} ({digits})"
+    where = "no normaliser anywhere" if shown == NOWHERE else f"placement {shown} ({digits})"
     say("\n", Styled(architecture.title, bold=True), f" as {row.symbol}: {where}")
-    print_tables([_network(traced, dict(zip(places, mask, strict=True)), row)])
+    plans = plan_slots(row, traced, places, mask, batch_size=problem.training.batch_size)
+    print_tables([_network(traced, places, {plan.site.slot: plan for plan in plans})])
     say(_cost(problem, traced))
     say("\n", Styled("Targets", bold=True))
     for target in problem.targets:
@@ -137,15 +139,17 @@ def _listed(settings: Mapping[str, object]) -> list[str]:
     return words
 
 
-def _network(traced: list[TracedLayer], digits: dict[SlotPlace, str], variant: Variant) -> Table:
+def _network(traced: list[TracedLayer], slots: Sequence[SlotPlace], plans: Mapping[str, SlotPlan]) -> Table:
     from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, whole
     from bnbench.architecture import Conv, Dense, Norm, Residual
+    from bnbench.slot_plan import shown_options
 
     forward = 2 * sum(each.multiply_adds for each in traced)
     unit, prefix = (1e6, "M") if forward >= SMALL_NETWORK else (1e3, "k")
-    places = {place.name: place for place in digits}
-    stages = {place.block: place.stage for place in digits if place.block is not None}
-    has_roles = any(place.role is not None for place in digits)
+    places = {place.name: place for place in slots}
+    stages = {place.block: place.stage for place in slots if place.block is not None}
+    has_roles = any(place.role is not None for place in slots)
+    with_options = any(shown_options(plan) for plan in plans.values())
     columns = (
         Column("layer", "layer", Kind.IDENTIFIER),
         *((Column("role", "role"),) if has_roles else ()),
@@ -153,6 +157,7 @@ def _network(traced: list[TracedLayer], digits: dict[SlotPlace, str], variant: V
         Column("output", "output", priority=2),
         Column("gamma", "γ"),
         Column("beta", "β"),
+        *((Column("options", "options"),) if with_options else ()),
         Column("learned", "learned", Kind.NUMBER, show=whole),
         Column("flop", f"{prefix}FLOP", Kind.NUMBER, show=lambda value: f"{value:,.1f}", priority=1),
     )
@@ -166,20 +171,21 @@ def _network(traced: list[TracedLayer], digits: dict[SlotPlace, str], variant: V
             name = layer.name if isinstance(layer, Residual) else None
             stage = Cell(stages[name], f"stage {stages[name]}", tone=Tone.QUIET) if name in stages else None
             quiet = (Cell(told, tone=Tone.QUIET) for told in (inside + _operation(layer), shape))
-            rows.append((name, *((stage,) if has_roles else ()), *quiet, None, None, nothing, nothing))
+            rows.append(
+                (name, *((stage,) if has_roles else ()), *quiet, *[None] * (2 + with_options), nothing, nothing)
+            )
             continue
-        place = places[layer.name]
-        normalised = digits[place] == "1"
-        learned = _learned(each, variant, normalised=normalised)
-        total += learned
-        gamma, beta = (str(rule.status) if normalised else "–" for rule in (variant.gamma, variant.beta))
+        plan = plans[layer.name]
+        total += plan.learned
+        told = [plan.gamma, plan.beta]
+        if with_options:
+            told.append(", ".join(f"{name} {value}" for name, value in shown_options(plan).items()) or "–")
         shown = Cell(layer.name, inside + layer.name)
-        role = (place.role,) if has_roles else ()
-        rows.append(
-            (shown, *role, inside + _operation(layer), shape, gamma, beta, learned, 2 * each.multiply_adds / unit)
-        )
+        role = (places[layer.name].role,) if has_roles else ()
+        flop = 2 * each.multiply_adds / unit
+        rows.append((shown, *role, inside + _operation(layer), shape, *told, plan.learned, flop))
     sums = (Cell(total, tone=Tone.BEST), Cell(forward / unit, tone=Tone.BEST))
-    rows.append((Cell("in all", tone=Tone.BEST), *((None,) if has_roles else ()), None, None, None, None, *sums))
+    rows.append((Cell("in all", tone=Tone.BEST), *[None] * (4 + has_roles + with_options), *sums))
     return Table("network", columns, tuple(rows))
 
 
@@ -225,14 +231,6 @@ def _operation(layer: Layer | Subsample) -> str:
 
 def _then_relu(activation: bool) -> str:
     return ", ReLU" if activation else ""
-
-
-def _learned(slot: TracedLayer, variant: Variant, *, normalised: bool) -> int:
-    """How many numbers the optimiser moves in a slot."""
-    channels = slot.output_shape[0]
-    bias = slot.weights > 0 and not (normalised and variant.normalises)
-    affine = sum(rule.is_learned for rule in (variant.gamma, variant.beta)) if normalised else 0
-    return (slot.weights + channels * bias) * variant.train_weights + channels * affine
 
 
 def _cost(problem: Problem, traced: list[TracedLayer]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, assert_never, cast, get_args
+from typing import assert_never, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -29,29 +29,12 @@ from bnbench.architecture import (
 )
 from bnbench.errors import UserError
 from bnbench.measurement import Parameter
+from bnbench.network.draws import Draws
 from bnbench.network.layers import Role, SamePool, Slot
 from bnbench.network.residual import BlockSum, NormSlot, subsample
-from bnbench.placement import parse_placement
+from bnbench.placement import masked_slots, parse_placement
+from bnbench.slot_plan import trained_slots
 from bnbench.variant import AffineRule, Variant
-
-
-class Draws(Protocol):
-    """Where the random numbers of one training pass come from: each is keyed by the run's seed, the step and a name.
-
-    No module keeps a generator, so a pass can be repeated, on any device, by whoever has the seed and the step.
-    """
-
-    def dropout(self, name: str, rate: float, like: Tensor) -> Tensor:
-        """A mask for a dropout layer.
-
-        Args:
-            name: the layer's.
-            rate: probability of dropping an activation.
-            like: activations, (N, C, H, W) or (N, C).
-
-        Returns:
-            Of the shape of `like`: 0 where dropped, 1 / (1 - rate) where kept.
-        """
 
 
 @dataclass(frozen=True)
@@ -108,6 +91,7 @@ class Network(nn.Module):
                 case other:
                     assert_never(other)
         self._restrict_learning(variant)
+        self._drawn = self._start_elsewhere(variant)
 
     def forward(self, images: Tensor, draws: Draws | None = None) -> Tensor:
         """Images (N, C, H, W) to logits (N, classes).
@@ -123,7 +107,7 @@ class Network(nn.Module):
         for index, layer in enumerate(layers):
             match layer:
                 case Conv() | Dense() | Norm():
-                    x = self.slots[layer.name](x)
+                    x = self.slots[layer.name](x, draws)
                     if layer.activation and not _pool_follows(layers, index):
                         x = functional.relu(x)
                 case MaxPool():
@@ -176,11 +160,17 @@ class Network(nn.Module):
                 vectors += [AffineVector(name, parameter, each) for each in roles.get(parameter, ())]
         return sorted(vectors, key=lambda vector: (vector.parameter, vector.slot))
 
-    def initialise(self, generator: Callable[[str], torch.Generator]) -> None:
-        """Draw the weights and zero the biases (thesis, section 3.1).
+    def initialise(
+        self, generator: Callable[[str], torch.Generator], streams: Callable[..., torch.Generator] | None = None
+    ) -> None:
+        """Draw the weights and zero the biases (thesis, section 3.1), then draw what the variant draws.
 
         Args:
             generator: slot name to the CPU generator of that slot's weights; the network must be on the CPU.
+            streams: stream and keys to a CPU generator, for what else is drawn: ("affine", slot, "gamma" or "beta").
+
+        Raises:
+            ValueError: the variant draws more than weights, and `streams` is not given.
         """
         for layer in slots(self._layers):
             if isinstance(layer, Norm):
@@ -201,21 +191,43 @@ class Network(nn.Module):
                         assert_never(other)
             for bias in roles.get("bias", ()):
                 nn.init.zeros_(bias)
+        for slot, role, rule in self._drawn:
+            if streams is None:
+                raise ValueError("the variant draws γ or β, and no generator is given for it")
+            for parameter in cast(Slot, self.slots[slot]).roles().get(role, ()):
+                nn.init.uniform_(
+                    parameter, rule.initial, cast(float, rule.initial_until), generator=streams("affine", slot, role)
+                )
 
     def _restrict_learning(self, variant: Variant) -> None:
         """Freeze what the variant learns in some slots only, or not at all."""
         names = list(self.slots)
-        rules: tuple[tuple[Role, AffineRule], ...] = (("gamma", variant.gamma), ("beta", variant.beta))
-        for role, rule in rules:
+        for role, rule in _rules(variant):
             if rule.learned_in is None:
                 continue
             learned = parse_placement(rule.learned_in, slot_places(self._layers))
             for name, digit in zip(names, learned, strict=True):
                 if digit == "0":
                     self._freeze(name, role)
-        if not variant.train_weights:
-            for name in names:
+        trained = trained_slots(variant, slot_places(self._layers))
+        for name in names:
+            if name not in trained:
                 self._freeze(name, "weight", "bias")
+
+    def _start_elsewhere(self, variant: Variant) -> list[tuple[str, Role, AffineRule]]:
+        """Start γ and β from another value in some slots. Returns the slots and roles whose start is drawn."""
+        names, places = list(self.slots), slot_places(self._layers)
+        drawn: list[tuple[str, Role, AffineRule]] = []
+        for role, rule in _rules(variant):
+            expression, value = rule.initial_in or (None, rule.initial)
+            other = set() if expression is None else set(masked_slots(parse_placement(expression, places), names))
+            for name in names:
+                if name in other:
+                    for parameter in cast(Slot, self.slots[name]).roles().get(role, ()):
+                        nn.init.constant_(parameter, value)
+                elif rule.initial_until is not None:
+                    drawn.append((name, role, rule))
+        return drawn
 
     def _freeze(self, slot: str, *roles: Role) -> None:
         parameters = cast(Slot, self.slots[slot]).roles()
@@ -235,3 +247,7 @@ def _activation_precedes(layers: tuple[Layer, ...], index: int) -> bool:
 
 def _pool_key(block: str | None, index: int) -> str:
     return str(index) if block is None else f"{block}_{index}"
+
+
+def _rules(variant: Variant) -> tuple[tuple[Role, AffineRule], ...]:
+    return ("gamma", variant.gamma), ("beta", variant.beta)

@@ -1,42 +1,69 @@
-"""The torch modules a network is made of: slots, 'same' padding, pooling, normalisers."""
+"""The torch modules a network is made of: slots, 'same' padding, pooling."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Literal, assert_never, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bnbench.architecture import Conv, Dense, MaxPool, Shape, same_padding
-from bnbench.variant import AffineRule, Normaliser, Variant
-
-EPSILON = 1e-5
-"""ε of PyTorch's BatchNorm, which the founding study uses."""
-RUNNING_MOMENTUM = 0.1
-"""Weight of the newest batch in the running statistics."""
+from bnbench.architecture import Conv, Dense, MaxPool, Shape, same_padding, trace
+from bnbench.component import Site
+from bnbench.network.draws import Draws
+from bnbench.network.normalisers import Noise, build_normaliser
+from bnbench.normaliser import NORMALISERS
+from bnbench.slot_plan import has_affine_part, has_bias, site_of
+from bnbench.variant import Variant
 
 Role = Literal["weight", "bias", "gamma", "beta"]
 """What a parameter of a slot is for. Who initialises, freezes, trains or records parameters asks a slot for them by
 role: where a parameter lives in the modules, and whether it is computed from others, is the slot's to know."""
 
 
-class ChannelAffine(nn.Module):
-    """γ · x + β per channel, without any normalisation (the affine part alone; Peerthum 2023)."""
+class Carrier(nn.Module):
+    """What may carry a variant's normaliser, under the name `normaliser`."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, name: str, *, activation: bool) -> None:
+        """A slot of that name, which carries nothing yet."""
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.name = name
+        self.activation = activation
+        """Whether a ReLU follows, which the network applies, so that it may come after a pooling."""
+        self.normaliser: nn.Module | None = None
+        self._draws_noise = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Scale and shift (N, C, ...) per channel."""
-        shape = (1, -1) + (1,) * (x.dim() - 2)
-        return x * self.weight.view(shape) + self.bias.view(shape)
+    def carry(self, variant: Variant, site: Site) -> None:
+        """Build what the variant puts behind the slot, if anything."""
+        if has_affine_part(variant):
+            self.normaliser = build_normaliser(variant, site)
+            self._draws_noise = NORMALISERS.get(variant.normaliser).stochastic
+
+    def normalised(self, x: Tensor, draws: Draws | None) -> Tensor:
+        """What the slot makes of x with its normaliser; x itself where it carries none."""
+        if self.normaliser is None:
+            return x
+        if self._draws_noise:
+            return cast(Tensor, self.normaliser(x, self._noise(draws, x)))
+        return cast(Tensor, self.normaliser(x))
+
+    def _noise(self, draws: Draws | None, like: Tensor) -> Noise | None:
+        """Where the normaliser's random numbers come from: in training only."""
+        if draws is None or not self.training:
+            return None
+        return lambda name, shape: draws.noise(f"{self.name}/{name}", shape, like)
+
+    def roles(self) -> Mapping[Role, tuple[nn.Parameter, ...]]:
+        """The slot's parameters, frozen ones too, by what they are for; a role that has none is not there."""
+        if self.normaliser is None:
+            return {}
+        return {
+            "gamma": (cast(nn.Parameter, self.normaliser.weight),),
+            "beta": (cast(nn.Parameter, self.normaliser.bias),),
+        }
 
 
-class Slot(nn.Module):
+class Slot(Carrier):
     """A convolution or dense layer and, where the placement says so, what normalises its output.
 
     The ReLU is not part of it: the network applies it, so that it may come after the pooling.
@@ -50,11 +77,8 @@ class Slot(nn.Module):
             input_shape: (channels, height, width) or (features,).
             variant: what to put behind the layer; None for nothing.
         """
-        super().__init__()
-        self.name = layer.name
-        self.activation = layer.activation
-        # The normaliser subtracts the mean, so a bias in front of it would have no effect (thesis, section 3.1).
-        bias = variant is None or not variant.normalises
+        super().__init__(layer.name, activation=layer.activation)
+        bias = variant is None or has_bias(variant, carries=True)
         self._padding: tuple[int, int, int, int] | None = None
         self.linear: nn.Conv2d | nn.Linear
         match layer:
@@ -67,24 +91,22 @@ class Slot(nn.Module):
                 self.linear = nn.Linear(input_shape[0], layer.features, bias=bias)
             case other:
                 assert_never(other)
-        self.normaliser = None if variant is None else normaliser_behind(layer, variant)
+        if variant is not None:
+            self.carry(variant, site_of(trace((layer,), input_shape)[0]))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, draws: Draws | None = None) -> Tensor:
         """(N, ...) to the pre-activations, normalised where the slot carries a normaliser."""
         if self._padding is not None:
             x = functional.pad(x, self._padding)
         x = cast(Tensor, self.linear(x))
-        return x if self.normaliser is None else cast(Tensor, self.normaliser(x))
+        return self.normalised(x, draws)
 
     def roles(self) -> Mapping[Role, tuple[nn.Parameter, ...]]:
-        """The slot's parameters, frozen ones too, by what they are for; a role that has none is not there."""
+        """As of any carrier, and those of the layer."""
         found: dict[Role, tuple[nn.Parameter, ...]] = {"weight": (cast(nn.Parameter, self.linear.weight),)}
         if self.linear.bias is not None:
             found["bias"] = (cast(nn.Parameter, self.linear.bias),)
-        if self.normaliser is not None:
-            found["gamma"] = (cast(nn.Parameter, self.normaliser.weight),)
-            found["beta"] = (cast(nn.Parameter, self.normaliser.bias),)
-        return found
+        return {**found, **super().roles()}
 
 
 def _padding(layer: Conv, input_shape: Shape) -> tuple[tuple[int, int], tuple[int, int, int, int] | None]:
@@ -137,25 +159,3 @@ class SamePool(nn.Module):
 def _window_hangs_over(before: int, after: int, stride: int) -> bool:
     # ceil_mode adds at most one window, which must start inside the input: true for padding below the stride.
     return before == 0 and after < stride
-
-
-def normaliser_behind(layer: Conv | Dense, variant: Variant) -> nn.Module:
-    """What a variant puts behind a layer, γ and β at their start."""
-    module: nn.BatchNorm1d | nn.BatchNorm2d | ChannelAffine
-    match variant.normaliser, layer:
-        case Normaliser.NONE, Conv(channels=channels) | Dense(features=channels):
-            module = ChannelAffine(channels)
-        case Normaliser.BATCH, Conv():
-            module = nn.BatchNorm2d(layer.channels, EPSILON, RUNNING_MOMENTUM)
-        case Normaliser.BATCH, Dense():
-            module = nn.BatchNorm1d(layer.features, EPSILON, RUNNING_MOMENTUM)
-        case other:
-            raise AssertionError(f"no module for {other}")
-    _start(module.weight, variant.gamma)
-    _start(module.bias, variant.beta)
-    return module
-
-
-def _start(parameter: nn.Parameter, rule: AffineRule) -> None:
-    nn.init.constant_(parameter, rule.initial)
-    parameter.requires_grad_(rule.is_learned)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
-
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bnbench.architecture import Conv, Dense, Norm, Shape
-from bnbench.network.layers import Role, normaliser_behind
+from bnbench.architecture import Norm, Shape, trace
+from bnbench.network.draws import Draws
+from bnbench.network.layers import Carrier
+from bnbench.slot_plan import site_of
 from bnbench.variant import Variant
 
 
-class NormSlot(nn.Module):
-    """A slot without weights: what the variant puts there, or nothing. The network applies the ReLU."""
+class NormSlot(Carrier):
+    """A slot without weights: what the variant puts there, or nothing."""
+
+    linear = None
 
     def __init__(self, layer: Norm, input_shape: Shape, variant: Variant | None) -> None:
         """A slot of the layer table.
@@ -24,26 +25,13 @@ class NormSlot(nn.Module):
             input_shape: (channels, height, width) or (features,).
             variant: what to put there; None for nothing.
         """
-        super().__init__()
-        self.name = layer.name
-        self.activation = layer.activation
-        self.linear = None
-        # As behind a layer that makes what this slot gets.
-        made_by = Conv(layer.name, input_shape[0], 1) if len(input_shape) == 3 else Dense(layer.name, input_shape[0])
-        self.normaliser = None if variant is None else normaliser_behind(made_by, variant)
+        super().__init__(layer.name, activation=layer.activation)
+        if variant is not None:
+            self.carry(variant, site_of(trace((layer,), input_shape)[0]))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, draws: Draws | None = None) -> Tensor:
         """(N, ...) to the same, normalised where the slot carries a normaliser."""
-        return x if self.normaliser is None else cast(Tensor, self.normaliser(x))
-
-    def roles(self) -> Mapping[Role, tuple[nn.Parameter, ...]]:
-        """As `bnbench.network.layers.Slot.roles`: γ and β, if any."""
-        if self.normaliser is None:
-            return {}
-        return {
-            "gamma": (cast(nn.Parameter, self.normaliser.weight),),
-            "beta": (cast(nn.Parameter, self.normaliser.bias),),
-        }
+        return self.normalised(x, draws)
 
 
 class BlockSum(nn.Module):

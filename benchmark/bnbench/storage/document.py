@@ -14,10 +14,20 @@ from bnbench.disk import parse_json, read_regular, require_regular
 from bnbench.errors import UserError
 from bnbench.identity import run_id_of, setting_id_of
 from bnbench.measurement import RunIdentity
-from bnbench.placement import HEAD, NOWHERE, OUTPUT, ROLE, STEM, SlotPlace, parse_placement, refuse_slot_names
+from bnbench.placement import (
+    HEAD,
+    NOWHERE,
+    OUTPUT,
+    ROLE,
+    STEM,
+    SlotPlace,
+    masked_slots,
+    parse_placement,
+    refuse_slot_names,
+)
 from bnbench.plan import Origin
 from bnbench.problem import Size
-from bnbench.specification import Specification
+from bnbench.specification import ComponentName, OptionValue, Specification
 from bnbench.storage.files import atomic_file, sync_folder
 from bnbench.storage.parts import TableFacts
 from bnbench.storage.schema import SCHEMA_VERSION, TableName, promised_tables
@@ -78,6 +88,8 @@ class RunDocument(BaseModel):
     """The network's slots in order, the output last."""
     roles: Annotated[tuple[SlotRole, ...], BeforeValidator(_to_tuple)] | None = None
     """Of each slot, of a network with residual blocks; None (and not in the file) for any other."""
+    slot_options: dict[Text, Annotated[dict[ComponentName, OptionValue], Field(min_length=1)]] = {}
+    """By slot: what the options of the variant's components came to there; slots without options are not in it."""
     data_origin: Origin
     """What kind of copy of the published data it was trained on."""
     status: Status
@@ -107,9 +119,11 @@ class RunDocument(BaseModel):
         _check_roles(self.slots, self.roles)
         if spec.mask != _mask(self.placement, self.places):
             raise ValueError(f"the placement {self.placement} does not mean the mask {spec.mask}")
-        for rule in (spec.variant.gamma, spec.variant.beta):
-            if rule.learned_in is not None:
-                _mask(rule.learned_in, self.places)
+        for expression in spec.variant.placements():
+            _mask(expression, self.places)
+        carrying = masked_slots(spec.mask, self.slots)
+        if strangers := [slot for slot in self.slot_options if slot not in carrying]:
+            raise ValueError(f"slot_options has the slot {strangers[0]}, which carries nothing")
         return self
 
     @cached_property
@@ -185,6 +199,8 @@ def document_text(document: RunDocument) -> str:
     plain = document.model_dump(mode="json", by_alias=True)
     if document.roles is None:
         del plain["roles"]
+    if not document.slot_options:
+        del plain["slot_options"]
     return json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

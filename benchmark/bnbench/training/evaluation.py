@@ -6,11 +6,12 @@ import copy
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from bnbench.measurement import Split, Statistics
 from bnbench.network.build import Network
+from bnbench.network.normalisers import BatchStatistics
 from bnbench.plan import Precision
 from bnbench.training.events import Evaluation
 from bnbench.training.numerics import autocast
@@ -62,9 +63,8 @@ def with_population_statistics(network: Network, batches: Batches, precision: Pr
     """
     copied = copy.deepcopy(network)
     for module in copied.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # torch's way of asking for a cumulative average
+        if isinstance(module, BatchStatistics):
+            module.average_anew()
     copied.train()
     with torch.no_grad():
         for inputs, _ in batches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -76,7 +77,9 @@ class Trainer:
                 hint="Use a smaller batch: --set training.batch_size=N.",
             )
         settling = pipeline.split_size("train_eval")
-        if spec.training.population_statistics and settling < spec.training.batch_size:
+        # What averages nothing over batches would be evaluated the same way twice.
+        self._population = spec.training.population_statistics and spec.keeps_batch_statistics
+        if self._population and settling < spec.training.batch_size:
             raise UserError(
                 f"population statistics need a whole batch: train_eval has {settling} images, a batch "
                 f"{spec.training.batch_size}",
@@ -175,7 +178,7 @@ class Trainer:
         began = time.perf_counter()
         precision = self.spec.precision
         results = evaluate_splits(self.network, self._splits(), "running", precision)
-        if self.spec.training.population_statistics:
+        if self._population:
             settled = with_population_statistics(self.network, self._whole_batches(), precision)
             results += evaluate_splits(settled, self._splits(), "population", precision)
         measured = [self._curve_rows(epoch, results)]
@@ -218,7 +221,7 @@ class Trainer:
 def initial_network(spec: RunSpec) -> Network:
     """The network that a run begins with, on the CPU: built, and its weights drawn."""
     network = Network(spec.layers(), spec.input_shape, spec.mask, spec.variant)
-    network.initialise(lambda slot: generator(spec.seed, "weights", slot))
+    network.initialise(lambda slot: generator(spec.seed, "weights", slot), partial(generator, spec.seed))
     return network
 
 

@@ -7,13 +7,14 @@ their initial weights, batches, augmentation and dropout masks, and a resumed ru
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-Stream = Literal["weights", "order", "augmentation", "dropout"]
+Stream = Literal["weights", "order", "augmentation", "dropout", "noise", "affine", "control"]
 
 _CHUNK = 1 << 16
 """Elements hashed at a time on a CPU: the working set stays in the cache."""
@@ -58,9 +59,28 @@ def dropout_mask(seed: int, step: int, layer: str, rate: float, like: Tensor) ->
     return mask.view(like.shape)
 
 
+def uniform_noise(seed: int, step: int, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Random numbers for one purpose at one step, the same bits on every device; counter-based like dropout.
+
+    Args:
+        seed: the run's seed.
+        step: updates done before this one.
+        name: the slot's, and what they are for.
+        shape: of the result.
+        like: the result has its dtype and device.
+
+    Returns:
+        Uniform over the multiples of 2⁻²⁴ in [0, 1).
+    """
+    key = derive(seed, "noise", name, step)
+    low, high = _signed(key & 0xFFFFFFFF), _signed(key >> 32)
+    hashed = _hash(torch.arange(math.prod(shape), dtype=torch.int32, device=like.device), low, high)
+    return ((hashed >> 8) & 0xFFFFFF).to(torch.float32).mul_(2.0**-24).to(like.dtype).view(shape)
+
+
 @dataclass(frozen=True)
 class StepDraws:
-    """The random numbers of one step's training pass (`bnbench.network.build.Draws`)."""
+    """The random numbers of one step's training pass (`bnbench.network.draws.Draws`)."""
 
     seed: int
     step: int
@@ -68,6 +88,10 @@ class StepDraws:
     def dropout(self, name: str, rate: float, like: Tensor) -> Tensor:
         """See `dropout_mask`."""
         return dropout_mask(self.seed, self.step, name, rate, like)
+
+    def noise(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """See `uniform_noise`."""
+        return uniform_noise(self.seed, self.step, name, shape, like)
 
 
 def _uniform_below(probability: float, count: int, key: int, device: torch.device) -> Tensor:

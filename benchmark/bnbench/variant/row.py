@@ -1,10 +1,4 @@
-"""The table of BatchNorm variants (torch-free).
-
-A variant is a row of one table, applied when a network is built and never toggled while it trains. The five
-rows of the founding study (Tsingunidis 2023, section 3.1) ablate the learned scale γ and shift β of
-
-    y = γ · (x - μ_B) / √(σ²_B + ε) + β        (Ioffe & Szegedy 2015, algorithm 1).
-"""
+"""What a row of the table of variants says."""
 
 from __future__ import annotations
 
@@ -16,15 +10,10 @@ from typing import Annotated, Any, ClassVar, assert_never
 from pydantic import Field
 
 from bnbench.errors import UserError, unknown
-from bnbench.registry import Registry
+from bnbench.normaliser import NONE
+from bnbench.options import NO_OPTIONS, Options
+from bnbench.reparametrisation import PLAIN
 from bnbench.row import Name, Row, Text
-
-
-class Normaliser(StrEnum):
-    """What is subtracted and divided by, before the affine part."""
-
-    NONE = "none"
-    BATCH = "batch"
 
 
 class Affine(StrEnum):
@@ -53,6 +42,15 @@ class AffineRule(Row):
     learned_in: Text | None = None
     """A placement expression: the parameter is learned in those slots only and fixed in the others.
     None: learned in every slot that carries a normaliser."""
+    initial_until: float | None = None
+    """Where given, every channel draws its own start, uniformly from `initial` up to this."""
+    initial_in: tuple[Text, float] | None = None
+    """A placement expression, and the value that every channel of those slots starts from instead."""
+
+    def check_together(self) -> None:
+        """A start is drawn from a range, and only what is learned can be learned somewhere."""
+        if self.initial_until is not None and not self.initial_until > self.initial:
+            raise self.wrong("initial_until", self.initial_until, f"should be greater than initial = {self.initial:g}")
 
     @property
     def is_learned(self) -> bool:
@@ -80,7 +78,8 @@ class Variant(Row):
     symbol: Text
     """As the study writes it, with Unicode subscripts where they exist."""
     summary: str
-    normaliser: Normaliser
+    normaliser: Name
+    """A name of the table of normalisers (`bnbench.normaliser`)."""
     gamma: AffineRule
     beta: AffineRule
     train_weights: bool = True
@@ -89,29 +88,54 @@ class Variant(Row):
     """"lower" or "upper" where the study uses the variant as that baseline."""
     revision: int = 1
     """Raised by its author whenever the same name comes to mean other numbers."""
+    options: Options = NO_OPTIONS
+    """The normaliser's; what is left out has its default there. Any mapping may be given."""
+    weights: Name = PLAIN
+    """How the weights of the slots that carry the variant are made of what is learned: a name of the table of
+    reparametrisations (`bnbench.reparametrisation`)."""
+    weights_options: Options = NO_OPTIONS
+    """The reparametrisation's."""
+    weights_in: Text | None = None
+    """A placement expression: where `train_weights` is False, weights and biases are trained in those slots after
+    all. None: in none."""
+
+    def __post_init__(self) -> None:
+        for name in ("options", "weights_options"):
+            given = getattr(self, name)
+            if isinstance(given, Mapping) and not isinstance(given, Options):
+                object.__setattr__(self, name, Options(given))
+        super().__post_init__()
 
     def check_together(self) -> None:
-        """An absent γ or β must leave what it is applied to as it is."""
+        """An absent γ or β must leave what it is applied to as it is; weights are trained everywhere or somewhere."""
         for field, rule, neutral in (("gamma", self.gamma, 1.0), ("beta", self.beta, 0.0)):
-            if rule.status is Affine.ABSENT and rule.initial != neutral:
+            if rule.status is not Affine.ABSENT:
+                continue
+            if rule.initial != neutral:
                 raise self.wrong(f"{field}.initial", rule.initial, f"should be {neutral:g} where {field} is absent")
+            for start in ("initial_until", "initial_in"):
+                if getattr(rule, start) is not None:
+                    raise self.wrong(f"{field}.{start}", getattr(rule, start), f"{field} is absent")
+        if self.weights_in is not None and self.train_weights:
+            raise self.wrong("weights_in", self.weights_in, "train_weights is True, so they are trained everywhere")
 
     @property
-    def normalises(self) -> bool:
-        """Whether the mean is subtracted behind a slot, so that a bias in front of it would have no effect."""
-        match self.normaliser:
-            case Normaliser.NONE:
-                return False
-            case Normaliser.BATCH:
-                return True
-            case other:
-                assert_never(other)
+    def has_affine(self) -> bool:
+        """Whether there is a γ or a β, learned or not."""
+        return not (self.gamma.status is Affine.ABSENT and self.beta.status is Affine.ABSENT)
 
     @property
     def alters_slots(self) -> bool:
-        """Whether the variant puts anything behind a slot; if not, no placement makes a difference."""
-        absent = self.gamma.status is Affine.ABSENT and self.beta.status is Affine.ABSENT
-        return self.normalises or not absent
+        """Whether the variant does anything to a slot that carries it; if not, no placement makes a difference."""
+        return self.normaliser != NONE or self.weights != PLAIN or self.has_affine
+
+    def placements(self) -> dict[str, str]:
+        """By field: the placement expressions that the row itself holds."""
+        held = {"weights_in": self.weights_in}
+        for name, rule in (("gamma", self.gamma), ("beta", self.beta)):
+            held[f"{name}.learned_in"] = rule.learned_in
+            held[f"{name}.initial_in"] = None if rule.initial_in is None else rule.initial_in[0]
+        return {field: expression for field, expression in held.items() if expression is not None}
 
     def replace(self, **changes: Any) -> Variant:  # noqa: ANN401 -- the fields of the row
         """Another row, as this one but for what is named: `replace(name="mine", gamma={"initial": 0.5})`.
@@ -149,84 +173,3 @@ def _affine(status: str) -> Affine:
     if status not in list(Affine):
         raise unknown("status of a parameter", status, list(Affine))
     return Affine(status)
-
-
-VARIANTS: Registry[Variant] = Registry("variant", Variant, "bnbench.variants")
-
-ALL = "all"
-STUDIED = ("vanilla", "bn", "bn_beta", "bn_gamma", "bn_gamma_beta")
-"""What `--variant all` means: the five of the founding study, in this order everywhere."""
-
-
-def _learned(initial: float) -> AffineRule:
-    return AffineRule(Affine.LEARNED, initial)
-
-
-def _fixed(initial: float) -> AffineRule:
-    return AffineRule(Affine.FIXED, initial)
-
-
-def _absent(initial: float) -> AffineRule:
-    return AffineRule(Affine.ABSENT, initial)
-
-
-for _row in (
-    Variant(
-        "vanilla",
-        "vanilla",
-        "no normalisation; every layer keeps its bias",
-        Normaliser.NONE,
-        gamma=_absent(1.0),
-        beta=_absent(0.0),
-        baseline="lower",
-    ),
-    Variant(
-        "bn",
-        "BN",
-        "normalisation alone: γ fixed at 1, β fixed at 0",
-        Normaliser.BATCH,
-        gamma=_fixed(1.0),
-        beta=_fixed(0.0),
-    ),
-    Variant(
-        "bn_beta",
-        "BN_β",
-        "normalisation and a learned shift: γ fixed at 1",
-        Normaliser.BATCH,
-        gamma=_fixed(1.0),
-        beta=_learned(0.0),
-    ),
-    Variant(
-        "bn_gamma",
-        "BN_γ",
-        "normalisation and a learned scale: β fixed at 0",
-        Normaliser.BATCH,
-        gamma=_learned(1.0),
-        beta=_fixed(0.0),
-    ),
-    Variant(
-        "bn_gamma_beta",
-        "BN_γ,β",
-        "full BatchNorm: γ and β learned",
-        Normaliser.BATCH,
-        gamma=_learned(1.0),
-        beta=_learned(0.0),
-        baseline="upper",
-    ),
-):
-    VARIANTS.register(_row.name, _row)
-
-
-def expand_variants(names: tuple[str, ...]) -> list[Variant]:
-    """The rows for what a user asked for: names in the given order, `all` for the five studied, no repeats.
-
-    Raises:
-        UserError: a name is unknown, or none was given.
-    """
-    if not names:
-        raise UserError("no variant given", hint=f"Known variants: {', '.join(VARIANTS)}; or '{ALL}'.")
-    wanted: dict[str, Variant] = {}
-    for name in names:
-        for each in STUDIED if name == ALL else (name,):
-            wanted[each] = VARIANTS.get(each)
-    return list(wanted.values())

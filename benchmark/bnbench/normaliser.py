@@ -1,0 +1,151 @@
+"""The table of normalisers: what a slot's pre-activations are centred and divided by (torch-free).
+
+A normaliser is a row and a function that builds its module (`bnbench.network.normalisers` has those of this package).
+γ and β are the suite's, whatever stands before them, so that every normaliser has the same ablations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from bnbench.component import Fit, Reference, Site, Unfit, keep
+from bnbench.options import Option, Options
+from bnbench.registry import Registry
+from bnbench.row import Count, Name, Row, Text
+
+NONE = "none"
+"""The normaliser that leaves everything as it is."""
+
+SMALLEST_MAP = 4
+"""Positions below which a channel of one image has no statistics to speak of."""
+
+
+@dataclass(frozen=True)
+class Normaliser(Row):
+    """A normaliser that variants can name.
+
+    Raises:
+        UserError: a field has another type, or a value that cannot be.
+    """
+
+    kind: ClassVar[str] = "normaliser"
+
+    name: Name
+    title: Text
+    formula: Text
+    source: Text
+    """Who described it, or why it is here."""
+    build: Reference
+    """(channels, positions, options) to a torch module that maps (N, C, …) to the same shape."""
+    options: tuple[Option, ...] = ()
+    needs_map: bool = False
+    """Whether it is undefined on a dense slot."""
+    batch_dependent: bool = False
+    """Whether it is evaluated with averages over training batches. Its module is a `BatchStatistics` then."""
+    stochastic: bool = False
+    """Whether it draws random numbers in training: its module is called with where they come from, too."""
+    affine: Literal["fused", "after"] = "after"
+    """"after": the module maps x to x̂, and γ · x̂ + β follows. "fused": it does both, and γ and β are its parameters
+    `weight` and `bias`, of shape (C,)."""
+    fit: Fit = keep
+    """What the options come to at a slot; raises `Unfit` where the normaliser cannot be there."""
+    revision: Count = 1
+    """Raised by its author whenever the same name comes to mean other numbers."""
+
+
+NORMALISERS: Registry[Normaliser] = Registry("normaliser", Normaliser, "bnbench.normalisers")
+
+
+def groups_of(channels: int, wanted: int) -> int:
+    """Into how many groups channels are parted: the largest divisor, at most `wanted`, that leaves 2 channels a group.
+
+    One group where there is no such divisor.
+    """
+    return max(g for g in range(1, min(wanted, channels) + 1) if g == 1 or (channels % g == 0 and channels // g >= 2))
+
+
+def _one_image(site: Site, options: Options) -> Options:
+    if site.channels * site.positions < 2:
+        raise Unfit("one number an image, of which the mean is the number itself")
+    return options
+
+
+def _groups(site: Site, options: Options) -> Options:
+    groups = groups_of(site.channels, int(options["groups"]))
+    if site.channels // groups * site.positions < 2:
+        raise Unfit("one number an image, of which the mean is the number itself")
+    return Options({**options, "groups": groups})
+
+
+def _one_map(site: Site, options: Options) -> Options:
+    if site.positions < SMALLEST_MAP:
+        raise Unfit(f"a map of {site.positions} positions, fewer than {SMALLEST_MAP}")
+    return options
+
+
+def _chunks(site: Site, options: Options) -> Options:
+    chunk = int(options["chunk"])
+    if site.batch_size is not None and site.batch_size % chunk:
+        raise Unfit(f"a chunk of {chunk} images does not divide a batch of {site.batch_size}")
+    return options
+
+
+_MODULES = "bnbench.network.normalisers"
+
+for _row in (
+    Normaliser(
+        NONE,
+        "no normalisation",
+        "x̂ = x",
+        "the lower baseline of Tsingunidis 2023",
+        f"{_MODULES}:identity",
+    ),
+    Normaliser(
+        "batch",
+        "Batch Normalization",
+        "x̂ = (x − μ) / √(σ² + ε); μ, σ² of a channel over the batch and its positions",
+        "Ioffe & Szegedy 2015",
+        f"{_MODULES}:batch",
+        batch_dependent=True,
+        affine="fused",
+    ),
+    Normaliser(
+        "layer",
+        "Layer Normalization",
+        "x̂ = (x − μ) / √(σ² + ε); μ, σ² of an image over all channels and positions",
+        "Ba, Kiros & Hinton 2016",
+        f"{_MODULES}:layer",
+        affine="fused",
+        fit=_one_image,
+    ),
+    Normaliser(
+        "instance",
+        "Instance Normalization",
+        "x̂ = (x − μ) / √(σ² + ε); μ, σ² of a channel of an image over its positions",
+        "Ulyanov, Vedaldi & Lempitsky 2016",
+        f"{_MODULES}:instance",
+        needs_map=True,
+        affine="fused",
+        fit=_one_map,
+    ),
+    Normaliser(
+        "group",
+        "Group Normalization",
+        "x̂ = (x − μ) / √(σ² + ε); μ, σ² of an image over a group of channels and their positions",
+        "Wu & He 2018",
+        f"{_MODULES}:group",
+        options=(
+            Option(
+                "groups",
+                32,
+                "groups of channels; at a slot the largest divisor of its channels that is no larger and leaves two "
+                "channels a group",
+                minimum=1,
+            ),
+        ),
+        affine="fused",
+        fit=_groups,
+    ),
+):
+    NORMALISERS.register(_row.name, _row)

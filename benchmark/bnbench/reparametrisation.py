@@ -1,0 +1,66 @@
+"""The table of reparametrisations: what a slot's weights are made of (torch-free)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bnbench.component import Fit, Reference, Site, keep
+from bnbench.options import Option, Options
+from bnbench.registry import Registry
+from bnbench.row import Count, Name, Row, Text
+
+PLAIN = "plain"
+"""Weights that are themselves what is learned."""
+
+
+def all_weights(site: Site, options: Options) -> int:
+    """As many numbers as there are weights."""
+    return site.channels * site.fan_in
+
+
+@dataclass(frozen=True)
+class Reparametrisation(Row):
+    """A way to make weights of what is learned, that variants can name. It is used in the slots that carry the variant.
+
+    Raises:
+        UserError: a field has another type, or a value that cannot be.
+    """
+
+    kind: ClassVar[str] = "reparametrisation"
+
+    name: Name
+    title: Text
+    formula: Text
+    source: Text
+    """Who described it, or why it is here."""
+    build: Reference
+    """(weights, options) to a `bnbench.network.reparametrisations.Reparametrised` for a slot's freshly made tensor."""
+    options: tuple[Option, ...] = ()
+    takes_affine: bool = False
+    """Whether γ and β are the weights' own scale and the slot's bias: then no affine part follows, and γ starts at
+    what the reparametrisation says."""
+    needs_normaliser: bool = False
+    """Whether it is of no use without a normaliser behind it."""
+    keeps_weights: bool = False
+    """Whether the weights stay as they were drawn, and the reparametrisation learns numbers of its own whatever
+    `Variant.train_weights` says."""
+    learned: Callable[[Site, Options], int] = all_weights
+    """How many numbers are learned at a slot, beside those that stand for γ and β."""
+    fit: Fit = keep
+    """What the options come to at a slot; raises `Unfit` where the reparametrisation cannot be there."""
+    revision: Count = 1
+    """Raised by its author whenever the same name comes to mean other numbers."""
+
+
+REPARAMETRISATIONS: Registry[Reparametrisation] = Registry(
+    "reparametrisation", Reparametrisation, "bnbench.reparametrisations"
+)
+
+_MODULES = "bnbench.network.reparametrisations"
+
+for _row in (
+    Reparametrisation(PLAIN, "plain weights", "W = V", "the networks of Tsingunidis 2023", f"{_MODULES}:plain"),
+):
+    REPARAMETRISATIONS.register(_row.name, _row)
