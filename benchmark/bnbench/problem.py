@@ -38,8 +38,8 @@ Metric = Literal["loss", "accuracy"]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """What a column of the tables can hold: 0 to 2⁶³ - 1."""
 
-LARGEST_RATE = 1e6
-"""Of learning rates: a thousand times more than anything that is not a slip."""
+LARGEST_RATE = 1e12
+"""Of learning rates: beyond it nothing is finite after a step."""
 
 _GIVEN = "A problem's name is its file's; its size is full, or tiny with the [tiny] table."
 _NOT_GIVEN = {

@@ -23,6 +23,7 @@ CONVOLUTIONS = {
         ("conv9", 1, 192, "classes"),
     ],
     "mlp": [],
+    "2c2d": [("conv1", 5, "image", 32), ("conv2", 5, 32, 64)],
 }
 # 3C3D's maps are 3 pixels wide when they are flattened: 32, 28, 14, 12, 6, 6, 3. The MLP's images are 28 pixels wide.
 DENSE = {
@@ -34,6 +35,7 @@ DENSE = {
         ("dense3", 1, 500, 100),
         ("dense4", 1, 100, "classes"),
     ],
+    "2c2d": [("dense1", 7 * 7, 64, 1024), ("dense2", 1, 1024, "classes")],
 }
 # Which slots each placement of the problem files means.
 PLACES = {
@@ -55,6 +57,13 @@ PLACES = {
         "first:4": "conv1 conv2 conv3 conv4",
         "last:4": "conv5 conv6 conv7 conv8",
         "output:4": "conv6 conv7 conv8 conv9",
+    },
+    "2c2d": {
+        "hidden": "conv1 conv2 dense1",
+        "every": "conv1 conv2 dense1 dense2",
+        "first": "conv1",
+        "penultimate": "dense1",
+        "output": "dense2",
     },
     "mlp": {
         "hidden": "dense1 dense2 dense3",
