@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnbench.cli.path_type import GivenPath
+from bnbench.cli.suggesting import SuggestingGroup
 
 if TYPE_CHECKING:
     from bnbench.analysis.reference.stored import Reference
@@ -21,7 +22,7 @@ _FOLDER = click.option(
 )
 
 
-@click.group("reference")
+@click.group("reference", cls=SuggestingGroup)
 def command() -> None:
     """The reference results that `bnbench check` compares with.
 

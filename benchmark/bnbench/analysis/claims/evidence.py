@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
 
+from bnbench.analysis.asked import setting_of, versions_of
 from bnbench.analysis.comparison import RowKey, rows_of
 from bnbench.analysis.frames import Results
 from bnbench.analysis.records import RunRecord
@@ -22,7 +23,7 @@ from bnbench.data.dataset import DATASETS
 from bnbench.data.origin import is_evidence
 from bnbench.identity import canonical_json, hashed
 from bnbench.placement import parse_placement
-from bnbench.plan import DataFacts, Origin, expand_grid
+from bnbench.plan import Origin
 from bnbench.problem import Problem, ProblemFile, Size
 from bnbench.study import Study, study_problems
 from bnbench.variant import VARIANTS
@@ -112,8 +113,8 @@ def bodies_of_runs(results: Results, study: Study, files: Mapping[str, ProblemFi
     sizes: tuple[tuple[Size, Mapping[str, Problem]], ...] = (("full", full), ("tiny", tiny))
     for size, problems in sizes:
         for name, problem in problems.items():
-            for data in _data_of(ended, problem.dataset):
-                setting = _setting(problem, data)
+            for data in versions_of(problem.dataset, ended):
+                setting = setting_of(problem, data)
                 known[setting] = size
                 owners.setdefault(setting, []).append(name)
     groups: dict[tuple[str, Size], dict[str, list[RunRecord]]] = {}
@@ -144,23 +145,6 @@ def data_used(records: Iterable[RunRecord]) -> tuple[DataUsed, ...]:
     """The data behind some runs, each once, sorted."""
     found = {DataUsed(r.dataset, r.fingerprint, r.data_origin) for r in records}
     return tuple(sorted(found, key=lambda each: (each.dataset, each.fingerprint or "", each.origin or "")))
-
-
-def _data_of(records: Iterable[RunRecord], dataset: str) -> list[DataFacts]:
-    """Every version of a data set that a run was trained on."""
-    found = {(r.fingerprint, r.data_split) for r in records if r.dataset == dataset}
-    if not found:
-        return []
-    row = DATASETS.get(dataset)
-    return [
-        DataFacts(dataset, row.classes, row.channels, fingerprint, origin=None, split=split)
-        for fingerprint, split in sorted(found, key=str)
-    ]
-
-
-def _setting(problem: Problem, data: DataFacts) -> str:
-    (spec,) = expand_grid(problem, data, [VARIANTS.get("vanilla")], seeds=[0])
-    return spec.setting_id
 
 
 def _label(size: Size, changes: tuple[str, ...], origin: Origin | None) -> str:
