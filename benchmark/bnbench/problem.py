@@ -322,7 +322,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise UserError(f"--set {text}: expected KEY=VALUE", hint="For example --set training.l2=0.")
     known = list(settable_keys())
     if key not in known and key.rpartition(".")[0] not in _TABLES_OF_OPTIONS:
-        guess = nearest(key, known) or next((name for name in known if name.endswith(f".{key}")), None)
+        guess = nearest(key, known)
         meant = f" Did you mean '{guess}'?" if guess else ""
         raise UserError(f"--set {text}: unknown key '{key}'.{meant}", hint=f"Known keys: {', '.join(known)}.")
     try:
@@ -413,7 +413,8 @@ def _checked_name(path: Path) -> str:
     if not _NAME.fullmatch(path.stem):
         raise UserError(
             f"{path}: '{path.stem}' cannot be a problem's name",
-            hint="The file's name is the problem's: lower-case letters, digits and underscores, a letter first.",
+            hint="The file's name is the problem's: lower-case letters, digits and underscores, a letter first, "
+            "64 characters at most.",
         )
     return path.stem
 
