@@ -60,7 +60,7 @@ def execute(
 
     Args:
         spec: what to run; its data must be on this machine.
-        store: the results folder.
+        store: the results folder, which is there.
         options: device, threads, and how often to leave a checkpoint; the others are the executor's business.
         listen: told every event, after it was recorded, and what else is worth knowing.
         stop: asked after every step; once it says yes, the run leaves a checkpoint and ends as "paused".

@@ -176,7 +176,8 @@ def acquire_lock(
     """Become the writer of a run, if it has none.
 
     Args:
-        run_folder: the run's; made if it is not there.
+        run_folder: the run's; made if it is not there. The results folder around it is: who removed or renamed it did
+            not want it back.
         given_up: a lock that the caller has watched and found dead; without it only an owner that the process table
             of this machine knows to be gone is replaced.
         beat_seconds: how often to show that this process lives.
@@ -188,7 +189,7 @@ def acquire_lock(
         StorageError: the folder cannot be written.
     """
     with reported(run_folder):
-        run_folder.mkdir(parents=True, exist_ok=True)
+        run_folder.mkdir(exist_ok=True)
         view = look_at_lock(run_folder)
         if view is not None and view != given_up and not view.is_nobodys():
             return None
