@@ -74,7 +74,6 @@ for table in ("curves", "steps", "affine"):
 
 def test_a_disk_that_fills_up_costs_what_came_after_the_last_checkpoint(tmp_path):
     whole = tmp_path / "whole"
-    whole.mkdir()
     execute(make_spec(), whole, RunOptions("cpu"), lambda event: None)
     store = tmp_path / "store"
     store.mkdir()

@@ -75,7 +75,7 @@ def test_a_mistake_of_the_users_is_raised_and_not_recorded(spec, tmp_path):
 def test_data_or_a_split_of_their_own_that_changed_since_the_plan_are_refused(spec, tmp_path, change):
     other = replace(spec, data=replace(spec.data, **change))
     with pytest.raises(UserError, match="'digits' changed after the run was planned"):
-        execute(other, tmp_path, RunOptions("cpu"), nobody)
+        execute(other, tmp_path / "results", RunOptions("cpu"), nobody)
 
 
 def test_a_failure_recorded_on_behalf_of_a_dead_process_is_no_result(spec, tmp_path):

@@ -77,7 +77,13 @@ def _attempt(
         listener.started(spec)
         with as_in_a_process_of_its_own():
             outcome = execute(
-                spec, store, options, now_and_then(partial(listener.event, spec)), stop=wanted, given_up=view
+                spec,
+                store,
+                options,
+                now_and_then(partial(listener.event, spec)),
+                stop=wanted,
+                given_up=view,
+                store_is_there=True,
             )
         if outcome.status == "paused" and overdue:
             outcome = record_failure(spec, store, options, pool.out_of_time(options))

@@ -258,7 +258,7 @@ def _in_a_process(
     with stop_on(STOP_SIGNALS) as request:
         try:
             told = now_and_then(lambda message: _send(messages, message, request))
-            outcome = execute(spec, store, options, told, stop=request, given_up=given_up)
+            outcome = execute(spec, store, options, told, stop=request, given_up=given_up, store_is_there=True)
         except UserError as error:
             outcome = Outcome(spec.run_id, "failed", error=in_one_line(error))
         _send(messages, outcome, request)
