@@ -24,6 +24,7 @@ from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
 from bnbench.execution.streams import outlive_readers
 from bnbench.plan import RunSpec
 from bnbench.storage.lock import LockView, LockWatch, look_at_lock
+from bnbench.storage.rename_watch import RenameWatch
 
 LOOK_SECONDS = 2.0
 """How often runs that other processes are training are looked at."""
@@ -69,23 +70,31 @@ class Pool:
     looked: float = 0.0
 
     def run_all(self, specs: Sequence[RunSpec], stop: Callable[[], bool]) -> list[Outcome]:
-        """Start runs as there is room and look after them; see `LocalPool`."""
+        """Start runs as there is room and look after them; see `LocalPool`.
+
+        Raises:
+            StorageError: the results folder is no more where it was; the runs were ended.
+        """
         self.waiting.extend(specs)
-        try:
-            while self.waiting or self.active or self.taken:
-                if stop() and not self.stopped:
-                    self._stop()
-                self._fill_places()
-                for connection in wait(list(self.active), POLL_SECONDS):
-                    self._receive(self.active[cast(Connection, connection)])
-                self._end_overdue()
-                if self.taken and time.monotonic() - self.looked >= LOOK_SECONDS:
-                    self._look_at_taken()
-        finally:
-            for run in self.active.values():
-                _send_signal(run.process, signal.SIGKILL)
-            for run in self.active.values():
-                run.process.join()
+        with RenameWatch(self.store) as folder:
+            try:
+                while self.waiting or self.active or self.taken:
+                    folder.check()
+                    if stop() and not self.stopped:
+                        self._stop()
+                    self._fill_places()
+                    for connection in wait(list(self.active), POLL_SECONDS):
+                        folder.check()  # a run that lost its folder says that another process has taken it
+                        self._receive(self.active[cast(Connection, connection)])
+                    self._end_overdue()
+                    if self.taken and time.monotonic() - self.looked >= LOOK_SECONDS:
+                        self._look_at_taken()
+                folder.check()
+            finally:
+                for run in self.active.values():
+                    _send_signal(run.process, signal.SIGKILL)
+                for run in self.active.values():
+                    run.process.join()
         return self.outcomes
 
     def _stop(self) -> None:
@@ -249,7 +258,7 @@ def _in_a_process(
     with stop_on(STOP_SIGNALS) as request:
         try:
             told = now_and_then(lambda message: _send(messages, message, request))
-            outcome = execute(spec, store, options, told, stop=request, given_up=given_up)
+            outcome = execute(spec, store, options, told, stop=request, given_up=given_up, store_is_there=True)
         except UserError as error:
             outcome = Outcome(spec.run_id, "failed", error=in_one_line(error))
         _send(messages, outcome, request)
