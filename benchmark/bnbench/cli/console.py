@@ -13,7 +13,7 @@ import click
 
 from bnbench.cli.invocation import typed_command
 from bnbench.cli.output import print_json, print_tables
-from bnbench.words import counted
+from bnbench.words import counted, duration
 
 if TYPE_CHECKING:
     from bnbench.execution.executors import Executor
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 
 # --- carrying out -------------------------------------------------------------------------------------------------
+
+
+def say_that_it_begins() -> None:
+    """Show a sign of life: before the first thing can be said of the runs, torch is loaded, which takes its time."""
+    click.echo("Loading torch and looking at what is there …", err=True)
 
 
 def sweep_of(
@@ -120,6 +125,7 @@ def train_anew(
     from bnbench.problem import problem_files
     from bnbench.progress import sweep_progress
 
+    say_that_it_begins()
     grid = Grid(tuple(problems) or tuple(problem_files()), settings=Settings(size=size, seeds=seeds))
     how = RunOptions(device=device, workers=workers)
     sweep = Sweep(select(grid).specs, results, how, local_executor(how), sweep_progress())
@@ -225,21 +231,6 @@ def _estimate(plan: SweepPlan) -> str:
 def _tell_estimate(plan: SweepPlan) -> None:
     if plan.todo:
         click.echo(summary(plan), err=True)
-
-
-def duration(seconds: float | None) -> str:
-    """A time in the two units that matter: "45 s", "12 min", "3 h 20 min", "2 d 4 h"; "?" where unknown."""
-    if seconds is None:
-        return "?"
-    minutes = round(seconds / 60)
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    hours = round(minutes / 60)
-    return f"{hours // 24} d {hours % 24} h"
 
 
 def _state(run: PlannedRun) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from bnbench.cli.console import duration, summary, sweep_of
+from bnbench.cli.console import summary, sweep_of
 from bnbench.cli.options import grid_of, grid_options, results_option
 from bnbench.cli.output import print_json
 from bnbench.cli.run_options import planning_options, run_options_of
+from bnbench.words import duration
 
 
 @click.command("estimate")

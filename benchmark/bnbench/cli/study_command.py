@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnbench.cli.console import end_on_failures, ended_by_a_stop, print_warnings, summary, sweep_of
+from bnbench.cli.console import end_on_failures, ended_by_a_stop, print_warnings, say_that_it_begins, summary, sweep_of
 from bnbench.cli.options import DEFAULT_RESULTS, results_option, setting_options, settings_of
 from bnbench.cli.output import print_json, print_tables
 from bnbench.cli.run_options import executor_of, run_options_of, training_options
@@ -46,6 +46,8 @@ def command(
       bnbench study thesis --only fig-4.1 --seeds 3
       bnbench study thesis --size tiny
     """
+    if not dry_run:
+        say_that_it_begins()
     from bnbench.execution.selection import require_study_data, select_study
     from bnbench.study import find_study
 
