@@ -220,12 +220,18 @@ def _estimate(plan: SweepPlan) -> str:
         return ""
     side_by_side = f"{plan.side_by_side} side by side"
     if all(time.source == "measured" for time in plan.known):
-        alone = " (measured with one run alone)" if plan.side_by_side > 1 else ""
-        text = f", about {duration(plan.known_seconds)} on {plan.machine}, {side_by_side}{alone}"
+        how = ["with one run alone"] if plan.side_by_side > 1 else []
+        how += ["beside other work; the forecast is for a machine of its own"] if _beside_others(plan) else []
+        measured = f" (measured {', '.join(how)})" if how else ""
+        text = f", about {duration(plan.known_seconds)} on {plan.machine}, {side_by_side}{measured}"
     else:
         text = f", about {duration(plan.known_seconds)}, {side_by_side} on {plan.device}, from what such runs took here"
     unknown = len(plan.training) - len(plan.known)
     return text + (f", for {len(plan.known)} of them and {unknown} more" if unknown else "")
+
+
+def _beside_others(plan: SweepPlan) -> bool:
+    return any(time.beside_others for time in plan.known)
 
 
 def _tell_estimate(plan: SweepPlan) -> None:

@@ -39,6 +39,8 @@ class RunTime:
     whole: float
     """Seconds from its first step on."""
     source: Source
+    beside_others: bool = False
+    """Whether it was measured while the machine did other things too; it is what it would be without them."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def run_time(spec: RunSpec, state: RunState, recorded: Recorded, speeds: Speeds)
     speed = speeds.of(spec)
     if speed is None:
         return None
-    return RunTime(_measured(spec, state, speed), _measured(spec, RunState("new"), speed), "measured")
+    whole = _measured(spec, RunState("new"), speed)
+    return RunTime(_measured(spec, state, speed), whole, "measured", speed.cpu_share < 1)
 
 
 def sweep_seconds(
