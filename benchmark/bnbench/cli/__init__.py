@@ -84,6 +84,9 @@ class _LazyGroup(SuggestingGroup):
         except click.ClickException as error:
             error.message = printable_lines(error.message)  # it quotes what was typed, and click prints it
             raise
+        except KeyboardInterrupt:
+            say("Interrupted.", err=True)
+            ctx.exit(130)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

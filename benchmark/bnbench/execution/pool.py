@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import cast
 
 from bnbench.errors import UserError
-from bnbench.execution.fork_server import forget_safe_path, process_context, start
-from bnbench.execution.listening import Message, Outcome, RunListener, now_and_then
+from bnbench.execution.fork_server import forget_safe_path, ignore_interrupts, process_context, start
+from bnbench.execution.listening import Message, Notice, Outcome, RunListener, now_and_then
 from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Place, free_place
 from bnbench.execution.run import execute, in_one_line, record_failure, recorded_outcome
@@ -25,6 +25,7 @@ from bnbench.execution.streams import outlive_readers
 from bnbench.plan import RunSpec
 from bnbench.storage.lock import LockView, LockWatch, look_at_lock
 from bnbench.storage.rename_watch import RenameWatch
+from bnbench.words import counted
 
 LOOK_SECONDS = 2.0
 """How often runs that other processes are training are looked at."""
@@ -101,6 +102,10 @@ class Pool:
         self.stopped = True
         self.waiting.clear()
         self.taken.clear()
+        if self.active:
+            number = counted(len(self.active), "run")
+            text = f"Asked to stop: {number} under way to leave a checkpoint and end. Ctrl-C once more ends at once."
+            self.listener.notice(Notice(text))
         for run in self.active.values():
             _ask_to_end(run)
 
@@ -249,9 +254,8 @@ def _in_a_process(
 ) -> None:
     """What a run's process does."""
     forget_safe_path()
+    ignore_interrupts()
     outlive_readers()  # a component that prints must not fail for it
-    # Ctrl-C reaches every process of the terminal; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if place.gpu is not None:
         # Before this process first asks for a device: CUDA reads it then, and never again.
         os.environ["CUDA_VISIBLE_DEVICES"] = place.gpu

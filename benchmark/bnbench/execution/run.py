@@ -20,6 +20,7 @@ from bnbench.data.subset import subset
 from bnbench.errors import UserError
 from bnbench.execution.listening import Notice, Outcome
 from bnbench.execution.options import RunOptions
+from bnbench.execution.pace import Pace
 from bnbench.plan import RunSpec
 from bnbench.storage.checkpoints import CheckpointHeader, resume_points
 from bnbench.storage.circumstances import differing_facts, switches
@@ -188,6 +189,7 @@ class _Attempt:
         self._listen = listen
         self._stop = stop
         self._saved_at = time.monotonic()
+        self._pace = Pace()
         self._stretches: list[dict[str, JsonValue]] = []
 
     def train(self) -> Outcome:
@@ -264,9 +266,11 @@ class _Attempt:
                 case Measured():
                     recorder.add(event.table, event.columns)
                 case StepReached():
-                    self._lock.progress(event.step, event.total_steps, event.epoch - 1, epochs)
+                    step_s = self._pace.at(event.step)
+                    self._lock.progress(event.step, event.total_steps, event.epoch - 1, epochs, step_s)
                 case EpochEvaluated():
-                    self._lock.progress(event.step, trainer.total_steps, event.epoch, epochs)
+                    step_s = self._pace.at(event.step)
+                    self._lock.progress(event.step, trainer.total_steps, event.epoch, epochs, step_s)
                 case Diverged() | Paused() | Finished():
                     if not isinstance(event, Paused):
                         self._listen(event)

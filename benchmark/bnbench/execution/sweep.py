@@ -27,7 +27,7 @@ from bnbench.rate_schedule import RATE_SCHEDULES
 from bnbench.storage.processes import this_process
 from bnbench.storage.repeating import forget_failure, start_afresh, tidy_result
 from bnbench.storage.store import ResultStore, StoreContents
-from bnbench.storage.sweeps import SweepRecord, SweepRun, tidy_sweeps, write_sweep
+from bnbench.storage.sweeps import SweepRecord, tidy_sweeps, write_sweep
 from bnbench.words import counted
 
 
@@ -214,15 +214,7 @@ class Sweep:
 
     def _put_on_record(self, command: str, plan: SweepPlan, side_by_side: int) -> None:
         """Let `bnbench status` know what is to come. A sweep does without, if the record cannot be written."""
-        runs = tuple(
-            SweepRun(
-                run_id=run.spec.run_id,
-                setting_id=run.spec.setting_id,
-                variant=run.spec.variant.name,
-                seconds=None if run.time is None else run.time.whole,
-            )
-            for run in plan.training
-        )
+        runs = plan.swept
         record = SweepRecord(command=command, process=this_process(), side_by_side=side_by_side, runs=runs)
         try:
             tidy_sweeps(self.store.path, self.contents.ended, superseding={run.run_id for run in runs})

@@ -60,6 +60,8 @@ class Owner(Process):
     epoch: int = 0
     """Epochs done, whole ones."""
     epochs: int = 0
+    step_s: float = 0.0
+    """Seconds a step, as the owner has found so far; 0 where it does not know."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,10 @@ class RunLock:
                 raise self.workspace.lost()
             self.workspace.check()
 
-    def progress(self, step: int, total_steps: int, epoch: int, epochs: int) -> None:
-        """What the next heartbeats say of how far the run is."""
+    def progress(self, step: int, total_steps: int, epoch: int, epochs: int, step_s: float = 0.0) -> None:
+        """What the next heartbeats say of how far the run is, and how fast."""
         self._owner = self._owner.model_copy(
-            update={"step": step, "total_steps": total_steps, "epoch": epoch, "epochs": epochs}
+            update={"step": step, "total_steps": total_steps, "epoch": epoch, "epochs": epochs, "step_s": step_s}
         )
 
     def release(self) -> None:

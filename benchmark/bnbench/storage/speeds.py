@@ -34,6 +34,8 @@ class Speed(BaseModel):
     eval_s: Annotated[float, Field(ge=0)]
     """Seconds an evaluation of all splits."""
     steps_per_epoch: Annotated[int, Field(ge=1)]
+    cpu_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The share of the CPU that it had while it was measured; below 1 the seconds are reckoned for a whole one."""
 
 
 class _Entry(BaseModel):
