@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from bnbench.measurement import COUNT, TABLES, Column, Table
 from bnbench.storage import parts, schema
 from bnbench.storage.compaction import compact
-from bnbench.storage.document import make_document, read_document, write_document
+from bnbench.storage.document import document_text, make_document, read_document, write_document
 from bnbench.storage.files import StorageError
 from bnbench.storage.parts import drop_parts, find_parts
 from bnbench.storage.recorder import RunRecorder
@@ -457,3 +457,74 @@ def test_an_identity_of_another_type_is_refused_at_the_first_flush(example, tmp_
     with pytest.raises(TypeError, match="seed"):
         recorder.flush()
     assert list(recorder.workspace.path.iterdir()) == []
+
+
+# --- networks with residual blocks ---------------------------------------------------------------------------------
+
+ROLES = [
+    {"role": "stem", "stage": None, "block": None},
+    {"role": "bn1", "stage": 1, "block": "one"},
+    {"role": "bn2", "stage": 1, "block": "one"},
+    {"role": "output", "stage": None, "block": None},
+]
+"""Of the toy network's four slots, were two of them a block."""
+
+
+def with_roles(placement="stage:1", mask="0110", roles=ROLES):
+    spec = specification(mask=mask)
+    return {**DOCUMENT, **described(spec, placement), "roles": roles}, identity_of(spec, placement)
+
+
+def test_the_roles_of_a_networks_slots_are_kept_beside_them_and_read_the_placement(example, tmp_path):
+    plain = example.record(tmp_path / "plain").finish(DOCUMENT)
+    assert "roles" not in json.loads(document_text(plain))
+    assert [place.role for place in plain.places] == [None] * 4
+    told, identity = with_roles()
+    document = make_document({**told, "run_id": identity.run_id, "setting_id": identity.setting_id})
+    text = json.loads(document_text(document))
+    assert text["roles"] == ROLES
+    assert make_document({**text, "schema": SCHEMA_VERSION}) == document
+    assert [(place.name, place.role) for place in document.places] == [
+        ("conv1", "stem"), ("conv2", "bn1"), ("conv10", "bn2"), ("output", "output"),
+    ]  # fmt: skip
+    assert "-stage1-s7-" in document.run_id
+
+
+@pytest.mark.parametrize(
+    ("roles", "message"),
+    [
+        (None, "'stage:1' is said of networks with residual blocks"),
+        (ROLES[:3], "there are 4 slots, and roles of 3"),
+        ([*ROLES[:2], {**ROLES[2], "stage": 2}, ROLES[3]], "does not mean the mask 0110"),
+        ([*ROLES[:2], {**ROLES[2], "role": "shortcut"}, ROLES[3]], None),
+        ([ROLES[3], *ROLES[1:]], "the last slot is the output, and no other"),
+        ([*ROLES[:3], ROLES[0]], "the last slot is the output, and no other"),
+        ([{**ROLES[0], "role": "bn1"}, *ROLES[1:]], "a slot of the role bn1 is outside of a block"),
+        ([{**ROLES[0], "stage": 1, "block": "one"}, *ROLES[1:]], "a slot of the role stem is in a block"),
+        ([{**ROLES[0], "stage": 1}, *ROLES[1:]], "in a block of a stage, or in neither"),
+        ([{**ROLES[0], "role": "<b>"}, *ROLES[1:]], "role"),
+        ([{**ROLES[0], "role": "stem\n"}, *ROLES[1:]], "role"),
+        ([*ROLES[:2], {**ROLES[2], "stage": "1"}, ROLES[3]], "stage"),
+        ([*ROLES[:2], {**ROLES[2], "stage": True}, ROLES[3]], "stage"),
+        ([*ROLES[:2], {**ROLES[2], "stage": 10**9}, ROLES[3]], "stage"),
+        ([*ROLES[:2], {**ROLES[2], "block": "../up"}, ROLES[3]], "block"),
+        ([*ROLES[:2], {**ROLES[2], "colour": "red"}, ROLES[3]], "colour"),
+        ([*ROLES[:2], {"role": "bn2"}, ROLES[3]], "Field required"),
+        ("stem", "roles"),
+    ],
+)
+def test_roles_are_not_believed_unseen(roles, message):
+    told, identity = with_roles(roles=roles)
+    told |= {"run_id": identity.run_id, "setting_id": identity.setting_id}
+    if message is None:  # other roles, of which the placement means the same
+        assert make_document(told).places[2].on_main_path is False
+        return
+    with pytest.raises(ValueError, match=message):
+        make_document(told)
+
+
+def test_a_slot_that_is_called_by_the_role_of_others_is_not_believed(example):
+    told, identity = with_roles()
+    told |= {"run_id": identity.run_id, "setting_id": identity.setting_id, "slots": ["conv1", "bn2", "bn1", "output"]}
+    with pytest.raises(ValueError, match="'bn2' cannot be the name of this slot, whose role is bn1"):
+        make_document(told)
