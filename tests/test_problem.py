@@ -360,7 +360,8 @@ def test_every_settable_key_is_one_that_decides_what_is_recorded():
         "training.batch_size", "training.epochs", "training.learning_rate", "training.l2", "training.momentum",
         "training.population_statistics", "augmentation.crop_padding", "augmentation.horizontal_flip",
         "augmentation.brightness", "augmentation.contrast", "augmentation.saturation", "snapshots.schedule",
-        "probes.sparsity", "width",
+        "probes.sparsity", "probes.landscape", "probes.landscape.schedule", "probes.covariate_shift",
+        "probes.covariate_shift.schedule", "width",
     ]  # fmt: skip
 
 

@@ -73,7 +73,6 @@ def _bold(text: str) -> str:
 
 def _settings(problem: Problem, data: str, network: str) -> Table:
     from bnbench.analysis.table import Column, Kind, Table
-    from bnbench.identity import hashed
 
     training, augmentation = problem.training, problem.augmentation
     changes = {key: value for key, value in augmentation.model_dump().items() if value}
@@ -87,7 +86,7 @@ def _settings(problem: Problem, data: str, network: str) -> Table:
         "ℓ2": f"{training.l2:g} on convolution and dense weights",
         "augmentation": ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in changes.items()) or "none",
         "snapshots": problem.snapshots.schedule,
-        "probes": ", ".join(hashed(problem.probes)) or "none",
+        "probes": ", ".join(problem.probes.on) or "none",
         "seeds": ", ".join(map(str, problem.seeds)),
     }
     columns = (Column("setting", ""), Column("value", "", Kind.PROSE))

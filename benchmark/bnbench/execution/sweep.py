@@ -22,6 +22,7 @@ from bnbench.execution.planning import SweepPlan, make_plan
 from bnbench.execution.selection import require_data
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
 from bnbench.plan import RunSpec
+from bnbench.probe import PROBES
 from bnbench.storage.processes import this_process
 from bnbench.storage.repeating import forget_failure, start_afresh, tidy_result
 from bnbench.storage.store import ResultStore, StoreContents
@@ -184,6 +185,7 @@ class Sweep:
             for kind, name, of_session in (
                 ("architecture", spec.architecture, ARCHITECTURES.is_of_session(spec.architecture)),
                 ("dataset", spec.data.name, DATASETS.is_of_session(spec.data.name)),
+                *(("probe", name, PROBES.is_of_session(name)) for name in spec.probes.on),
             ):
                 if of_session:
                     raise UserError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from itertools import islice
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from bnbench.errors import UserError
 from bnbench.measurement import Split
 from bnbench.network.build import Network
 from bnbench.plan import RunSpec
-from bnbench.schedule import snapshot_steps
+from bnbench.schedule import scheduled_steps
 from bnbench.training.buffers import SnapshotBuffer, StepBuffer
 from bnbench.training.evaluation import EVALUATION_BATCH, Batches, evaluate_splits, with_population_statistics
 from bnbench.training.events import (
@@ -31,8 +30,9 @@ from bnbench.training.events import (
 )
 from bnbench.training.numerics import autocast
 from bnbench.training.optimiser import build_optimiser
+from bnbench.training.probing.moment import TrainingBatch
+from bnbench.training.probing.running import Probing
 from bnbench.training.seeding import StepDraws, generator
-from bnbench.training.sparsity import SPARSITY_BATCHES, sparsity_rows
 
 EVALUATED_SPLITS: tuple[Split, ...] = ("train_eval", "valid", "test")
 
@@ -87,6 +87,7 @@ class Trainer:
         self.network.train()
         self.optimiser = build_optimiser(self.network, spec.variant, spec.training)
         self._vectors = self.network.affine_vectors()
+        self._probing = Probing(spec, pipeline, device, self.total_steps)
 
     def events(self, pause: Callable[[], bool] = _never) -> Iterator[Event]:
         """Train from the current step to the end, saying what happens.
@@ -108,7 +109,8 @@ class Trainer:
             began = time.perf_counter()
             last = yield from self._train_epoch(epoch, pause)
             self._wait_for_device()
-            train_s = self.train_s + time.perf_counter() - began
+            train_s = self.train_s + time.perf_counter() - began - self._probing.seconds
+            self._probing.seconds = 0.0
             images = self.images + (self.step - start) * self.spec.training.batch_size
             if last is not None:
                 self.train_s, self.images = train_s, images
@@ -122,7 +124,7 @@ class Trainer:
         """The rest of an epoch, then its rows. Returns what ends the run early, if anything does."""
         training, seed, precision = self.spec.training, self.spec.seed, self.spec.precision
         start, stop = self.step, epoch * self.steps_per_epoch
-        schedule = snapshot_steps(self.spec.snapshots.schedule, self.total_steps)
+        schedule = scheduled_steps(self.spec.snapshots.schedule, self.total_steps)
         due = {step for step in schedule if start <= step < stop or step == stop == self.total_steps}
         order, parameters = draw_epoch(self.spec, self._pipeline.train_size, epoch, self._device)
         steps = StepBuffer(start, stop - start, self._device)
@@ -134,13 +136,16 @@ class Trainer:
                 snapshots.take(step)
             first = (step - (epoch - 1) * self.steps_per_epoch) * training.batch_size
             images, labels = self._pipeline.training_batch(order[first : first + training.batch_size], parameters)
+            batch = TrainingBatch(images, labels, StepDraws(seed, step))
+            yield from self._probing.before_update(self.network, step, epoch - 1, batch, training.learning_rate)
             with autocast(precision, self._device):
-                logits = self.network(images, StepDraws(seed, step))
+                logits = self.network(batch.images, batch.draws)
                 loss = functional.cross_entropy(logits, labels)
             self.optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             self.optimiser.step()
             self.step = step + 1
+            yield from self._probing.after_update(self.network, step, epoch - 1, batch, training.learning_rate)
             with torch.no_grad():
                 steps.add(loss, (logits.argmax(1) == labels).sum())
             looked_at = step in due or self.step == stop
@@ -159,9 +164,19 @@ class Trainer:
                 break
         if self.step in due and last is None:
             snapshots.take(self.step)
+        if self.step == self.total_steps and last is None and self._probing.is_due(self.step):
+            yield from self._probe_the_end(epoch)
         yield steps.rows(epoch, training.batch_size, training.learning_rate)
         yield from snapshots.rows()
         return last
+
+    def _probe_the_end(self, epoch: int) -> Iterator[Measured]:
+        """Probes at the last step: before the update that one more epoch would begin with."""
+        training, spec = self.spec.training, self.spec
+        order, parameters = draw_epoch(spec, self._pipeline.train_size, epoch + 1, self._device)
+        images, labels = self._pipeline.training_batch(order[: training.batch_size], parameters)
+        batch = TrainingBatch(images, labels, StepDraws(spec.seed, self.step))
+        yield from self._probing.before_update(self.network, self.step, epoch, batch, training.learning_rate)
 
     def _evaluate(self, epoch: int, train_s: float, images: int) -> Iterator[Measured | EpochEvaluated]:
         """What there is to be said at the end of an epoch (epoch 0: before the first step)."""
@@ -171,10 +186,7 @@ class Trainer:
         if self.spec.training.population_statistics:
             settled = with_population_statistics(self.network, self._whole_batches(), precision)
             results += evaluate_splits(settled, self._splits(), "population", precision)
-        measured = [self._curve_rows(epoch, results)]
-        if self.spec.probes.sparsity:
-            batches = islice(self._pipeline.evaluation_batches("train_eval", EVALUATION_BATCH), SPARSITY_BATCHES)
-            measured.append(sparsity_rows(self.network, batches, precision, epoch=epoch, step=self.step))
+        measured = [self._curve_rows(epoch, results), *self._probing.at_evaluation(self.network, self.step, epoch)]
         eval_s = time.perf_counter() - began
         if epoch > 0:
             measured.append(_timing_row(epoch, train_s, eval_s, images))
