@@ -364,7 +364,8 @@ def test_every_settable_key_is_one_that_decides_what_is_recorded():
         "training.factor", "training.floor", "training.anneal", "training.schedule_options", "training.warmup_epochs",
         "training.images", "augmentation.crop_padding", "augmentation.horizontal_flip",
         "augmentation.brightness", "augmentation.contrast", "augmentation.saturation", "evaluation.images",
-        "snapshots.schedule", "probes.sparsity", "width",
+        "snapshots.schedule", "probes.sparsity", "probes.landscape", "probes.landscape.schedule",
+        "probes.covariate_shift", "probes.covariate_shift.schedule", "width",
     ]  # fmt: skip
 
 

@@ -4,6 +4,8 @@ import dataclasses
 
 import pytest
 import torch
+from bnbench.training.sparsity import zeroed_shares
+from support.torchvision_compat import import_torchvision
 from torch import nn
 from torch.nn import functional
 
@@ -22,10 +24,8 @@ from bnbench.architecture import (
 )
 from bnbench.network.build import Network
 from bnbench.training.seeding import StepDraws, generator
-from bnbench.training.sparsity import zeroed_shares
 from bnbench.variant import Affine, AffineRule
 from support.networks import build, variant_named
-from support.torchvision_compat import import_torchvision
 
 IMAGE = (3, 16, 16)
 HEAD = (GlobalMean(), Dense("out", 4, activation=False))

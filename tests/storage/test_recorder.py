@@ -15,11 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnbench.measurement import COUNT, TABLES, Column, Table
-from bnbench.storage import parts, schema
+from bnbench import measurement
+from bnbench.analysis.frames import open_results
+from bnbench.measurement import COUNT, EVERY_RUN, TABLES, Column, Table
+from bnbench.probe import PROBES, ProbeRow
+from bnbench.storage import parts
 from bnbench.storage.compaction import compact
 from bnbench.storage.document import document_text, make_document, read_document, write_document
 from bnbench.storage.files import StorageError
+from bnbench.storage.merge import merge_stores
 from bnbench.storage.parts import drop_parts, find_parts
 from bnbench.storage.recorder import RunRecorder
 from bnbench.storage.schema import SCHEMA_VERSION, value_columns
@@ -27,7 +31,7 @@ from bnbench.storage.store import ResultStore
 from bnbench.storage.workspace import Workspace
 from support.rows import affine
 
-from .conftest import DOCUMENT, EXAMPLE, Example, described, identity_of, specification
+from .conftest import DOCUMENT, EXAMPLE, OTHER_PROBES, Call, Example, described, identity_of, specification
 
 CALLS = len(EXAMPLE.calls)
 FLUSHES = st.sets(st.integers(0, CALLS - 1), max_size=6)
@@ -117,6 +121,7 @@ def test_finishing_leaves_the_promised_tables_and_the_document_and_nothing_else(
         "affine": 72,
         "timing": 4,
         "sparsity": 15,
+        **dict.fromkeys(OTHER_PROBES, 10),
     }
 
 
@@ -277,8 +282,8 @@ def test_divergence_before_the_first_update_is_a_result_with_empty_tables(exampl
 def unprobed(example):
     """The example as a run whose specification asks for no probe."""
     spec = {key: value for key, value in specification().items() if key != "probes"}
-    calls = tuple(call for call in example.calls if call.table != "sparsity")
-    assert len(calls) == len(example.calls) - 5
+    calls = tuple(call for call in example.calls if call.table in EVERY_RUN)
+    assert len(calls) == len(example.calls) - 5 - len(OTHER_PROBES)
     return Example(identity_of(spec), calls, {**DOCUMENT, **described(spec)})
 
 
@@ -298,31 +303,72 @@ def test_a_run_without_a_probe_has_no_table_of_it_and_the_others_are_the_same(ex
 
 def test_rows_of_a_probe_that_the_specification_does_not_ask_for_are_refused(example, unprobed, tmp_path):
     recorder = Example(unprobed.identity, example.calls, unprobed.document).record(tmp_path)
-    with pytest.raises(ValueError, match="does not promise the recorded sparsity"):
+    with pytest.raises(ValueError, match=r"does not promise the recorded .*, sparsity"):
         recorder.finish(unprobed.document)
     assert not (recorder.folder / "run.json").exists()
 
 
-def test_a_new_table_of_a_probe_needs_its_declaration_and_nothing_else(example, tmp_path, monkeypatch, uninterrupted):
-    hessian = Table(
+@pytest.fixture
+def with_hessian(example, monkeypatch):
+    """The example as a run with a probe that this session alone knows, which fills a table of its own."""
+    row = ProbeRow(
         "hessian",
-        "largest eigenvalues",
-        (Column("step", "int64", "updates done", range=COUNT), Column("largest", "list of float32", "eigenvalues")),
-        probe="sparsity",
+        "Hessian",
+        "its largest eigenvalues",
+        (
+            Table(
+                "hessian",
+                "largest eigenvalues",
+                (
+                    Column("step", "int64", "updates done", range=COUNT),
+                    Column("largest", "list of float32", "eigenvalues"),
+                ),
+                key=("step",),
+            ),
+        ),
+        "step",
+        "nowhere:build",
+        schedule="even:3",
     )
-    monkeypatch.setitem(TABLES, hessian.name, hessian)
-    monkeypatch.setitem(schema.SCHEMAS, hessian.name, schema._schema(hessian))
-    recorder = example.record(tmp_path, [3])
+    monkeypatch.setattr(PROBES, "_session", {})
+    PROBES.register_for_session(row)
+    spec = specification()
+    spec["probes"] = {**spec["probes"], "hessian": {"schedule": "even:2"}}
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
-    for step in (0, 10):
-        recorder.add("hessian", {"step": np.array([step, step + 5]), "largest": values + step})
-        recorder.flush()
-    assert list(recorder.finish(DOCUMENT).tables)[-2:] == ["sparsity", "hessian"]
-    found = ResultStore(tmp_path).read(example.identity.run_id, "hessian", columns=["step", "largest"]).to_pydict()
+    calls = [Call("hessian", {"step": np.array([s, s + 5]), "largest": values + s}) for s in (0, 10)]
+    yield Example(identity_of(spec), (*example.calls, *calls), {**DOCUMENT, **described(spec)})
+    measurement.TABLES.pop("hessian", None)
+    measurement._declared_by.clear()
+
+
+def test_a_new_table_of_a_probe_needs_its_row_and_nothing_else(example, with_hessian, tmp_path):
+    example.finish(tmp_path)
+    document = with_hessian.finish(tmp_path, [CALLS])
+    assert list(document.tables)[-2:] == ["probe_notes", "hessian"]
+    store, run_id = ResultStore(tmp_path), with_hessian.identity.run_id
+    found = store.read(run_id, "hessian", columns=["step", "largest"]).to_pydict()
     assert found["step"] == [0, 5, 10, 15]
     assert found["largest"] == [[0, 1, 2], [3, 4, 5], [10, 11, 12], [13, 14, 15]]
-    read = {path.stem: path.read_bytes() for path in recorder.folder.glob("*.parquet")}
-    assert {**uninterrupted, "hessian": read["hessian"]} == read
+    for table in document.tables.keys() - {"hessian"}:
+        columns = value_columns(table)
+        assert store.read(run_id, table, columns).equals(store.read(example.identity.run_id, table, columns))
+
+
+def test_a_run_with_a_probe_that_is_not_known_here_is_read_without_its_table(with_hessian, tmp_path):
+    run_id = with_hessian.identity.run_id
+    written = with_hessian.finish(tmp_path / "there")
+    PROBES._session.clear()
+    measurement.TABLES.pop("hessian")
+    store = ResultStore(tmp_path / "there")
+    assert store.warnings() == []
+    assert store.finished()[run_id] == written
+    assert len(store.read(run_id, "steps")) == 24
+    (record,) = open_results(tmp_path / "there").records
+    assert "hessian" not in record.tables
+    # Nor is anything lost where it is merged.
+    (merged,) = merge_stores(tmp_path / "here", [tmp_path / "there"])
+    assert merged.verdict == "copied"
+    assert (tmp_path / "here" / run_id / "hessian.parquet").exists()
 
 
 def test_a_record_of_a_table_that_is_not_declared_is_refused(example, tmp_path):

@@ -23,6 +23,7 @@ from bnbench.execution.selection import require_data
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
 from bnbench.optimiser import OPTIMISERS
 from bnbench.plan import RunSpec
+from bnbench.probe import PROBES
 from bnbench.rate_schedule import RATE_SCHEDULES
 from bnbench.storage.processes import this_process
 from bnbench.storage.repeating import forget_failure, start_afresh, tidy_result
@@ -188,6 +189,7 @@ class Sweep:
                 ("dataset", spec.data.name, DATASETS.is_of_session(spec.data.name)),
                 ("optimiser", spec.training.optimiser, OPTIMISERS.is_of_session(spec.training.optimiser)),
                 ("rate schedule", spec.training.schedule, RATE_SCHEDULES.is_of_session(spec.training.schedule)),
+                *(("probe", name, PROBES.is_of_session(name)) for name in spec.probes.on),
             ):
                 if of_session:
                     raise UserError(
