@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from bnbench.training.sparsity import zeroed_shares
+from bnbench.training.probing.sparsity import zeroed_shares
 from support.torchvision_compat import import_torchvision
 from torch import nn
 from torch.nn import functional
