@@ -115,8 +115,10 @@ def print_tables(tables: Sequence[Table], style: Format = "text") -> None:
 
 def print_json(document: object) -> None:
     """Print plain values as JSON; where the stream knows few signs, the others are escaped and so not lost."""
+    from bnbench.report.render.cleaning import clean_json
+
     every_sign = codecs.lookup(sys.stdout.encoding).name.startswith("utf")
-    click.echo(json.dumps(document, indent=1, ensure_ascii=not every_sign, allow_nan=False))
+    click.echo(clean_json(json.dumps(document, indent=1, ensure_ascii=not every_sign, allow_nan=False)))
 
 
 def _print_text(tables: Sequence[Table]) -> None:

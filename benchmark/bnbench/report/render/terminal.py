@@ -7,7 +7,6 @@ lines of its own. No number and no identifier is ever cut or broken.
 from __future__ import annotations
 
 import textwrap
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from bnbench.analysis.table import Cell, Column, Remark, Table, Tone, Value, cell, shown
+from bnbench.report.render.cleaning import clean
 from bnbench.report.render.spelling import writable
 
 _STYLES = {
@@ -103,27 +103,6 @@ def lines(table: Table, width: int | None = None, encoding: str = "utf-8") -> li
     for note, style in notes:
         found += [Text(line, style) for line in _folded(told(note), width)]
     return [*found, Text("")] if table.title is not None else found
-
-
-def clean(text: str) -> str:
-    r"""Text that does nothing to a terminal: control characters are shown as they are escaped, like \x1b."""
-    return "".join(_escaped(each) if _is_control(each) else each for each in text)
-
-
-def _is_control(character: str) -> bool:
-    # Cc: C0 and C1; Zl and Zp end a line for some; the marks of direction reorder what is read around them.
-    return (
-        unicodedata.category(character) in {"Cc", "Zl", "Zp"}
-        or "\u202a" <= character <= "\u202e"
-        or "\u2066" <= character <= "\u2069"
-    )
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    return {"\n": r"\n", "\t": r"\t", "\r": r"\r"}.get(character) or (
-        f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-    )
 
 
 # --- what goes where ----------------------------------------------------------------------------------------------
