@@ -23,7 +23,9 @@ from bnbench.analysis.comparison import DefinedAs, variant_labels
 from bnbench.analysis.frames import Results, Trajectory
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import NEUTRAL, measure_trajectory, snapshot_measures
+from bnbench.placement import masked_slots
 from bnbench.report.decimation import even_steps, every_so_many
+from bnbench.report.drawn_slots import drawn_slots, left_out
 from bnbench.report.figures.contours import SMALLEST_RANGE, sort_channels
 from bnbench.report.style import BETA, GAMMA, GREEK
 from bnbench.report.webpage.embedding import rounded
@@ -120,6 +122,8 @@ class Affine:
     """As `average_over_seeds` gives it; empty where nothing is learned."""
     order: tuple[int, ...]
     """The comparison's seeds."""
+    left_out: str = ""
+    """What a caption says of layers that no figure shows; with a space in front."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -188,7 +192,9 @@ def affine_of(results: Results, each: Section, on_run: Callable[[], None] = lamb
     learned = Counter(figure.variant for figure in found)
     found.sort(key=lambda figure: (figure.parameter, -learned[figure.variant], figure.variant))
     summary = average_over_seeds(pd.DataFrame(rows)) if rows else pd.DataFrame()
-    return Affine(tuple(found), summary, each.group.seeds)
+    carrying = masked_slots(each.group.mask, each.group.slots)
+    unseen = left_out(drawn_slots(each.group.places, carrying), carrying)
+    return Affine(tuple(found), summary, each.group.seeds, unseen)
 
 
 def quantised(values: Floats, centre: float, extent: float) -> str:
@@ -239,13 +245,17 @@ class _Run:
     @classmethod
     def read(cls, results: Results, record: RunRecord, labels: Mapping[DefinedAs, str]) -> _Run:
         run = cls(record.identity.seed, record.status == "diverged", {}, {}, [])
+        drawn = drawn_slots(record.places, record.normalised_slots)
         for parameter in (BETA, GAMMA):
             panels: list[Panel] = []
             extent = SMALLEST_RANGE
-            for slot, trajectory in _learned(results, record, parameter):
+            for position, (slot, trajectory) in enumerate(_learned(results, record, parameter)):
+                run._note(run_columns(record, labels), slot, parameter, trajectory, position)
+                if slot not in drawn:
+                    run.activity.get(parameter, {}).pop(slot, None)
+                    continue
                 panels.append(panel_of(slot, trajectory))
                 extent = max(extent, extent_of(trajectory.values, NEUTRAL[parameter]))
-                run._note(run_columns(record, labels), slot, parameter, trajectory, len(panels) - 1)
             if panels:
                 run.maps[parameter] = Map(tuple(panels), extent)
         return run
