@@ -15,7 +15,7 @@ from bnbench.placement import (
     canonical_placement,
     masked_places,
     parse_placement,
-    relu_site_names,
+    relu_sites,
 )
 
 RESNET8 = slot_places(ARCHITECTURES.get("resnet8").layer_table(10, 1.0))
@@ -234,7 +234,9 @@ def test_a_slot_may_not_be_called_by_a_role_that_others_have(slots, wrong):
 
 
 def test_where_relus_may_be():
-    names = relu_site_names(RESNET8)
+    names = [site.name for site in relu_sites(RESNET8)]
     assert names[:8] == ["stem", "s1b1c1", "s1b1c2", "s1b1", "s2b1sc", "s2b1c1", "s2b1c2", "s2b1"]
     assert names[-2:] == ["s3b1", "out"]
-    assert relu_site_names((SlotPlace("conv1"), SlotPlace("out"))) == ["conv1", "out"]
+    assert {site.stage for site in relu_sites(RESNET8) if site.name == "s2b1"} == {2}
+    plain = [SlotPlace("conv1"), SlotPlace("out")]
+    assert relu_sites(plain) == plain

@@ -177,7 +177,7 @@ AFFINE = Table(
             "updates",
             range=COUNT,
         ),
-        Column("slot", "string", "the conv or dense layer, e.g. `conv1`"),
+        Column("slot", "string", "the conv or dense layer (or normaliser that stands alone), e.g. `conv1`"),
         Column(
             "parameter",
             "string",
@@ -210,7 +210,7 @@ SPARSITY = Table(
             "slot",
             "string",
             "the conv or dense layer in front of the ReLU, e.g. `conv1`; no rows for a slot without a ReLU (the output "
-            "of 3C3D and MLP)",
+            "of 3C3D and MLP). A residual block has rows for the ReLU after its sum, under its own name, e.g. `s2b1`",
         ),
         Column(
             "zeroed",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bnbench.errors import UserError, nearest
 
@@ -159,14 +159,14 @@ def masked_places(mask: str, places: Sequence[SlotPlace]) -> list[SlotPlace]:
     return [place for place, digit in zip(places, mask, strict=True) if digit == "1"]
 
 
-def relu_site_names(places: Sequence[SlotPlace]) -> list[str]:
-    """Slots in order, and behind the last slot of each residual block the block: wherever a ReLU may be."""
-    names: list[str] = []
+def relu_sites(places: Sequence[SlotPlace]) -> list[SlotPlace]:
+    """Wherever a ReLU may be: slots in order, and behind the last slot of each residual block the block itself."""
+    sites: list[SlotPlace] = []
     for place, following in zip(places, [*places[1:], None], strict=True):
-        names.append(place.name)
+        sites.append(place)
         if place.block is not None and (following is None or following.block != place.block):
-            names.append(place.block)
-    return names
+            sites.append(replace(place, name=place.block))
+    return sites
 
 
 def _places(slots: Slots) -> tuple[SlotPlace, ...]:

@@ -13,6 +13,7 @@ from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import NEUTRAL, snapshot_measures
 from bnbench.placement import masked_slots
 from bnbench.report.decimation import every_so_many
+from bnbench.report.drawn_slots import drawn_slots, left_out
 from bnbench.report.figures.kind import Data, FigureKind, Labels, Request, labelled
 from bnbench.report.figures.layers import LayerPanel, LayerRow, layer_heat_map, layer_lines, layer_rows, tidy_layers
 from bnbench.report.page import Page
@@ -30,7 +31,7 @@ _NOTHING = pd.DataFrame(columns=["x", "y", "series", "panel"])
 def run_activity(
     results: Results, record: RunRecord, parameter: str, *, most: int, steps_per_epoch: float
 ) -> pd.DataFrame:
-    """Mean distance from the neutral value over the channels of every BatchNorm of a run.
+    """Mean distance from the neutral value over the channels of each BatchNorm of a run that is drawn.
 
     One trajectory is read at a time, and of each no more snapshots are kept than a figure can show.
 
@@ -48,7 +49,7 @@ def run_activity(
         UserError: a table is damaged.
     """
     pieces = []
-    for slot in record.normalised_slots:
+    for slot in drawn_slots(record.places, record.normalised_slots):
         trajectory = results.trajectory(record.identity.run_id, slot, parameter)
         kept = every_so_many(len(trajectory.steps), most)
         magnitude = snapshot_measures(trajectory.values[kept], NEUTRAL[parameter]).magnitude
@@ -85,8 +86,10 @@ def data_with(how: str) -> Data:
                 rows.append(LayerRow(ACTIVITY_LABELS[parameter], tuple(panels)))
         if not rows:
             return _NOTHING
-        frame = tidy_layers(rows, masked_slots(compared.mask, compared.slots))
-        return labelled(frame, Labels(EPOCH_LABEL, "mean |γ − 1| or mean |β|", caption=f"{ABOUT} {how}"))
+        carrying = masked_slots(compared.mask, compared.slots)
+        drawn = drawn_slots(compared.places, carrying)
+        caption = f"{ABOUT} {how}{left_out(drawn, carrying)}"
+        return labelled(tidy_layers(rows, drawn), Labels(EPOCH_LABEL, "mean |γ − 1| or mean |β|", caption=caption))
 
     return data
 

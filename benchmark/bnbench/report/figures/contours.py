@@ -22,6 +22,7 @@ from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import NEUTRAL, start_of
 from bnbench.errors import UserError
 from bnbench.report.decimation import even_steps
+from bnbench.report.drawn_slots import drawn_slots, left_out
 from bnbench.report.figures.kind import Data, Draw, FigureKind, Labels, Request, labelled
 from bnbench.report.page import TEXT, Page
 from bnbench.report.style import BETA, CONTOUR, GAMMA, GREEK, PARAMETER_LABELS, diverging_map, variant_label
@@ -34,6 +35,8 @@ MODEL_HEIGHT = 0.27
 NARROW = 4.0
 """Inches; on a page that is no wider, panels go on in a second line."""
 MOST_COLUMNS = 4
+MOST_COLUMNS_WIDE = 9
+"""On any other page; more panels stand in several lines of equal length."""
 NARROW_HEIGHT = 0.46
 SMOOTHING = 0.08
 """Share of the channels, and of the snapshots, that a contour line is smoothed over."""
@@ -95,8 +98,9 @@ class _Arrangement:
 def _arrange(page: Page, models: int, layers: int) -> _Arrangement:
     narrow = page.width < NARROW
     across = 2 if layers <= SIDE_BY_SIDE and models > 1 and not narrow else 1
-    columns = min(layers, MOST_COLUMNS if narrow else layers)
-    down, lines = -(-models // across), -(-layers // columns)
+    lines = -(-layers // (MOST_COLUMNS if narrow else MOST_COLUMNS_WIDE))
+    columns = min(layers, MOST_COLUMNS) if narrow else -(-layers // lines)
+    down = -(-models // across)
     row = page.width * (NARROW_HEIGHT if narrow else MODEL_HEIGHT)
     return _Arrangement(
         across, down, columns, lines, page.tallest if page.wide else row * down * (1 + 0.75 * (lines - 1))
@@ -262,9 +266,11 @@ def contour_models(
             if record.identity.seed == drawn
         ]
         sentences.append(f"{comparison_title(group)}: drawn is seed {drawn}; {described_runs(group)}.")
+        some = models[0][1].records[0]
+        sentences[-1] += left_out(_drawn(some), some.normalised_slots)
     if not chosen:
         return [], ""
-    most = resolution(page, len(chosen), max(len(record.normalised_slots) for *_, record in chosen))
+    most = resolution(page, len(chosen), max(len(_drawn(record)) for *_, record in chosen))
     read: list[ModelTrajectories] = []
     for letter, group, row, record in chosen:
         title = f"({letter}) {variant_label(row.variant)}"
@@ -274,13 +280,17 @@ def contour_models(
             title += f" (diverged at step {record.diverged_at_step})"
         slots = {
             slot: even_steps(results.trajectory(record.identity.run_id, slot, parameter), most)
-            for slot in record.normalised_slots
+            for slot in _drawn(record)
         }
         start = start_of(slots.values(), parameter)
         if start != NEUTRAL[parameter]:
             title += f", from {GREEK[parameter]} = {start:g}"
         read.append(ModelTrajectories(title, slots))
     return read, " ".join(sentences)
+
+
+def _drawn(record: RunRecord) -> list[str]:
+    return drawn_slots(record.places, record.normalised_slots)
 
 
 def _seed_for(group: Comparison, rows: Sequence[VariantRow], asked: int | None) -> int:

@@ -47,8 +47,8 @@ class LayerRow:
 def tidy_layers(rows: Sequence[LayerRow], slots: Sequence[str]) -> pd.DataFrame:
     """Rows of panels as a tidy frame: `x` is the epoch, `y` the quantity, a series for each layer.
 
-    Beside them: the `seed`, the `row` of panels, and whether its values are `shares`. Layers that stand in no panel are
-    in no frame.
+    Beside them: the `seed`, the `row` of panels, and whether its values are `shares`. What is of other layers than
+    these is left out.
     """
     pieces = [
         panel.rows[["epoch", "value", "slot", "seed"]]
@@ -58,6 +58,7 @@ def tidy_layers(rows: Sequence[LayerRow], slots: Sequence[str]) -> pd.DataFrame:
         for panel in row.panels
     ]
     frame = pd.concat(pieces, ignore_index=True)
+    frame = frame[frame["series"].isin(list(slots))]
     return frame.astype({"series": pd.CategoricalDtype(list(slots), ordered=True)})
 
 
@@ -109,8 +110,10 @@ def layer_lines(rows: Sequence[LayerRow], slots: Sequence[str], page: Page = TEX
                 first.set_ylim(0, 1.02)
                 first.yaxis.set_major_formatter(FuncFormatter(percent))
         handles = [Line2D([], [], color=colour, linewidth=1.5 * page.line) for colour in colours.values()]
+        lines = -(-len(slots) // 9)
         figure.legend(
-            handles, list(slots), loc="outside upper center", ncols=min(len(slots), 5 if page.width < 4 else 9),
+            handles, list(slots), loc="outside upper center",
+            ncols=min(len(slots), 5) if page.width < 4 else -(-len(slots) // lines),
             handlelength=1.4, columnspacing=1.0,
         )  # fmt: skip
         return figure

@@ -8,7 +8,8 @@ import pandas as pd
 
 from bnbench.analysis.comparison import Comparison
 from bnbench.analysis.frames import Results
-from bnbench.placement import relu_site_names
+from bnbench.placement import relu_sites
+from bnbench.report.drawn_slots import drawn_slots, left_out
 from bnbench.report.figures.activity import OVER_SEEDS, draw_lines
 from bnbench.report.figures.kind import FigureKind, Labels, Request, labelled
 from bnbench.report.figures.layers import LayerPanel, LayerRow, tidy_layers
@@ -27,7 +28,7 @@ def data(results: Results, found: Sequence[Comparison], request: Request) -> pd.
     frame = results.sparsity(columns=columns, run_id=compared.run_ids).rename(columns={"zeroed": "value"})
     if frame.empty:
         return pd.DataFrame(columns=["x", "y", "series", "panel"])
-    recorded = set(frame["slot"].unique())
+    recorded = set(map(str, frame["slot"].unique()))
     of_run = frame["run_id"].map(compared.labels)
     panels = [
         LayerPanel(variant_label(name), frame[of_run == name]) for name in compared.variants if (of_run == name).any()
@@ -37,8 +38,9 @@ def data(results: Results, found: Sequence[Comparison], request: Request) -> pd.
         LayerRow(SPARSITY_LABEL, tuple(panels[start : start + across]), shares=True)
         for start in range(0, len(panels), across)
     ]
-    slots = [site for site in relu_site_names(compared.places) if site in recorded]
-    return labelled(tidy_layers(rows, slots), Labels(EPOCH_LABEL, SPARSITY_LABEL, caption=f"{ABOUT} {OVER_SEEDS}"))
+    slots = drawn_slots(relu_sites(compared.places), recorded)
+    caption = f"{ABOUT} {OVER_SEEDS}{left_out(slots, recorded)}"
+    return labelled(tidy_layers(rows, slots), Labels(EPOCH_LABEL, SPARSITY_LABEL, caption=caption))
 
 
 SPARSITY = FigureKind(

@@ -37,7 +37,7 @@ def activity_figure(each: Section, affine: Affine) -> TidyFigure:
         kind="activity",
         title=each.title,
         caption="Activity over training: mean over the channels of |β| or |γ − 1|, a line for each BatchNorm layer, "
-        "from the first (dark) to the last (light); mean over the seeds that did not diverge.",
+        f"from the first (dark) to the last (light); mean over the seeds that did not diverge.{affine.left_out}",
         web="lines",
         x_label="training step",
         y_label="",

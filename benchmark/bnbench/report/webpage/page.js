@@ -483,9 +483,10 @@
     }
     const { symbol: greek } = page.parameters[parameter];
     const { centre } = own;
-    const across = slim() ? 3 : Math.max(own.panels.length, 4);
+    const rows = slim() ? Math.ceil(own.panels.length / 3) : Math.ceil(own.panels.length / 9);
+    const across = slim() ? 3 : Math.max(Math.ceil(own.panels.length / rows), 4);
     const down = Math.ceil(own.panels.length / across);
-    area.style.height = `${slim() ? down * 190 + 90 : 305}px`;
+    area.style.height = `${slim() ? down * 190 + 90 : 305 + (down - 1) * 190}px`;
     const last = Math.max(...own.panels.map((panel) => panel.steps.at(-1)));
     const gap = { x: 0.012 + 0.012 * (4 / across), y: 0.28 / down };
     const drawn = layout(area, {

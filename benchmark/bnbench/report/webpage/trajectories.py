@@ -23,7 +23,9 @@ from bnbench.analysis.comparison import DefinedAs, variant_labels
 from bnbench.analysis.frames import Results, Trajectory
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import NEUTRAL, measure_trajectory, snapshot_measures, start_of
+from bnbench.placement import masked_slots
 from bnbench.report.decimation import even_steps, every_so_many
+from bnbench.report.drawn_slots import drawn_slots, left_out
 from bnbench.report.figures.contours import SMALLEST_RANGE, sort_channels
 from bnbench.report.style import BETA, GAMMA, GREEK
 from bnbench.report.webpage.embedding import rounded
@@ -130,6 +132,8 @@ class Affine:
     """As `average_over_seeds` gives it; empty where nothing is learned."""
     order: tuple[int, ...]
     """The comparison's seeds."""
+    left_out: str = ""
+    """What a caption says of layers that no figure shows; with a space in front."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -199,7 +203,9 @@ def affine_of(results: Results, each: Section, on_run: Callable[[], None] = lamb
     learned = Counter(figure.variant for figure in found)
     found.sort(key=lambda figure: (figure.parameter, -learned[figure.variant], figure.variant))
     summary = average_over_seeds(pd.DataFrame(rows)) if rows else pd.DataFrame()
-    return Affine(tuple(found), summary, each.group.seeds)
+    carrying = masked_slots(each.group.mask, each.group.slots)
+    unseen = left_out(drawn_slots(each.group.places, carrying), carrying)
+    return Affine(tuple(found), summary, each.group.seeds, unseen)
 
 
 def quantised(values: Floats, centre: float, extent: float) -> str:
@@ -253,15 +259,19 @@ class _Run:
     @classmethod
     def read(cls, results: Results, record: RunRecord, labels: Mapping[DefinedAs, str]) -> _Run:
         run = cls(record.identity.seed, record.status == "diverged", {}, {}, [])
+        drawn = drawn_slots(record.places, record.normalised_slots)
         for parameter in (BETA, GAMMA):
             panels: list[Panel] = []
             firsts: list[Trajectory] = []
             ends: list[float] = []
-            for slot, trajectory in _learned(results, record, parameter):
+            for position, (slot, trajectory) in enumerate(_learned(results, record, parameter)):
+                run._note(run_columns(record, labels), slot, parameter, trajectory, position)
+                if slot not in drawn:
+                    run.activity.get(parameter, {}).pop(slot, None)
+                    continue
                 panels.append(panel_of(slot, trajectory))
                 firsts.append(Trajectory(trajectory.steps[:1], trajectory.values[:1]))
                 ends += finite_ends(trajectory.values)
-                run._note(run_columns(record, labels), slot, parameter, trajectory, len(panels) - 1)
             if panels:
                 centre = start_of(firsts, parameter)
                 run.maps[parameter] = Map(tuple(panels), centre, extent_of(np.array(ends, np.float32), centre))
