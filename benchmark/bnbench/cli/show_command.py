@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bnbench.analysis.table import Table, Value
     from bnbench.architecture import Layer, TracedLayer
-    from bnbench.problem import Problem, Target, Training
+    from bnbench.problem import Problem, Size, Target, Training
     from bnbench.variant import Variant
 
 BACKWARD = 2
@@ -28,7 +28,7 @@ SMALL_NETWORK = 1e7
 @click.option("--placement", help="Show the network under this placement; default: the problem's.")
 @click.option("--variant", default="bn_gamma_beta", show_default=True, help="Show the network of this variant.")
 @size_option
-def command(name: str, placement: str | None, variant: str, size: str) -> None:
+def command(name: str, placement: str | None, variant: str, size: Size) -> None:
     """Describe a problem: data, network, settings, targets, cost.
 
     \b
@@ -42,7 +42,7 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
     from bnbench.problem import find_problem
     from bnbench.variant import VARIANTS
 
-    problem = find_problem(name).problem("tiny" if size == "tiny" else "full")
+    problem = find_problem(name).problem(size)
     dataset = DATASETS.get(problem.dataset)
     architecture = ARCHITECTURES.get(problem.architecture)
     row = VARIANTS.get(variant)
