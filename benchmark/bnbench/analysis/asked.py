@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import get_args
 
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import problem_targets
 from bnbench.data.own_arrays import dataset_of
-from bnbench.errors import UserError, unknown
+from bnbench.errors import unknown
 from bnbench.plan import DataFacts, expand_grid
-from bnbench.problem import Problem, ProblemFile, Size, Target, find_problem
+from bnbench.problem import Problem, ProblemFile, Target, find_problem
 from bnbench.variant import VARIANTS
 
 
@@ -50,10 +49,9 @@ def asked_targets(records: Sequence[RunRecord], references: Iterable[str]) -> Ca
     def targets(name: str, size: str) -> tuple[Target, ...]:
         if name not in files:
             return problem_targets(name, size)
-        try:
-            return files[name].problem("tiny" if size == "tiny" else "full").targets
-        except UserError:  # the file has been found valid, so it has no [tiny] table, and had one once
-            return ()
+        # A run may be of a size whose table the file had once.
+        found = next((each for each in files[name].sizes if each == size), None)
+        return () if found is None else files[name].problem(found).targets
 
     return targets
 
@@ -97,8 +95,7 @@ def _settings(records: Sequence[RunRecord], reference: str) -> list[str]:
         return _of_name(records, reference)
     file = find_problem(reference)
     recorded = {record.identity.setting_id for record in records}
-    sizes: list[Size] = [size for size in get_args(Size) if size != "tiny" or file.has_tiny]
-    problems = [file.problem(size) for size in sizes]
+    problems = [file.problem(size) for size in file.sizes]
     own = [setting_of(each, data) for each in problems for data in versions_of(each, records)]
     # Where the file's own settings were never run, runs that bear its name were made with others (--set, --epochs).
     return [each for each in own if each in recorded] or _of_name(records, file.name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.options import results_option
+from bnbench.cli.options import SIZES, results_option
 from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, print_warnings
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("rank")
 @click.argument("problems", nargs=-1, metavar="[PROBLEM]...")
-@click.option("--size", type=click.Choice(["full", "tiny"]), help="Only runs of this size.")
+@click.option("--size", type=click.Choice(SIZES), help="Only runs of this size.")
 @click.option("--placement", "placements", multiple=True, help="Only this placement, as recorded. Repeatable.")
 @click.option("--details", is_flag=True, help="Add tests and effect sizes of the differences.")
 @format_options

@@ -14,6 +14,7 @@ from bnbench.cli.console import (
     print_plan,
     print_warnings,
     say_that_it_begins,
+    size_in_words,
     sweep_of,
 )
 from bnbench.cli.options import grid_of, grid_options, results_option
@@ -60,6 +61,8 @@ def command(
     if dry_run:
         print_warnings(sweep.plan())
         print_plan(sweep.plan())
+        for line in size_in_words(selection.problems):
+            say(line, err=True)
         return
     with ended_by_a_stop(sweep):
         outcomes = sweep.run()
