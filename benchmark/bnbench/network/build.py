@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never, cast, get_args
+from functools import partial
+from typing import Protocol, assert_never, cast, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -26,15 +27,28 @@ from bnbench.architecture import (
 from bnbench.errors import UserError
 from bnbench.measurement import Parameter
 from bnbench.network.draws import Draws
-from bnbench.network.layers import Role, SamePool, Slot
+from bnbench.network.layers import SamePool, Slot
+from bnbench.network.roles import Role
 from bnbench.placement import masked_slots, parse_placement
 from bnbench.slot_plan import trained_slots
 from bnbench.variant import AffineRule, Variant
 
 
+@runtime_checkable
+class Settling(Protocol):
+    """What starts from the first training batch."""
+
+    @property
+    def settling(self) -> bool:
+        """Whether it does."""
+
+    def settle(self, x: Tensor) -> None:
+        """Start from what reaches it of the batch."""
+
+
 @dataclass(frozen=True)
 class AffineVector:
-    """A per-channel parameter whose trajectory is recorded: γ or β of a normaliser, or a layer's bias."""
+    """A per-channel parameter whose trajectory is recorded: γ or β, a layer's bias, or the scale of its weights."""
 
     slot: str
     parameter: Parameter
@@ -113,7 +127,7 @@ class Network(nn.Module):
         return x
 
     def affine_vectors(self) -> list[AffineVector]:
-        """Every γ and β, frozen ones too, and every bias, ordered by parameter and slot name."""
+        """Every γ and β, frozen ones too, every bias and scale, ordered by parameter and slot name."""
         vectors = []
         for name, module in self.slots.items():
             roles = cast(Slot, module).roles()
@@ -128,30 +142,53 @@ class Network(nn.Module):
 
         Args:
             generator: slot name to the CPU generator of that slot's weights; the network must be on the CPU.
-            streams: stream and keys to a CPU generator, for what else is drawn: ("affine", slot, "gamma" or "beta").
+            streams: stream and keys to a CPU generator, for what else is drawn: ("affine", slot, "gamma" or "beta"),
+                ("control", slot).
 
         Raises:
             ValueError: the variant draws more than weights, and `streams` is not given.
         """
         for layer in slots(self._layers):
-            roles = cast(Slot, self.slots[layer.name]).roles()
-            for weight in roles["weight"]:
-                match layer.initialiser:
-                    case "xavier_normal":
-                        nn.init.xavier_normal_(weight, generator=generator(layer.name))
-                    case "xavier_uniform":
-                        nn.init.xavier_uniform_(weight, generator=generator(layer.name))
-                    case other:
-                        assert_never(other)
-            for bias in roles.get("bias", ()):
+            slot = cast(Slot, self.slots[layer.name])
+            match layer.initialiser:
+                case "xavier_normal":
+                    nn.init.xavier_normal_(slot.drawn_weights, generator=generator(layer.name))
+                case "xavier_uniform":
+                    nn.init.xavier_uniform_(slot.drawn_weights, generator=generator(layer.name))
+                case other:
+                    assert_never(other)
+            for bias in slot.roles().get("bias", ()):
                 nn.init.zeros_(bias)
-        for slot, role, rule in self._drawn:
+            slot.begin(None if streams is None else partial(streams, "control", layer.name))
+        for name, role, rule in self._drawn:
             if streams is None:
                 raise ValueError("the variant draws γ or β, and no generator is given for it")
-            for parameter in cast(Slot, self.slots[slot]).roles().get(role, ()):
+            for parameter in cast(Slot, self.slots[name]).roles().get(role, ()):
                 nn.init.uniform_(
-                    parameter, rule.initial, cast(float, rule.initial_until), generator=streams("affine", slot, role)
+                    parameter, rule.initial, cast(float, rule.initial_until), generator=streams("affine", name, role)
                 )
+
+    @property
+    def settling(self) -> bool:
+        """Whether anything starts from the first training batch."""
+        return bool(self._settling_modules())
+
+    def settle(self, images: Tensor) -> None:
+        """Let start from a batch what does, slot after slot: each sees what those before it make of the batch.
+
+        Args:
+            images: (N, C, H, W), without augmentation.
+        """
+        hooks = [module.register_forward_pre_hook(_settle) for module in self._settling_modules()]
+        try:
+            with torch.no_grad():
+                self(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _settling_modules(self) -> list[nn.Module]:
+        return [module for module in self.slots.modules() if isinstance(module, Settling) and module.settling]
 
     def _pool_follows(self, index: int) -> bool:
         return index + 1 < len(self._layers) and isinstance(self._layers[index + 1], MaxPool)
@@ -169,11 +206,11 @@ class Network(nn.Module):
             learned = parse_placement(rule.learned_in, names)
             for name, digit in zip(names, learned, strict=True):
                 if digit == "0":
-                    self._freeze(name, role)
+                    self._freeze(name, role, *(("scale",) if role == "gamma" else ()))
         trained = trained_slots(variant, names)
         for name in names:
             if name not in trained:
-                self._freeze(name, "weight", "bias")
+                self._freeze(name, "weight", "direction", "bias")
 
     def _start_elsewhere(self, variant: Variant) -> list[tuple[str, Role, AffineRule]]:
         """Start γ and β from another value in some slots. Returns the slots and roles whose start is drawn."""
@@ -195,6 +232,10 @@ class Network(nn.Module):
         for role in roles:
             for parameter in parameters.get(role, ()):
                 parameter.requires_grad_(False)
+
+
+def _settle(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    cast(Settling, module).settle(inputs[0])
 
 
 def _rules(variant: Variant) -> tuple[tuple[Role, AffineRule], ...]:

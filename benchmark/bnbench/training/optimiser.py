@@ -8,7 +8,8 @@ import torch
 
 from bnbench.errors import UserError
 from bnbench.network.build import Network
-from bnbench.network.layers import Role, Slot
+from bnbench.network.layers import Slot
+from bnbench.network.roles import Role
 from bnbench.problem import Training
 from bnbench.variant import Variant
 
@@ -25,6 +26,10 @@ def parameter_groups(network: Network, variant: Variant, training: Training) -> 
         ("bias", rate, 0.0),
         ("gamma", rate * variant.gamma.learning_rate_factor, 0.0),
         ("beta", rate * variant.beta.learning_rate_factor, 0.0),
+        # ½·λ·‖W‖² of weights that are parted into length and direction is ½·λ·Σ g²: the direction has no decay.
+        ("scale", rate * variant.gamma.learning_rate_factor, training.l2),
+        ("direction", rate, 0.0),
+        ("entries", rate, training.l2),
     )
     groups = [([p for slot in roles for p in slot.get(role, ())], rate, decay) for role, rate, decay in rates]
     learned = [([p for p in group if p.requires_grad], rate, decay) for group, rate, decay in groups]
