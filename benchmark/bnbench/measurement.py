@@ -27,7 +27,7 @@ ProbeStatistics = Literal["batch", "running"]
 """What BatchNorm normalises with while a probe measures."""
 
 NormaliserParameter = Literal["gamma", "beta"]
-Parameter = Literal[NormaliserParameter, "bias"]
+Parameter = Literal[NormaliserParameter, "bias", "scale"]
 """A per-channel parameter whose trajectory is recorded."""
 
 ColumnType = Literal["int64", "float32", "float64", "string", "list of float32"]
@@ -181,7 +181,8 @@ AFFINE = Table(
         Column(
             "parameter",
             "string",
-            "`gamma` and `beta` of every BatchNorm, frozen ones too; `bias` of every slot that has one",
+            "`gamma` and `beta` of every normaliser, frozen ones too; `bias` of every slot that has one; "
+            "`scale` of weights that have one (weight normalisation's g)",
             known=get_args(Parameter),
         ),
         Column("values", "list of float32", "one value per channel (or feature), in the network's order"),

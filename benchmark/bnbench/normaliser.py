@@ -92,6 +92,7 @@ def _chunks(site: Site, options: Options) -> Options:
 
 
 _MODULES = "bnbench.network.normalisers"
+_PARTS = "bnbench.network.batch_parts"
 
 for _row in (
     Normaliser(
@@ -106,7 +107,7 @@ for _row in (
         "Batch Normalization",
         "x̂ = (x − μ) / √(σ² + ε); μ, σ² of a channel over the batch and its positions",
         "Ioffe & Szegedy 2015",
-        f"{_MODULES}:batch",
+        f"{_PARTS}:batch",
         batch_dependent=True,
         affine="fused",
     ),
@@ -146,6 +147,84 @@ for _row in (
         ),
         affine="fused",
         fit=_groups,
+    ),
+    Normaliser(
+        "batch_detached",
+        "Batch Normalization without the gradient of its statistics",
+        "as batch; the derivatives of μ and σ are taken to be 0",
+        "tells the value of normalisation from its gradient",
+        f"{_PARTS}:detached",
+        batch_dependent=True,
+        affine="fused",
+    ),
+    Normaliser(
+        "batch_init_stats",
+        "normalisation by the first batch",
+        "x̂ = (x − μ₀) / √(σ₀² + ε); μ₀, σ₀² of a channel over the first training batch, constants",
+        "tells normalisation from initialisation; Mishkin & Matas 2016 scale likewise",
+        f"{_PARTS}:first_batch",
+        affine="fused",
+    ),
+    Normaliser(
+        "batch_mean_only",
+        "the mean of Batch Normalization alone",
+        "x̂ = x − μ",
+        "Salimans & Kingma 2016",
+        f"{_PARTS}:mean_only",
+        batch_dependent=True,
+        affine="fused",
+    ),
+    Normaliser(
+        "batch_var_only",
+        "the variance of Batch Normalization alone",
+        "x̂ = x / √(σ² + ε); σ² about the mean, which is not subtracted",
+        "the other half",
+        f"{_PARTS}:variance_only",
+        batch_dependent=True,
+        affine="fused",
+    ),
+    Normaliser(
+        "batch_ghost",
+        "Ghost Batch Normalization",
+        "as batch, for each chunk of the batch by itself; the running statistics take in the chunks' average",
+        "Hoffer, Hubara & Soudry 2017, who weigh later chunks more in the running statistics",
+        f"{_PARTS}:ghost",
+        options=(Option("chunk", 16, "images that are normalised together", minimum=2),),
+        batch_dependent=True,
+        affine="fused",
+        fit=_chunks,
+    ),
+    Normaliser(
+        "batch_running",
+        "Batch Normalization with running statistics in training",
+        "x̂ = (x − m) / √(v + ε); m, v the running statistics from before the batch, constants",
+        "a reading of the aggregated statistics of Ghorbani, Krishnan & Xiao 2019",
+        f"{_PARTS}:running",
+        batch_dependent=True,
+        affine="fused",
+    ),
+    Normaliser(
+        "batch_noisy",
+        "noisy Batch Normalization",
+        "as batch; then, in training, z · y + m with m and z drawn for each image and channel about means and scales "
+        "that each step draws anew",
+        "Santurkar et al. 2018; the constants are options, those of the paper were not verified",
+        f"{_PARTS}:noisy",
+        options=(
+            Option("shift", 0.5, "half the range that a step draws a channel's mean from", minimum=0),
+            Option(
+                "scale", 1.25, "the upper end of the range from 1 that a step draws a channel's scale from", minimum=1
+            ),
+            Option(
+                "jitter",
+                0.1,
+                "how far an image's mean is from its channel's at most, and its scale's deviation",
+                minimum=0,
+            ),
+        ),
+        batch_dependent=True,
+        stochastic=True,
+        affine="fused",
     ),
 ):
     NORMALISERS.register(_row.name, _row)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bnbench.component import Fit, Reference, Site, keep
+from bnbench.component import Fit, Reference, Site, Unfit, keep
 from bnbench.options import Option, Options
 from bnbench.registry import Registry
 from bnbench.row import Count, Name, Row, Text
@@ -58,9 +58,72 @@ REPARAMETRISATIONS: Registry[Reparametrisation] = Registry(
     "reparametrisation", Reparametrisation, "bnbench.reparametrisations"
 )
 
+
+def _standardised(site: Site, options: Options) -> Options:
+    if site.fan_in < 2:
+        raise Unfit("one weight a channel, which has no deviation")
+    return options
+
+
+def _entries(site: Site, options: Options) -> Options:
+    if site.fan_in < int(options["count"]):
+        raise Unfit(f"{site.fan_in} weights a channel, fewer than {options['count']}")
+    return options
+
+
+def _drawn_entries(site: Site, options: Options) -> int:
+    return site.channels * int(options["count"])
+
+
 _MODULES = "bnbench.network.reparametrisations"
 
 for _row in (
     Reparametrisation(PLAIN, "plain weights", "W = V", "the networks of Tsingunidis 2023", f"{_MODULES}:plain"),
+    Reparametrisation(
+        "weight_norm",
+        "Weight Normalization",
+        "W = g · V / ‖V‖ for each output channel; g has γ's part, the bias β's",
+        "Salimans & Kingma 2016",
+        f"{_MODULES}:weight_norm",
+        options=(
+            Option(
+                "start",
+                "drawn",
+                "drawn: g = ‖V‖, so that W begins as V; batch: every channel begins with mean 0 and variance 1 over "
+                "the first training batch",
+                choices=("drawn", "batch"),
+            ),
+        ),
+        takes_affine=True,
+    ),
+    Reparametrisation(
+        "weight_standardisation",
+        "Weight Standardization",
+        "W = (V − μ) / (σ + ε); μ and the unbiased σ of an output channel's weights",
+        "Qiao et al. 2019",
+        f"{_MODULES}:weight_standardisation",
+        needs_normaliser=True,
+        fit=_standardised,
+    ),
+    Reparametrisation(
+        "scaled_weight_standardisation",
+        "scaled Weight Standardization",
+        "W = g · (V − μ) / ((σ + ε) · √fan-in); g has γ's part, the bias β's",
+        "Brock, De & Smith 2021",
+        f"{_MODULES}:scaled_weight_standardisation",
+        takes_affine=True,
+        fit=_standardised,
+    ),
+    Reparametrisation(
+        "random_entries",
+        "random entries",
+        "W = V, but for a few entries of each output channel, drawn at random, which alone are learned",
+        "the control of Frankle, Schwab & Morcos 2021",
+        f"{_MODULES}:random_entries",
+        options=(Option("count", 2, "learned entries of each output channel", minimum=1),),
+        keeps_weights=True,
+        learned=_drawn_entries,
+        fit=_entries,
+    ),
 ):
     REPARAMETRISATIONS.register(_row.name, _row)

@@ -27,7 +27,7 @@ from bnbench.data.dataset import DATASETS
 from bnbench.execution import run as run_module
 from bnbench.execution.options import RunOptions
 from bnbench.execution.run import execute
-from bnbench.network import normalisers
+from bnbench.network import batch_parts, normalisers
 from bnbench.network.build import Network
 from bnbench.network.layers import Slot
 from bnbench.plan import RunSpec, expand_grid
@@ -47,7 +47,7 @@ def _replaced(owner: object, name: str, wrap: Callable[[Callable], Callable]) ->
 
 def wrong_epsilon() -> AbstractContextManager[object]:
     """ε of another library."""
-    return mock.patch.object(normalisers, "EPSILON", 1e-3)
+    return mock.patch.object(batch_parts, "EPSILON", 1e-3)
 
 
 def missing_bias() -> AbstractContextManager[object]:
@@ -211,8 +211,8 @@ PLANTED: Mapping[str, Fault] = {
     "changed initialisation": changed_initialisation,
 }
 SUBTLE: Mapping[str, Fault] = {
-    "epsilon 1.1e-5": lambda: mock.patch.object(normalisers, "EPSILON", 1.1e-5),
-    "epsilon 2e-5": lambda: mock.patch.object(normalisers, "EPSILON", 2e-5),
+    "epsilon 1.1e-5": lambda: mock.patch.object(batch_parts, "EPSILON", 1.1e-5),
+    "epsilon 2e-5": lambda: mock.patch.object(batch_parts, "EPSILON", 2e-5),
     "learning rate 1.0001 times": _scaled_groups(lr=1.0001),
     "learning rate 1.01 times": _scaled_groups(lr=1.01),
     "l2 1.1 times": _scaled_groups(weight_decay=1.1),

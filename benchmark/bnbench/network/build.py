@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never, cast, get_args
+from functools import partial
+from typing import Protocol, assert_never, cast, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -30,16 +31,29 @@ from bnbench.architecture import (
 from bnbench.errors import UserError
 from bnbench.measurement import Parameter
 from bnbench.network.draws import Draws
-from bnbench.network.layers import Role, SamePool, Slot
+from bnbench.network.layers import SamePool, Slot
 from bnbench.network.residual import BlockSum, NormSlot, subsample
+from bnbench.network.roles import Role
 from bnbench.placement import masked_slots, parse_placement
 from bnbench.slot_plan import trained_slots
 from bnbench.variant import AffineRule, Variant
 
 
+@runtime_checkable
+class Settling(Protocol):
+    """What starts from the first training batch."""
+
+    @property
+    def settling(self) -> bool:
+        """Whether it does."""
+
+    def settle(self, x: Tensor) -> None:
+        """Start from what reaches it of the batch."""
+
+
 @dataclass(frozen=True)
 class AffineVector:
-    """A per-channel parameter whose trajectory is recorded: γ or β of a normaliser, or a layer's bias."""
+    """A per-channel parameter whose trajectory is recorded: γ or β, a layer's bias, or the scale of its weights."""
 
     slot: str
     parameter: Parameter
@@ -123,7 +137,7 @@ class Network(nn.Module):
                 case GlobalMean():
                     x = x.mean(dim=(2, 3))
                 case Residual():
-                    shortcut = self._shortcut(layer, x)
+                    shortcut = self._shortcut(layer, x, draws)
                     x = self.sums[layer.name](self._through(layer.body, x, draws, layer.name), shortcut)
                     if layer.activation:
                         x = functional.relu(x)
@@ -131,10 +145,10 @@ class Network(nn.Module):
                     assert_never(other)
         return x
 
-    def _shortcut(self, block: Residual, x: Tensor) -> Tensor:
+    def _shortcut(self, block: Residual, x: Tensor, draws: Draws | None) -> Tensor:
         match block.shortcut:
             case Conv() as layer:
-                return cast(Tensor, self.slots[layer.name](x))
+                return cast(Tensor, self.slots[layer.name](x, draws))
             case Subsample() as layer:
                 return subsample(x, layer.stride, layer.channels)
             case ():
@@ -152,7 +166,7 @@ class Network(nn.Module):
         return sites
 
     def affine_vectors(self) -> list[AffineVector]:
-        """Every γ and β, frozen ones too, and every bias, ordered by parameter and slot name."""
+        """Every γ and β, frozen ones too, every bias and scale, ordered by parameter and slot name."""
         vectors = []
         for name, module in self.slots.items():
             roles = cast(Slot, module).roles()
@@ -167,7 +181,8 @@ class Network(nn.Module):
 
         Args:
             generator: slot name to the CPU generator of that slot's weights; the network must be on the CPU.
-            streams: stream and keys to a CPU generator, for what else is drawn: ("affine", slot, "gamma" or "beta").
+            streams: stream and keys to a CPU generator, for what else is drawn: ("affine", slot, "gamma" or "beta"),
+                ("control", slot).
 
         Raises:
             ValueError: the variant draws more than weights, and `streams` is not given.
@@ -175,29 +190,40 @@ class Network(nn.Module):
         for layer in slots(self._layers):
             if isinstance(layer, Norm):
                 continue
-            roles = cast(Slot, self.slots[layer.name]).roles()
-            for weight in roles["weight"]:
-                match layer.initialiser:
-                    case "xavier_normal":
-                        nn.init.xavier_normal_(weight, generator=generator(layer.name))
-                    case "xavier_uniform":
-                        nn.init.xavier_uniform_(weight, generator=generator(layer.name))
-                    case "truncated_normal":
-                        ends = {"a": -2 * layer.std, "b": 2 * layer.std}
-                        nn.init.trunc_normal_(weight, std=layer.std, **ends, generator=generator(layer.name))
-                    case "kaiming_normal":
-                        nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator(layer.name))
-                    case other:
-                        assert_never(other)
-            for bias in roles.get("bias", ()):
+            slot = cast(Slot, self.slots[layer.name])
+            _draw(slot.drawn_weights, layer, generator(layer.name))
+            for bias in slot.roles().get("bias", ()):
                 nn.init.zeros_(bias)
-        for slot, role, rule in self._drawn:
+            slot.begin(None if streams is None else partial(streams, "control", layer.name))
+        for name, role, rule in self._drawn:
             if streams is None:
                 raise ValueError("the variant draws γ or β, and no generator is given for it")
-            for parameter in cast(Slot, self.slots[slot]).roles().get(role, ()):
+            for parameter in cast(Slot, self.slots[name]).roles().get(role, ()):
                 nn.init.uniform_(
-                    parameter, rule.initial, cast(float, rule.initial_until), generator=streams("affine", slot, role)
+                    parameter, rule.initial, cast(float, rule.initial_until), generator=streams("affine", name, role)
                 )
+
+    @property
+    def settling(self) -> bool:
+        """Whether anything starts from the first training batch."""
+        return bool(self._settling_modules())
+
+    def settle(self, images: Tensor) -> None:
+        """Let start from a batch what does, slot after slot: each sees what those before it make of the batch.
+
+        Args:
+            images: (N, C, H, W), without augmentation.
+        """
+        hooks = [module.register_forward_pre_hook(_settle) for module in self._settling_modules()]
+        try:
+            with torch.no_grad():
+                self(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _settling_modules(self) -> list[nn.Module]:
+        return [module for module in self.slots.modules() if isinstance(module, Settling) and module.settling]
 
     def _restrict_learning(self, variant: Variant) -> None:
         """Freeze what the variant learns in some slots only, or not at all."""
@@ -208,11 +234,11 @@ class Network(nn.Module):
             learned = parse_placement(rule.learned_in, slot_places(self._layers))
             for name, digit in zip(names, learned, strict=True):
                 if digit == "0":
-                    self._freeze(name, role)
+                    self._freeze(name, role, *(("scale",) if role == "gamma" else ()))
         trained = trained_slots(variant, slot_places(self._layers))
         for name in names:
             if name not in trained:
-                self._freeze(name, "weight", "bias")
+                self._freeze(name, "weight", "direction", "bias")
 
     def _start_elsewhere(self, variant: Variant) -> list[tuple[str, Role, AffineRule]]:
         """Start γ and β from another value in some slots. Returns the slots and roles whose start is drawn."""
@@ -236,6 +262,21 @@ class Network(nn.Module):
                 parameter.requires_grad_(False)
 
 
+def _draw(weights: nn.Parameter, layer: Conv | Dense, generator: torch.Generator) -> None:
+    """Let a layer's weights start as its row says."""
+    match layer.initialiser:
+        case "xavier_normal":
+            nn.init.xavier_normal_(weights, generator=generator)
+        case "xavier_uniform":
+            nn.init.xavier_uniform_(weights, generator=generator)
+        case "kaiming_normal":
+            nn.init.kaiming_normal_(weights, nonlinearity="relu", generator=generator)
+        case "truncated_normal":
+            nn.init.trunc_normal_(weights, std=layer.std, a=-2 * layer.std, b=2 * layer.std, generator=generator)
+        case other:
+            assert_never(other)
+
+
 def _pool_follows(layers: tuple[Layer, ...], index: int) -> bool:
     return index + 1 < len(layers) and isinstance(layers[index + 1], MaxPool)
 
@@ -247,6 +288,10 @@ def _activation_precedes(layers: tuple[Layer, ...], index: int) -> bool:
 
 def _pool_key(block: str | None, index: int) -> str:
     return str(index) if block is None else f"{block}_{index}"
+
+
+def _settle(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    cast(Settling, module).settle(inputs[0])
 
 
 def _rules(variant: Variant) -> tuple[tuple[Role, AffineRule], ...]:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, assert_never, cast
+from collections.abc import Callable, Mapping
+from typing import assert_never, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bnbench.architecture import Conv, Dense, MaxPool, Shape, same_padding, trace
 from bnbench.component import Site
+from bnbench.network.batch_parts import Noise
 from bnbench.network.draws import Draws
-from bnbench.network.normalisers import Noise, build_normaliser
+from bnbench.network.normalisers import build_normaliser
+from bnbench.network.reparametrisations import Reparametrised, build_reparametrisation
+from bnbench.network.roles import Role
 from bnbench.normaliser import NORMALISERS
 from bnbench.slot_plan import has_affine_part, has_bias, site_of
 from bnbench.variant import Variant
-
-Role = Literal["weight", "bias", "gamma", "beta"]
-"""What a parameter of a slot is for. Who initialises, freezes, trains or records parameters asks a slot for them by
-role: where a parameter lives in the modules, and whether it is computed from others, is the slot's to know."""
 
 
 class Carrier(nn.Module):
@@ -91,22 +91,69 @@ class Slot(Carrier):
                 self.linear = nn.Linear(input_shape[0], layer.features, bias=bias)
             case other:
                 assert_never(other)
-        if variant is not None:
-            self.carry(variant, site_of(trace((layer,), input_shape)[0]))
+        self.reparametrisation: Reparametrised | None = None
+        if variant is None:
+            return
+        site = site_of(trace((layer,), input_shape)[0])
+        self.reparametrisation = build_reparametrisation(variant, site)
+        if self.reparametrisation is not None and self.reparametrisation.drawn == "base":
+            self.linear.weight.requires_grad_(False)
+        self.carry(variant, site)
 
     def forward(self, x: Tensor, draws: Draws | None = None) -> Tensor:
         """(N, ...) to the pre-activations, normalised where the slot carries a normaliser."""
-        if self._padding is not None:
-            x = functional.pad(x, self._padding)
-        x = cast(Tensor, self.linear(x))
+        x = self._padded(x)
+        if self.reparametrisation is None:
+            x = cast(Tensor, self.linear(x))
+        else:
+            x = self._apply_weights(x, self.reparametrisation(self.linear.weight), self.linear.bias)
         return self.normalised(x, draws)
+
+    @property
+    def settling(self) -> bool:
+        """Whether the slot starts from the first training batch."""
+        return self.reparametrisation is not None and self.reparametrisation.starts_from_batch
+
+    def settle(self, x: Tensor) -> None:
+        """Start from the first training batch, (N, ...)."""
+        assert self.reparametrisation is not None  # `settling` says so
+        padded = self._padded(x)
+        self.reparametrisation.start_from(
+            lambda weights: self._apply_weights(padded, weights, None), self.linear.weight, self.linear.bias
+        )
+
+    def begin(self, generator: Callable[[], torch.Generator] | None) -> None:
+        """Start what the weights are made of, now that `drawn_weights` are drawn."""
+        if self.reparametrisation is not None:
+            self.reparametrisation.begin(self.linear.weight, generator)
+
+    @property
+    def drawn_weights(self) -> nn.Parameter:
+        """What an initialiser draws: the weights, or what they are computed of."""
+        return cast(nn.Parameter, self.linear.weight)
+
+    def _padded(self, x: Tensor) -> Tensor:
+        return x if self._padding is None else functional.pad(x, self._padding)
+
+    def _apply_weights(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
+        match self.linear:
+            case nn.Conv2d(stride=stride, padding=padding):
+                return functional.conv2d(x, weights, bias, stride, padding)
+            case nn.Linear():
+                return functional.linear(x, weights, bias)
+            case other:
+                assert_never(other)
 
     def roles(self) -> Mapping[Role, tuple[nn.Parameter, ...]]:
         """As of any carrier, and those of the layer."""
-        found: dict[Role, tuple[nn.Parameter, ...]] = {"weight": (cast(nn.Parameter, self.linear.weight),)}
+        drawn: Role = "weight" if self.reparametrisation is None else self.reparametrisation.drawn
+        found: dict[Role, tuple[nn.Parameter, ...]] = {drawn: (self.drawn_weights,)}
         if self.linear.bias is not None:
             found["bias"] = (cast(nn.Parameter, self.linear.bias),)
-        return {**found, **super().roles()}
+        found.update(super().roles())
+        if self.reparametrisation is not None:
+            found.update(self.reparametrisation.own_roles())
+        return found
 
 
 def _padding(layer: Conv, input_shape: Shape) -> tuple[tuple[int, int], tuple[int, int, int, int] | None]:

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from bnbench.measurement import Split, Statistics
+from bnbench.network.batch_parts import BatchStatistics
 from bnbench.network.build import Network
-from bnbench.network.normalisers import BatchStatistics
 from bnbench.plan import Precision
 from bnbench.training.events import Evaluation
 from bnbench.training.numerics import autocast

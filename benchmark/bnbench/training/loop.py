@@ -110,6 +110,7 @@ class Trainer:
         """
         per_epoch = self.steps_per_epoch
         if self.step == 0:
+            self._settle()
             yield from self._evaluate(epoch=0, train_s=0.0, images=0)
         while self.step < self.total_steps:
             epoch, start = self.step // per_epoch + 1, self.step
@@ -126,6 +127,16 @@ class Trainer:
             self.train_s, self.images = 0.0, 0
             yield from self._evaluate(epoch, train_s, images)
         yield Finished(self.step)
+
+    def _settle(self) -> None:
+        """Let the network start from its first training batch, without augmentation, where it does."""
+        if self.network.settling:
+            size, padding = self.spec.training.batch_size, self.spec.augmentation.crop_padding
+            order, _ = draw_epoch(self.spec, self._pipeline.train_size, 1, self._device)
+            unchanged = unaugmented(self._pipeline.train_size, padding).to(self._device)
+            images, _ = self._pipeline.training_batch(order[:size], unchanged)
+            with autocast(self.spec.precision, self._device):
+                self.network.settle(images)
 
     def _train_epoch(self, epoch: int, pause: Callable[[], bool]) -> Generator[Event, None, Diverged | Paused | None]:
         """The rest of an epoch, then its rows. Returns what ends the run early, if anything does."""
@@ -255,6 +266,18 @@ def draw_epoch(
     """
     order = torch.randperm(images, generator=generator(spec.seed, "order", epoch)).to(device)
     return order, draw_parameters(spec.augmentation, images, generator(spec.seed, "augmentation", epoch)).to(device)
+
+
+def unaugmented(images: int, crop_padding: int) -> AugmentationParameters:
+    """What leaves images as they are.
+
+    Args:
+        images: of the training split.
+        crop_padding: pixels that the pipeline pads them with; the middle of that is the image.
+    """
+    middle, one = torch.full((images,), crop_padding), torch.ones(images)
+    never, order = torch.zeros(images, dtype=torch.bool), torch.arange(3).expand(images, 3).contiguous()
+    return AugmentationParameters(middle, middle, never, one, one, one, order)
 
 
 def _timing_row(epoch: int, train_s: float, eval_s: float, images: int) -> Measured:

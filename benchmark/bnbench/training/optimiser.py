@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 
 from bnbench.errors import UserError
 from bnbench.network.build import Network
-from bnbench.network.layers import Role, Slot
+from bnbench.network.layers import Slot
+from bnbench.network.roles import Role
 from bnbench.optimiser import OPTIMISERS
 from bnbench.option import resolved
 from bnbench.problem import Training
@@ -19,8 +20,9 @@ from bnbench.variant import Variant
 Group = dict[str, Any]
 """As torch takes it: params, lr and weight_decay."""
 
-DECAYED: frozenset[Role] = frozenset({"weight"})
-"""What the ℓ2 factor acts on where `l2_scope` is "weights" (docs/fidelity.md, point 1)."""
+DECAYED: frozenset[Role] = frozenset({"weight", "scale", "entries"})
+"""What the ℓ2 factor acts on where `l2_scope` is "weights" (docs/fidelity.md, point 1). ½·λ·‖W‖² of weights that are
+parted into length and direction is ½·λ·Σ g²: the direction never decays."""
 
 
 def parameter_groups(network: Network, variant: Variant, training: Training) -> list[Group]:
@@ -28,12 +30,12 @@ def parameter_groups(network: Network, variant: Variant, training: Training) -> 
 
     Frozen parameters are in no group, and a group without parameters is left out.
     """
-    everything = training.l2_scope == "all"
+    decayed = frozenset(get_args(Role)) - {"direction"} if training.l2_scope == "all" else DECAYED
     return [
         {
             "params": parameters,
             "lr": training.learning_rate * factor,
-            "weight_decay": training.l2 if everything or role in DECAYED else 0.0,
+            "weight_decay": training.l2 if role in decayed else 0.0,
         }
         for role, factor, parameters in _learned(network, variant)
     ]
@@ -93,6 +95,9 @@ def _learned(network: Network, variant: Variant) -> Iterator[tuple[Role, float, 
         "bias": 1.0,
         "gamma": variant.gamma.learning_rate_factor,
         "beta": variant.beta.learning_rate_factor,
+        "scale": variant.gamma.learning_rate_factor,
+        "direction": 1.0,
+        "entries": 1.0,
     }
     for role, factor in factors.items():
         learned = [p for slot in roles for p in slot.get(role, ()) if p.requires_grad]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bnbench.errors import UserError
 from bnbench.registry import Registry
-from bnbench.variant import families, founding
+from bnbench.variant import families, founding, literature
 from bnbench.variant.founding import STUDIED
 from bnbench.variant.row import Variant
 
@@ -12,7 +12,7 @@ VARIANTS: Registry[Variant] = Registry("variant", Variant, "bnbench.variants")
 
 ALL = "all"
 
-for _row in (*founding.ROWS, *families.ROWS):
+for _row in (*founding.ROWS, *families.ROWS, *literature.ROWS):
     VARIANTS.register(_row.name, _row)
 
 
