@@ -20,6 +20,7 @@ from bnbench.analysis.table import Cell, Column, Kind, Remark, Table, Tone, cell
 from bnbench.report.render import csv as csv_form
 from bnbench.report.render import html, latex, terminal
 from bnbench.report.render import json as json_form
+from bnbench.report.render.cleaning import clean
 from bnbench.report.render.spelling import ERRORS, writable
 from support.measured_runs import golden, several
 
@@ -154,9 +155,26 @@ def test_what_is_said_once_is_said_again_where_what_is_before_it_changes():
 
 def test_control_characters_are_shown_and_not_obeyed():
     evil = "a\x1b[31mb\x07\x9bc\nd\u202ee\u2028f"
-    assert terminal.clean(evil) == r"a\x1b[31mb\x07\x9bc\nd\u202ee\u2028f"
+    assert clean(evil) == r"a\x1b[31mb\x07\x9bc\nd\u202ee\u2028f"
     table = Table("t", (Column("a", evil),), ((evil,), (Cell("x", evil, remark=evil),)), title=evil, notes=(evil,))
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]", terminal.render(table))
+
+
+def test_no_form_of_a_table_has_a_control_character():
+    evil = "a\x1b]0;title\x07b\x1b[2Jc\x9bd\u202ee"
+    columns = (Column("a", evil, hint=evil), Column("b", "b", Kind.IDENTIFIER), Column("c", "c", Kind.SYMBOL))
+    row = (Cell(evil, remark=evil, details=evil), evil, Cell(evil, links=(("x", evil),)))
+    table = Table("t", columns, (row,), title=evil, caution=evil, notes=(evil,), warnings=(evil,))
+    shown_in_a_page = re.sub(r'data-value="[^"]*"', "", html.document([table]))  # exact, and not shown
+    for text in (terminal.render(table), shown_in_a_page, latex.render(table), json_form.render(table)):
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+        assert "[2J" in text or "2J" in text, "it is shown, not left out"
+    assert json.loads(json_form.render(table))["title"] == evil, "JSON says the same as ever"
+
+
+def test_a_page_keeps_the_lines_of_a_traceback():
+    table = Table("t", (Column("a", "a"),), ((Cell("failed", details="Traceback:\n\tline\x1b[2J"),),))
+    assert "<pre>Traceback:\n\tline\\x1b[2J</pre>" in html.render(table)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "koi8-r"])
@@ -226,7 +244,7 @@ def test_no_number_and_no_identifier_is_ever_cut(table, width, encoding):
         if column.kind is Kind.PROSE or column.heading in left_out:
             continue
         for row in table.rows:
-            said = writable(terminal.clean(shown(column, row[place])), encoding).strip()
+            said = writable(clean(shown(column, row[place])), encoding).strip()
             remark = cell(row[place]).remark
             assert said in {"–", "-"} or remark or any(said in line for line in lines)
 

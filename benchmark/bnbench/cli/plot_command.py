@@ -130,8 +130,7 @@ class _Job:
             UserError: there are no runs for something that was asked for, or for anything at all.
         """
         from bnbench.errors import UserError
-        from bnbench.report.figures.drawing import NothingToDrawError, draw_kind
-        from bnbench.report.figures.drawing import other_sizes
+        from bnbench.report.figures.drawing import NothingToDrawError, draw_kind, other_sizes
         from bnbench.report.gallery import draw_study_figure, lacks_rivals
 
         skipped: list[str] = []

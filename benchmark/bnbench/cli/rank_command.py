@@ -62,4 +62,3 @@ def command(
         print_json(ranking_json(ranking))
         return
     print_tables(ranking_tables(ranking, details=details), wanted)
-

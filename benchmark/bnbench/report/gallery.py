@@ -15,8 +15,8 @@ from bnbench.report.figures.contours import about_contours, affine_contours, con
 from bnbench.report.figures.curves import ABOUT, curve_group, training_curves
 from bnbench.report.figures.drawing import NothingToDrawError, foot
 from bnbench.report.page import TEXT, Page
-from bnbench.variant import VARIANTS
 from bnbench.report.titles import planned_remark, title_of
+from bnbench.variant import VARIANTS
 
 
 def draw_study_figure(

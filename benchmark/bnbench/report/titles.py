@@ -37,9 +37,7 @@ def planned_remark(problem: str, size: str) -> str | None:
     return size_and_data([problem], [size], known.dataset)
 
 
-def title_of(
-    problem: str, remark: str | None, placement: str, lr_factor: float | None, learning_rate: float
-) -> str:
+def title_of(problem: str, remark: str | None, placement: str, lr_factor: float | None, learning_rate: float) -> str:
     """A heading: problem, placement and learning rate, the latter two where they are not the usual ones."""
     parts = [problem_label(problem, remark)]
     if placement == NOWHERE:
