@@ -62,7 +62,7 @@ def test_every_table_that_has_numbers_of_tiny_runs_says_so_in_its_heading(result
     headings = [table.title for table in ranking_tables(rank(results)) if table.name == "ranking"]
     means = average_over_seeds(activity_summary(results))
     headings += [table.title for table in activity_tables(means, means.iloc[:0])]
-    assert len(headings) == 4 or len(headings) == 2
+    assert headings
     assert all("(tiny, on handwritten digits)" in heading for heading in headings), headings
 
 
@@ -75,9 +75,9 @@ def test_verdicts_that_are_no_evidence_say_the_data(results):
 def test_the_log_the_figures_and_the_page_say_it(results):
     spec = SyntheticRun("cifar100_3c3d", "bn", 42, [0.1, 0.5], size="tiny").spec()
     assert title(spec).startswith(f"{SAID} bn hidden lr 0.1 seed 42")
-    assert [comparison_title(each) for each in comparisons(results.records)] == [
-        "CIFAR-100 3C3D (tiny, on handwritten digits)"
-    ] or all("(tiny, on handwritten digits)" in comparison_title(each) for each in comparisons(results.records))
+    titles = [comparison_title(each) for each in comparisons(results.records)]
+    assert titles
+    assert all("(tiny, on handwritten digits)" in each for each in titles)
     page = report_page(results)
     headline = page.partition("<h1>")[2].partition("</h1>")[0]
     assert "(tiny, on handwritten digits)" in headline

@@ -171,8 +171,8 @@ def sparsity_summary(results: Results, **filters: Unpack[IdentityFilters]) -> pd
 
     Returns:
         The identity columns; `status`; `variant_row`; `dataset`; `slot`; `position`; `epochs` (the last one measured); the
-        share `initial` (before training), `final` (mean over the last tenth of the epochs, as for the curves), `least` and
-        `most` of all epochs. Runs without the sparsity probe have no rows.
+        share `initial` (before training), `final` (mean over the last tenth of the epochs, as for the curves), `least`
+        and `most` of all epochs. Runs without the sparsity probe have no rows.
 
     Raises:
         UserError: a filter does not exist.
@@ -229,8 +229,8 @@ def average_over_seeds(summary: pd.DataFrame, measures: Sequence[str] = _MEANS) 
 
     Returns:
         One row per setting_id, problems, size, dataset, placement, mask, learning_rate, variant, slot, position and
-        (where the summary has it) parameter, in the one order (`bnbench.analysis.comparison`) and that of the network. `seeds` is
-        a tuple, `diverged` the number of runs among them that diverged; with any, a mean gives way to NaN. Each measure
+        (where the summary has it) parameter, in the one order (`bnbench.analysis.comparison`) and that of the network.
+        `seeds` is a tuple, `diverged` the number of runs among them that diverged; with any, a mean gives way to NaN. Each measure
         has its mean and, as `<measure>_deviation`, the sample standard deviation over the seeds (NaN for one). A
         variant whose row of the table differs between runs is several: `bn#1`, `bn#2`.
     """
