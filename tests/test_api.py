@@ -199,7 +199,7 @@ def test_nothing_is_said_but_the_progress_that_is_asked_for(folder, capfd):
     out, err = capfd.readouterr()
     assert out == ""
     assert "1 run to train, one after another in this process on cpu" in err
-    assert "[1/1] digits_mlp bn_beta hidden" in err
+    assert "[1/1] digits_mlp (tiny) bn_beta hidden" in err
 
 
 def test_the_results_are_those_of_the_runs_that_were_asked_for(folder):

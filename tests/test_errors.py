@@ -1,5 +1,7 @@
 """What a user reads when something is wrong."""
 
+import pytest
+
 from bnbench.errors import MissingDataError, UserError, nearest, unknown
 
 
@@ -29,3 +31,23 @@ def test_unknown_names_what_was_asked_what_was_meant_and_all_there_is():
 def test_unknown_without_a_near_name_guesses_nothing():
     assert str(unknown("variant", "zebra", ["bn"])) == "unknown variant 'zebra'.\nKnown variants: bn."
     assert str(unknown("problem", "x", [])) == "unknown problem 'x'.\nNo problems are known."
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("training.optimizer", "training.optimiser"),
+        ("training.epoch", "training.epochs"),
+        ("trainig.epochs", "training.epochs"),
+        ("epoch", "training.epochs"),
+        ("training.colour", None),
+        ("optimise.epochs", None),
+    ],
+)
+def test_of_a_dotted_name_every_part_must_be_alike(name, meant):
+    known = ["training.batch_size", "training.epochs", "training.optimiser", "width"]
+    assert nearest(name, known) == meant
+
+
+def test_what_stands_before_the_dot_is_no_reason_to_take_one_key_for_another():
+    assert nearest("training.optimizer", ["training.batch_size", "training.epochs", "training.momentum"]) is None

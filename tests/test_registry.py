@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from bnbench.errors import UserError
-from bnbench.registry import Registry
+from bnbench.registry import Registry, check_name
 
 
 def install(folder, package, module, entry_points):
@@ -342,3 +342,9 @@ def test_a_session_takes_no_name_of_this_package_or_another(tmp_path):
     assert "plain name" in told[3]
     assert names[-2:] == ["half", "mine"]
     assert third_party and not of_session
+
+
+def test_a_row_whose_name_is_too_long_is_told_the_limit():
+    with pytest.raises(UserError, match="64 characters at most"):
+        check_name("variant", "a" * 65)
+    check_name("variant", "a" * 64)

@@ -21,6 +21,7 @@ from bnbench.analysis.trajectory import (
 )
 from bnbench.errors import UserError
 from bnbench.variant import Affine, AffineRule, Variant
+from support.figure_runs import run
 from support.synthetic_store import SyntheticRun, build_store
 
 STEPS = [0, 5, 10, 15, 20]
@@ -225,3 +226,21 @@ def test_one_trajectory_is_in_memory_at_a_time(tmp_path):
 
     one = peak(["conv1"])
     assert peak([f"conv{number}" for number in range(1, 9)]) < 1.3 * one
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        ({"slot": "typo"}, "unknown slot 'typo'"),
+        ({"slot": ["dense1", "dens2"]}, "Did you mean 'dense2'?"),
+        ({"variant": "bn_gama"}, "Did you mean 'bn_gamma'?"),
+        ({"parameter": "gama"}, "Did you mean 'gamma'?"),
+        ({"slots": "dense1"}, "unknown filter 'slots'. Did you mean 'slot'?"),
+    ],
+    ids=str,
+)
+def test_a_filter_that_finds_nothing_because_there_is_no_such_thing_is_a_mistake(tmp_path, filters, said):
+    results = open_results(build_store(tmp_path, [run(variant, 42) for variant in ("bn", "bn_gamma")]))
+    with pytest.raises(UserError) as caught:
+        activity_summary(results, **filters)
+    assert said in str(caught.value)

@@ -299,3 +299,9 @@ def test_reading_results_imports_no_torch(tmp_path):
         "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_results_show_themselves_as_where_they_are_and_what_they_hold(tmp_path):
+    runs = [SyntheticRun("digits_mlp", variant, 42, [0.1, 0.5]) for variant in ("vanilla", "bn")]
+    results = open_results(build_store(tmp_path / "runs", runs))
+    assert repr(results) == f"<Results {str(tmp_path / 'runs')!r}: 2 finished; digits_mlp>"

@@ -277,3 +277,37 @@ def test_no_folder_for_temporary_files_is_said_in_one_message(monkeypatch, asked
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("Error: the runs have no place: No usable temporary directory")
     assert "TMPDIR" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("compare",), "rank"),
+        (("rnu",), "run"),
+        (("train",), "run"),
+        (("reprot",), "report"),
+        (("data", "lst"), "list"),
+        (("reference", "updat"), "update"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_is_not_there_is_told_with_the_one_that_is_meant(words, meant):
+    result = invoke(*words)
+    assert result.exit_code == 2
+    assert f"unknown command '{words[-1]}'. Did you mean '{meant}'?" in result.stderr
+    assert "Known commands: " in result.stderr
+
+
+def test_a_key_is_suggested_only_where_it_is_near(refused):
+    told = refused(*RUN, "--set", "training.optimizer=adam", needles=("unknown key 'training.optimizer'",))
+    assert "batch_size'?" not in told
+    refused(*RUN, "--set", "training.epoch=2", needles=("Did you mean 'training.epochs'?",))
+
+
+def test_a_name_that_is_too_long_is_told_the_limit(tmp_path):
+    name = "a" * 73
+    path = tmp_path / f"{name}.toml"
+    shutil.copy(shipped_folder("problems") / "digits_mlp.toml", path)
+    result = invoke("show", path)
+    assert result.exit_code == 2
+    assert "64 characters at most" in result.stderr

@@ -128,7 +128,6 @@ def test_a_figure_of_tiny_runs_says_that_they_are_tiny_and_on_digits(tiny_store,
     result = invoke("plot", *words, "--size", "tiny", "--results", tiny_store, "--output", tmp_path, "--json")
     assert result.exit_code == 0, result.output
     for drawn in json.loads(result.stdout):
-        title, _, rest = drawn["caption"].partition(".")
         assert "tiny, on handwritten digits" in drawn["caption"][:140], drawn["caption"]
         picture = (tmp_path / f"{drawn['name']}.png").read_bytes()
         assert b"tiny, on handwritten digits" in picture, "the title in the file"

@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 import torch
-from support.torchvision_compat import import_torchvision
 from torch import nn
 from torch.nn import functional
 
@@ -21,6 +20,7 @@ from bnbench.architecture import (
     Subsample,
     slot_names,
 )
+from bnbench.data.torchvision_compat import import_torchvision
 from bnbench.network.build import Network
 from bnbench.training.probing.sparsity import zeroed_shares
 from bnbench.training.seeding import StepDraws, generator

@@ -20,7 +20,7 @@ from support.figure_canvas import cut_off
 from support.figure_runs import SEEDS, SLOTS, VARIANTS, affine
 from support.synthetic_store import SyntheticRun, build_store
 
-SHARES = dict.fromkeys(SLOTS, [0.5, 0.6, 0.7, 0.7, 0.8])
+SHARES = {slot: [0.5, 0.6, 0.7, 0.7, 0.8] for slot in SLOTS}
 JOINT = {"curves", "difference", "rank", "profile", "sensitivity"}
 """Kinds that draw several comparisons together."""
 WIDTHS = (COLUMN, TEXT)

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import CenteredNorm
+from matplotlib.text import Text
 
-from bnbench.analysis.comparison import Wanted, find_wanted
-from bnbench.analysis.frames import Trajectory
+from bnbench.analysis.comparison import Wanted, comparisons, find_wanted
+from bnbench.analysis.frames import Trajectory, open_results
+from bnbench.analysis.ranking import rank
 from bnbench.report.figures.contours import (
     ModelTrajectories,
     affine_contours,
@@ -13,8 +18,15 @@ from bnbench.report.figures.contours import (
     resolution,
     sort_channels,
 )
+from bnbench.report.figures.drawing import draw_kind
+from bnbench.report.figures.registry import FIGURES
 from bnbench.report.page import PAGES, TEXT
-from support.figure_runs import SLOTS, STEPS, affine
+from bnbench.report.webpage.sections import Section
+from bnbench.report.webpage.trajectories import affine_of
+from bnbench.variant import VARIANTS as TABLE
+from bnbench.variant import Affine, AffineRule
+from support.figure_runs import SLOTS, STEPS, affine, run
+from support.synthetic_store import build_store
 
 PANELS = len(SLOTS)
 
@@ -131,3 +143,28 @@ def test_no_panel_has_more_steps_than_its_page_has_dots(three_seeds, monkeypatch
         assert most < 2500
         for model in models:
             assert {len(trajectory.steps) for trajectory in model.slots.values()} == {most}
+
+
+def test_a_parameter_that_starts_elsewhere_is_drawn_around_its_start(tmp_path):
+    low = replace(TABLE.get("bn_gamma"), name="low_start", symbol="low start", gamma=AffineRule(Affine.LEARNED, 0.1))
+    steps = list(range(0, 45, 5))
+    slots = {
+        (slot, "gamma"): (steps, [[0.1 - 0.001 * step, 0.1 + 0.002 * step] for step in steps])
+        for slot in ("conv1", "conv2", "conv3", "dense1", "dense2")
+    }
+    results = open_results(
+        build_store(tmp_path, [run("bn_gamma", 42), replace(run("bn_gamma", 42), variant=low, affine=slots)])
+    )
+    (drawing,) = draw_kind(results, FIGURES.get("gamma"), comparisons(results.records), TEXT)
+    norms = [axes.images[0].norm for axes in drawing.figure.findobj(Axes) if axes.images]
+    assert sorted({norm.vcenter for norm in norms}) == [0.1, 1.0]
+    scale = next(norm for norm in norms if norm.vcenter == 0.1)
+    assert scale.halfrange == pytest.approx(0.08, rel=1e-5), "the drift fills the scale: it was one solid blue"
+    said = [text.get_text() for text in drawing.figure.findobj(Text)]
+    assert any("from γ = 0.1" in each for each in said)
+    assert "centred at the value that γ started from" in drawing.caption
+    (compared,) = rank(results).groups
+    maps = affine_of(results, Section("c1", compared))
+    by_name = {figure.variant: figure for figure in maps.figures}
+    assert (by_name["low_start"].maps[42].centre, by_name["bn_gamma"].maps[42].centre) == (0.1, 1.0)
+    assert by_name["low_start"].centre_in_words == "at the value that γ started from, 0.1"

@@ -160,6 +160,23 @@ def test_control_characters_are_shown_and_not_obeyed():
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]", terminal.render(table))
 
 
+def test_no_form_of_a_table_has_a_control_character():
+    evil = "a\x1b]0;title\x07b\x1b[2Jc\x9bd\u202ee"
+    columns = (Column("a", evil, hint=evil), Column("b", "b", Kind.IDENTIFIER), Column("c", "c", Kind.SYMBOL))
+    row = (Cell(evil, remark=evil, details=evil), evil, Cell(evil, links=(("x", evil),)))
+    table = Table("t", columns, (row,), title=evil, caution=evil, notes=(evil,), warnings=(evil,))
+    shown_in_a_page = re.sub(r'data-value="[^"]*"', "", html.document([table]))  # exact, and not shown
+    for text in (terminal.render(table), shown_in_a_page, latex.render(table), json_form.render(table)):
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+        assert "[2J" in text or "2J" in text, "it is shown, not left out"
+    assert json.loads(json_form.render(table))["title"] == evil, "JSON says the same as ever"
+
+
+def test_a_page_keeps_the_lines_of_a_traceback():
+    table = Table("t", (Column("a", "a"),), ((Cell("failed", details="Traceback:\n\tline\x1b[2J"),),))
+    assert "<pre>Traceback:\n\tline\\x1b[2J</pre>" in html.render(table)
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "koi8-r"])
 def test_signs_that_an_encoding_has_not_are_spelled_out(encoding):
     text = terminal.render(RANKING, encoding=encoding)

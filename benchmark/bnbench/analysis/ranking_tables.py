@@ -166,7 +166,7 @@ def _group_row(row: RankedVariant, group: RankedGroup, lower: RankedVariant | No
         _variant(row),
         row.final_train_loss.mean,
         # The reason stands once, in the column that the ranking is about.
-        Cell(accuracy.mean, tone=Tone.BEST if row.rank == 1 else None)
+        Cell(accuracy.mean, tone=Tone.BEST if row.rank == 1 and group.best_stands_out else None)
         if accuracy.mean is not None
         else Cell(None, absence_in_words(accuracy, row), tone=Tone.WARNING),
         accuracy.deviation,

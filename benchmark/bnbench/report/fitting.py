@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import BboxBase
 
 HEADING = "heading"
 """The gid of a heading that stands outside matplotlib's layout, with a blank title that keeps its room."""
@@ -81,7 +81,7 @@ def _is_seen(text: Text) -> bool:
     return axes is None or bool(axes.get_visible())
 
 
-def _leaves(extent: Bbox, canvas: Bbox) -> bool:
+def _leaves(extent: BboxBase, canvas: BboxBase) -> bool:
     return bool(
         extent.x0 < canvas.x0 - _TOLERANCE
         or extent.x1 > canvas.x1 + _TOLERANCE
@@ -127,6 +127,6 @@ def _break(text: Text, share: float) -> bool:
     if broken == said:
         return False
     text.set_text(broken)
-    if text.get_gid() == HEADING and text.axes is not None:
+    if text.get_gid() == HEADING and isinstance(text.axes, Axes):
         headed(text.axes, broken)
     return True

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bnbench.analysis.frames import open_results
+from bnbench.report.webpage.embedding import data_block, page_file
 
 from .conftest import HOSTILE, SLOTS
 
@@ -309,3 +310,49 @@ def test_the_keyboard_reaches_everything(browser, page_path):
         for _ in range(wanted + 12):
             page.press("Tab")
         assert page.evaluate("[...reached].filter(e => e.closest('main')).length") >= wanted
+
+
+def test_what_is_printed_at_once_has_its_figures(browser, page_path):
+    """A printer waits for nothing: whatever is drawn is drawn before the handler of `beforeprint` is done."""
+    with browser.open(page_path) as page:
+        found = page.evaluate(
+            "(async () => { dispatchEvent(new Event('beforeprint'));"
+            " for (let turn = 0; turn < 200; turn += 1) await null;"  # microtasks alone: no timer and no event comes
+            " const all = [...document.querySelectorAll('figure[data-figure]')].filter(f => f.checkVisibility());"
+            " return [all.length, all.filter(f => !f.querySelector('.main-svg')).length]; })()"
+        )
+        assert found[0] > 3
+        assert found[1] == 0
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert page.errors() == []
+
+
+def test_the_blocks_unpack_to_what_was_packed(browser, tmp_path):
+    """The page's own inflate beside zlib: stored, fixed and dynamic blocks, long runs and far distances."""
+    noise = "".join(chr(0x4E00 + int(each)) for each in np.random.default_rng(1).integers(0, 20000, 40000))
+    values = {"empty": [], "short": "a", "runs": "ab" * 40000, "noise": noise, "far": [noise[:12000], noise[:12000]]}
+    script = page_file("page.js")
+    inside = script[script.index("  function unpack(") : script.index("  /** plotly.js, run when")]
+    blocks = [data_block(f"{name}-{level}", value, level) for name, value in values.items() for level in (0, 1, 9)]
+    path = tmp_path / "blocks.html"
+    path.write_text(f"<meta charset=utf-8>{''.join(blocks)}<script>{inside}</script>", encoding="utf-8")
+    with browser.open(path) as page:
+        for name, value in values.items():
+            for level in (0, 1, 9):
+                assert page.evaluate(f"unpack(document.getElementById('{name}-{level}').textContent)") == value
+
+
+def test_no_table_is_cut_at_1280_pixels(browser, page_path):
+    with browser.open(page_path, width=1280) as page:
+        page.wait_until("document.querySelector('#theme').ariaLabel")
+        cut = page.evaluate(
+            "[...document.querySelectorAll('main > section .scroll')].filter(e => e.checkVisibility())"
+            ".filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.ariaLabel)"
+        )
+        assert cut == []
+
+
+def test_on_a_phone_no_tool_bar_lies_over_a_title(browser, page_path):
+    with browser.open(page_path, width=390, height=844, phone=True) as page:
+        show_curves(page)
+        assert page.evaluate("document.querySelectorAll('.modebar-btn').length") == 0

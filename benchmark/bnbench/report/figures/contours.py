@@ -57,9 +57,9 @@ def affine_contours(models: Sequence[ModelTrajectories], parameter: str, page: P
     """γ or β of whole models over training (thesis, figures 4.6 to 4.13, A.2 …).
 
     A row per model with a panel per BatchNorm layer: training step up, channels across, sorted by their final value.
-    Each model has one diverging scale, shared by its layers and centred at the value that the parameter started from (as
-    a rule the one at which it does nothing, 1 for γ and 0 for β). Contour lines part the scale into quarters, dashed
-    below the centre, solid above, so that the sign survives in grey. What is not finite is grey.
+    Each model has one diverging scale, shared by its layers and centred at the value that the parameter started from
+    (as a rule the one at which it does nothing, 1 for γ and 0 for β). Contour lines part the scale into quarters,
+    dashed below the centre, solid above, so that the sign survives in grey. What is not finite is grey.
 
     Args:
         models: at least one, each with at least one layer.

@@ -119,9 +119,10 @@ def _cleaned(value: object) -> object:
 
 @pass_eval_context
 def _attributes(context: EvalContext, attributes: Mapping[str, object]) -> str:
-    # Data of an element are exact, and not shown: files are made of them.
-    shown_ones = {name: value if name.startswith("data-") else _cleaned(value) for name, value in attributes.items()}
-    return do_xmlattr(context, shown_ones)
+    # What is not shown is exact: of an element's data files are made, and a link must be what it leads to.
+    exact = {name for name in attributes if name.startswith("data-") or name == "href"}
+    given = {name: value if name in exact else _cleaned(value) for name, value in attributes.items()}
+    return do_xmlattr(context, given)
 
 
 @cache

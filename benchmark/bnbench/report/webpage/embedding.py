@@ -19,7 +19,7 @@ DIGITS = 6
 _LEVEL = 9
 
 
-def data_block(name: str, value: object) -> Markup:
+def data_block(name: str, value: object, level: int = _LEVEL) -> Markup:
     """A value as compressed JSON in a block that browsers do not run; the page unpacks it when it is looked at.
 
     Base64 knows neither `<` nor quotes, so nothing in the value can end the block.
@@ -27,9 +27,10 @@ def data_block(name: str, value: object) -> Markup:
     Args:
         name: the element's id.
         value: plain JSON values, without NaN and infinities.
+        level: of the compression, 0 to 9.
     """
     plain = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    packed = base64.b64encode(zlib.compress(plain.encode(), _LEVEL)).decode()
+    packed = base64.b64encode(zlib.compress(plain.encode(), level)).decode()
     return Markup('<script type="application/json+deflate" id="{}">{}</script>').format(name, packed)
 
 

@@ -84,7 +84,7 @@ def runs_table(compared: Sequence[Section], records: Sequence[RunRecord], varian
         name="runs-by-comparison",
         title="Seeds per variant; “–” was not run",
         columns=(
-            Column("problem", "problem"),
+            Column("problem", "problem", Kind.PROSE),
             Column("placement", "BatchNorm"),
             Column("learning_rate", "learning rate", Kind.NUMBER, show=rate),
             Column("epochs", "epochs", Kind.NUMBER, show=whole),

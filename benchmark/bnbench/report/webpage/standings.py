@@ -11,10 +11,10 @@ from bnbench.report.webpage.sections import Section
 
 
 def every_comparison_table(compared: Sequence[Section], symbols: Mapping[str, str]) -> Table:
-    """The final training accuracy of every variant in every comparison, the best of each row set bold."""
+    """The final training accuracy of every variant in every comparison; in bold the best, where it stands out."""
     return Table(
         name="final-train-accuracy",
-        title="Final training accuracy in each comparison, ± standard deviation over the seeds; best in bold",
+        title="Final training accuracy in each comparison, ± standard deviation over the seeds",
         columns=(
             Column("comparison", "comparison", Kind.PROSE),
             *(Column(name, shown, Kind.NUMBER, show=fixed(3), of_variant=True) for name, shown in symbols.items()),
@@ -26,7 +26,11 @@ def every_comparison_table(compared: Sequence[Section], symbols: Mapping[str, st
             )
             for each in compared
         ),
-        notes=("The intervals of the differences stand in the section of each comparison.",),
+        notes=(
+            "Bold: the best, where it can be told from the next: the 95 % t interval of their difference, paired by "
+            "seed, lies above 0.",
+            "The intervals of the differences to vanilla stand in the section of each comparison.",
+        ),
     )
 
 
@@ -38,7 +42,7 @@ def _accuracy(group: RankedGroup, variant: str) -> Cell:
     if summary.mean is None:
         return Cell(None, absence_in_words(summary, row), tone=Tone.WARNING)
     spread = None if summary.deviation is None else f"±{summary.deviation:.3f}"
-    return Cell(summary.mean, remark=spread, tone=Tone.BEST if row.rank == 1 else None)
+    return Cell(summary.mean, remark=spread, tone=Tone.BEST if row.rank == 1 and group.best_stands_out else None)
 
 
 def headline(group: RankedGroup) -> list[tuple[str, str]]:
