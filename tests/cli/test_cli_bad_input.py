@@ -85,6 +85,17 @@ def test_a_mistake_on_the_command_line(arguments, needles, refused):
     refused(*arguments, needles=needles)
 
 
+@pytest.mark.parametrize("typed", ["0-9", "0,1", "47.0", "all"])
+def test_seeds_that_are_named_where_they_are_counted(typed, refused):
+    refused(*RUN, "--seeds", typed, needles=(f"'{typed}' is no number of seeds", "--seed 47 --seed 48"))
+
+
+def test_seeds_that_are_counted_and_named(refused):
+    refused(*RUN, "--seeds", "2", "--seed", "47", needles=("--seeds counts", "--seed names"))
+    refused(*RUN, "--seed", "-1", needles=("--seed", "-1", "0<=x<=9223372036854775807"))
+    refused(*RUN, "--seed", str(2**63), needles=("--seed", "0<=x<=9223372036854775807"))
+
+
 TRILLION = "1000000000000"
 
 

@@ -315,6 +315,15 @@ def test_an_estimate_beside_data_that_may_not_be_written_is_the_users_own(tmp_pa
     assert "--results" not in measured.stderr
 
 
+def test_single_seeds_are_planned_each_once(tmp_path):
+    asked = ("plan", *GRID, "--variant", "bn", "--json", "--results", tmp_path / "results")
+    records = json.loads(invoke(*asked, "--seed", "47", "--seed", "0", "--seed", "47").stdout)
+    assert [record["seed"] for record in records] == [47, 0]
+    first = json.loads(invoke(*asked).stdout)[0]
+    named = json.loads(invoke(*asked, "--seed", first["seed"]).stdout)
+    assert [record["run_id"] for record in named] == [first["run_id"]]
+
+
 def test_a_plan_without_the_data_lists_runs_without_ids(tmp_path):
     result = invoke("plan", "cifar10_3c3d", "--results", tmp_path / "results")
     assert result.exit_code == 0, result.output

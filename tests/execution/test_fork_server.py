@@ -57,6 +57,14 @@ def test_a_sweep_needs_neither_a_short_folder_for_temporary_files_nor_an_empty_w
     assert not list(temporary.glob("*/listener-*"))
 
 
+def test_what_the_server_loads_starts_no_thread_of_pythons():
+    """Such a thread may hold a lock at the moment of a fork; in the run's process nobody would ever give it back."""
+    asked = "import importlib, sys, threading; [importlib.import_module(each) for each in sys.argv[1:]]; "
+    asked += "print([each.name for each in threading.enumerate()])"
+    said = subprocess.check_output([sys.executable, "-c", asked, *fork_server._PRELOADED], text=True)
+    assert said == "['MainThread']\n"
+
+
 def test_sockets_lie_in_a_private_folder_where_they_can_be_bound(tmp_path, nowhere_yet, monkeypatch):
     long = long_folder(tmp_path)
     with_room = Path("/tmp")

@@ -82,7 +82,8 @@ class _LazyGroup(SuggestingGroup):
             say(f"Error: {error}", err=True)
             ctx.exit(2)
         except click.ClickException as error:
-            error.message = printable_lines(error.message)  # it quotes what was typed, and click prints it
+            # It quotes what was typed, and click prints it.
+            error.message = printable_lines(error.message)  # type: ignore[misc] # final in click's stubs
             raise
         except KeyboardInterrupt:
             say("Interrupted.", err=True)

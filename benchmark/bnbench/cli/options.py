@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,11 +10,36 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bnbench.cli.path_type import GivenPath
+from bnbench.errors import UserError
 
 if TYPE_CHECKING:
     from bnbench.execution.selection import Grid, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class SeedCount(click.IntRange):
+    """How many seeds; whoever types which ones is told how."""
+
+    def __init__(self) -> None:
+        """One or more."""
+        super().__init__(min=1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
+        """The number that a text means.
+
+        Raises:
+            click.BadParameter: it means none.
+        """
+        if isinstance(value, str) and not re.fullmatch(r"\s*-?[0-9]+\s*", value):
+            self.fail(
+                f"'{value}' is no number of seeds: N takes the first N of the problem's own. Single ones are named "
+                "with --seed where a grid of runs is asked for: --seed 47 --seed 48.",
+                param,
+                ctx,
+            )
+        return int(super().convert(value, param, ctx))
+
 
 SIZES = ("full", "short", "tiny")
 """The sizes of a problem, `bnbench.problem.Size`, without loading what that needs."""
@@ -75,11 +101,16 @@ _GRID_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         default=(1.0,),
         help="Times the learning rate. Repeatable.",
     ),
+    click.option(
+        "--seed",
+        "own_seeds",
+        type=click.IntRange(min=0, max=2**63 - 1),
+        multiple=True,
+        help="This seed, in place of the problem's. Repeatable.",
+    ),
 )
 _SETTING_OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option(
-        "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="The first N of the problem's seeds."
-    ),
+    click.option("--seeds", type=SeedCount(), default=1, show_default=True, help="The first N of the problem's seeds."),
     size_option,
     click.option("--epochs", type=click.IntRange(min=1), help="Short for --set training.epochs=N."),
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting. Repeatable."),
@@ -88,11 +119,18 @@ _SETTING_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 
 
 def grid_of(options: dict[str, Any]) -> Grid:
-    """A grid from a command's keywords, which it is taken out of."""
+    """A grid from a command's keywords, which it is taken out of.
+
+    Raises:
+        UserError: seeds are both counted and named.
+    """
     from bnbench.execution.selection import Grid
 
+    own_seeds = tuple(dict.fromkeys(options.pop("own_seeds"))) or None
+    if own_seeds is not None and options["seeds"] != 1:
+        raise UserError("--seeds counts the problem's own seeds, --seed names others", hint="Give one of them.")
     axes = {name: options.pop(name) for name in ("problems", "variants", "placements", "lr_factors")}
-    return Grid(**axes, settings=settings_of(options))
+    return Grid(**axes, own_seeds=own_seeds, settings=settings_of(options))
 
 
 def settings_of(options: dict[str, Any]) -> Settings:

@@ -9,6 +9,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -138,10 +139,10 @@ def _rows(path: Path, release: CifarRelease) -> Iterator[tuple[bytes | None, int
         # As dictionaries: a value that a thousand rows share is not copied a thousand times before it is looked at.
         with pq.ParquetFile(path, read_dictionary=[f"{image}.bytes"]) as file:
             for batch in file.iter_batches(batch_size=_BATCH, columns=[f"{image}.bytes", label]):
-                _require_small_images(path, batch.column(image))
+                _require_small_images(path, cast("pa.StructArray", batch.column(image)))
                 images = batch.column(image).to_pylist()
-                labels = batch.column(label).to_pylist()
-                if None in labels:
+                labels = [value for value in batch.column(label).to_pylist() if value is not None]
+                if len(labels) < len(images):
                     raise UserError(f"{path}: column {label} has rows without a value")
                 check_labels(str(path), min(labels), max(labels), classes=release.classes)
                 for row, value in zip(images, labels, strict=True):
@@ -167,7 +168,7 @@ def _require_small_groups(path: Path, metadata: pq.FileMetaData, column: str) ->
 def _require_small_images(path: Path, images: pa.StructArray) -> None:
     values = images.field("bytes")
     distinct = values.dictionary if isinstance(values, pa.DictionaryArray) else values
-    largest = pc.max(pc.binary_length(distinct)).as_py() or 0
+    largest = pc.max(pc.binary_length(cast("pa.BinaryArray", distinct))).as_py() or 0
     if largest > _IMAGE_LIMIT:
         height, width, _ = IMAGE_SHAPE
         raise UserError(

@@ -176,10 +176,10 @@ def verify_dataset(name: str) -> VerifyResult:
             f"{title} ({name}) comes with a package of its own; there is no stored copy to verify",
             hint=f"Data sets that can be verified: {', '.join((*_RELEASES, 'digits'))}.",
         )
-    found = read_with_manifest(data_home(), name)
-    if found is None:
+    stored = read_with_manifest(data_home(), name)
+    if stored is None:
         raise missing(name)
-    manifest, images = found
+    manifest, images = stored
     return VerifyResult(name, expected=manifest.fingerprint, found=images.fingerprint)
 
 

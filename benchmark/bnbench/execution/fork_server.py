@@ -17,7 +17,13 @@ from bnbench.execution.sockets import can_bind
 
 _PRELOADED = ("bnbench.execution.run", "sklearn.datasets", "sklearn.model_selection", "torch._dynamo")
 """What takes long to import and every run needs (torch's optimisers import its compiler): loaded once, by the server
-that runs are forked from. A module that another version lacks is passed over."""
+that runs are forked from. A module that another version lacks is passed over.
+
+From 3.12 on Python warns where a process forks that has more than one thread, and the server has some (`-W default`
+shows it). None of them is Python's: they are the pools of the OpenBLAS copies of NumPy and SciPy, which end before a
+fork and are made anew when they are next needed, and the background thread of Arrow's allocator, which takes its locks
+around a fork. Both have asked the system for that (pthread_atfork), and nothing is computed in the server. A module
+that starts a Python thread when it is imported must not be named here."""
 
 _SAFE_PATH = "PYTHONSAFEPATH"
 _OURS = "bnbench"
