@@ -46,8 +46,6 @@ def command(
       bnbench study thesis --only fig-4.1 --seeds 3
       bnbench study thesis --size tiny
     """
-    if not dry_run:
-        say_that_it_begins()
     from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
     from bnbench.execution.selection import require_study_data, select_study
     from bnbench.study import find_study
@@ -68,6 +66,7 @@ def command(
             click.echo(f"Its claims need {SEEDS_FOR_INTERVAL} seeds; {told}", err=True)
         return
     require_study_data(study, wanted)
+    say_that_it_begins()
     if _too_few_seeds(wanted, settings.seeds):
         click.echo(
             f"Its claims need {SEEDS_FOR_INTERVAL} seeds; the forecast is for {settings.seeds}. "
