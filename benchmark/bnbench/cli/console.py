@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def say_that_it_begins() -> None:
-    """Show a sign of life: before the first thing can be said of the runs, torch is loaded, which takes its time."""
+    """Show a sign of life once no mistake was found: now torch is loaded, which takes its time."""
     say("Loading torch and looking at what is there …", err=True)
 
 
@@ -123,7 +123,6 @@ def train_anew(
     from bnbench.problem import problem_files
     from bnbench.progress import sweep_progress
 
-    say_that_it_begins()
     grid = Grid(tuple(problems) or tuple(problem_files()), settings=Settings(size=size, seeds=seeds))
     how = RunOptions(device=device, workers=workers)
     sweep = Sweep(select(grid).specs, results, how, local_executor(how), sweep_progress())
@@ -132,6 +131,7 @@ def train_anew(
             f"{results} holds runs already, which would not be trained anew",
             hint="Name an empty folder with --results, or leave --fresh out to check these.",
         )
+    say_that_it_begins()
     with ended_by_a_stop(sweep, goes_on=False):
         sweep.run()
 

@@ -35,17 +35,18 @@ def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN4
     Example:
       bnbench estimate cifar10_3c3d --variant all
     """
-    say_that_it_begins()
     from bnbench.data.store import data_home
     from bnbench.execution.executors import local_executor
     from bnbench.execution.selection import select
-    from bnbench.execution.speed import measure_speeds
     from bnbench.execution.streams import outlive_readers
     from bnbench.storage.speeds import SPEEDS, place_of_speeds
 
     how = run_options_of(options)
     specs = select(grid_of(options)).specs
+    say_that_it_begins()
     outlive_readers()
+    from bnbench.execution.speed import measure_speeds  # torch: a mistake is told before it is loaded
+
     records: list[dict[str, object]] = []
     cpu_s = wall_s = 0.0
     beside_others = False

@@ -50,8 +50,6 @@ def command(
       bnbench run cifar10_3c3d --gpus 0,1 --runs-per-gpu 2 --run-timeout 3h
       bnbench run cifar10_3c3d --seeds 10 --executor slurm --slurm partition=gpu --slurm gpus=1 --slurm time=12:00:00
     """
-    if not dry_run:
-        say_that_it_begins()
     from bnbench.execution.selection import select
 
     how = run_options_of(options)
@@ -64,6 +62,7 @@ def command(
         for line in size_in_words(selection.problems):
             say(line, err=True)
         return
+    say_that_it_begins()
     with ended_by_a_stop(sweep):
         outcomes = sweep.run()
     if sweep.plan().todo and executor.sends_away:

@@ -57,8 +57,6 @@ def command(
       bnbench study thesis --size short --only fig-4.1 --problem cifar10_3c3d
       bnbench study thesis --size tiny
     """
-    if not dry_run:
-        say_that_it_begins()
     from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
     from bnbench.execution.selection import require_study_data, select_study
     from bnbench.study import find_study
@@ -79,6 +77,7 @@ def command(
             say(f"Its claims need {SEEDS_FOR_INTERVAL} seeds; {told}", err=True)
         return
     require_study_data(study, wanted)
+    say_that_it_begins()
     if _too_few_seeds(wanted, settings.seeds):
         say(
             f"Its claims need {SEEDS_FOR_INTERVAL} seeds; the forecast is for {settings.seeds}. "
