@@ -118,8 +118,8 @@ def test_a_package_adds_an_architecture_a_data_set_and_a_variant(tmp_path):
         """,
     )
     architectures, datasets, variants = answer["names"]
-    assert architectures == ["3c3d", "allcnnc", "mlp", "small"]
-    assert datasets == ["cifar10", "cifar100", "digits", "stripes"]
+    assert architectures == ["3c3d", "allcnnc", "mlp", "2c2d", "small"]
+    assert datasets == ["cifar10", "cifar100", "fmnist", "digits", "stripes"]
     assert variants == ["vanilla", "bn", "bn_beta", "bn_gamma", "bn_gamma_beta", "half"]
     assert answer["untouched"], "listing names must not import the package"
     assert answer["masks"] == ["10", "00"]
