@@ -138,6 +138,7 @@ def test_a_forged_md5_does_not_help(tmp_path):
         (gzip.compress(bytes(16 + TRAIN * 784)), "torchvision cannot read it"),
         (gzip.compress(idx_bytes(np.zeros((TRAIN // 2, 56, 28)))), "uint8 of shape (60, 56, 28, 1)"),
     ],
+    ids=["no gzip", "cut", "short", "long", "no IDX", "another shape"],
 )
 def test_files_that_lie_are_refused_even_if_their_checksums_were_right(tmp_path, content, told):
     write_idx(tmp_path)

@@ -93,8 +93,8 @@ class Touches:
 
 def test_nothing_at_hand(home: Path) -> None:
     rows = {row.name: row for row in list_datasets()}
-    assert list(rows) == ["cifar10", "cifar100", "digits"]
-    assert [row.at_hand for row in rows.values()] == [False, False, True]
+    assert list(rows) == ["cifar10", "cifar100", "fmnist", "digits"]
+    assert [row.at_hand for row in rows.values()] == [False, False, False, True]
     assert rows["cifar100"].fingerprint is rows["cifar100"].origin is None
     assert rows["digits"].images == 1797
     facts = DATASETS.get("cifar100").identify()
@@ -133,7 +133,9 @@ def test_the_embedded_digits_verify() -> None:
 
 @pytest.mark.parametrize("act", [fetch_dataset, lambda name: import_dataset(name, Path("x")), verify_dataset])
 def test_an_unknown_data_set_is_named_with_the_known_ones(act) -> None:
-    with pytest.raises(UserError, match=r"unknown dataset 'cifar01'. Did you mean .*\n.*cifar10, cifar100, digits"):
+    with pytest.raises(
+        UserError, match=r"unknown dataset 'cifar01'. Did you mean .*\n.*cifar10, cifar100, fmnist, digits"
+    ):
         act("cifar01")
 
 
@@ -173,7 +175,7 @@ def test_data_sets_are_known_brought_and_listed_without_torch(home: Path) -> Non
     program = (
         "import sys\n"
         "from bnbench.data.inventory import list_datasets, verify_dataset\n"
-        "assert verify_dataset('cifar10').intact and len(list_datasets()) == 3\n"
+        "assert verify_dataset('cifar10').intact and len(list_datasets()) == 4\n"
         "assert not {'torch', 'torchvision'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections import ChainMap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from bnbench.data import digits
 from bnbench.data.cifar_archive import read_archive, read_unpacked, unpacked_folder
@@ -32,7 +32,9 @@ from bnbench.errors import OutdatedDataError, UserError
 from bnbench.plan import Origin
 
 Release = CifarRelease | IdxRelease
-_RELEASES: Mapping[str, Release] = {**RELEASES, **IDX_RELEASES}
+_RELEASES: ChainMap[str, Release] = ChainMap(
+    cast("dict[str, Release]", RELEASES), cast("dict[str, Release]", IDX_RELEASES)
+)
 """What is fetched and imported."""
 
 _DOWNLOAD_PREFIX = ".download-"
