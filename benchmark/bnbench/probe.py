@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast, get_args
 
 from pydantic import Field
 
-from bnbench.architecture import Conv, Dense, TracedLayer
+from bnbench.architecture import Conv, Dense, Norm, TracedLayer
 from bnbench.errors import UserError, unknown
 from bnbench.measurement import (
     ACTIVATIONS,
@@ -134,6 +134,9 @@ class ProbeRow(Row):
             raise self.wrong(SCHEDULE, self.schedule, reason)
         if self.schedule is not None:
             check_schedule(self.schedule)
+        names = [option.name for option in self.options]
+        if len(set(names)) < len(names):
+            raise self.wrong("options", names, "an option is named twice")
         for table in self.tables:
             if told := _refusal(table):
                 raise self.wrong("tables", table.name, told)
@@ -275,7 +278,7 @@ def network_size(traced: Iterable[TracedLayer], classes: int, batch_size: int) -
         classes: logits.
         batch_size: images of a training batch.
     """
-    slots = [each for each in traced if isinstance(each.layer, Conv | Dense)]
+    slots = [each for each in traced if isinstance(each.layer, Conv | Dense | Norm)]
     return NetworkSize(
         parameters=sum(each.weights + 2 * each.output_shape[0] for each in slots),
         activations=sum(math.prod(each.output_shape) for each in slots),

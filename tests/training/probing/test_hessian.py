@@ -150,7 +150,7 @@ def test_an_independent_package_finds_the_same_in_train_mode():
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # of torch itself, in jvp
 def test_a_forward_derivative_of_the_jacobian_is_wrong_for_batch_norm_in_train_mode():
-    """On record, so that nobody makes the product simpler: `jvp(jacrev(loss))`, as libraries take it, is another number.
+    """On record, so that nobody makes the product simpler: `jvp(jacrev(loss))`, as libraries take it, is off.
 
     Where this fails because the two agree, torch has been mended, and this test can go.
     """

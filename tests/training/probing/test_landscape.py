@@ -37,12 +37,12 @@ def test_a_quadratic_has_what_follows_in_closed_form(quadratic):
     found = along_gradient([x], evaluate, RATE)
     gradient = matrix @ point
     assert [row[1] for row in found] == list(RELATIVE_STEPS) == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
-    for size, relative, loss, norm, distance, cosine in found:
+    for size, relative, loss, length, distance, cosine in found:
         assert size == relative * RATE
         moved = point - size * gradient
         there = matrix @ moved
         assert loss == pytest.approx(0.5 * moved @ matrix @ moved, rel=1e-12)
-        assert norm == pytest.approx(np.linalg.norm(there), rel=1e-12)
+        assert length == pytest.approx(np.linalg.norm(there), rel=1e-12)
         # ‖g_a − g₀‖ = a·‖A·g₀‖, so that the effective smoothness is ‖A·g₀‖ / ‖g₀‖ at every distance.
         assert distance == pytest.approx(size * np.linalg.norm(matrix @ gradient), rel=1e-12, abs=1e-15)
         assert cosine == pytest.approx(there @ gradient / np.linalg.norm(there) / np.linalg.norm(gradient), rel=1e-12)
