@@ -273,6 +273,65 @@ COVARIATE_SHIFT = Table(
     key=("step", "slot"),
 )
 
+SPECTRUM = Table(
+    "spectrum",
+    "spectral density of the Hessian, as Lanczos quadrature",
+    (
+        *_STEP_PROBED,
+        _STATISTICS_OF_PROBE,
+        Column("draw", "int64", "the start vector, counted from 0", range=COUNT),
+        Column("index", "int64", "1 for the smallest node of the draw", range=COUNT),
+        Column("node", "float64", "an eigenvalue of the tridiagonal matrix"),
+        Column("weight", "float64", "its share of the density; those of a draw add up to 1", "share, 0 to 1"),
+    ),
+    key=("step", "draw", "index"),
+)
+
+EIGENVALUES = Table(
+    "eigenvalues",
+    "largest eigenvalues of the Hessian",
+    (
+        *_STEP_PROBED,
+        _STATISTICS_OF_PROBE,
+        Column("index", "int64", "1 for the largest", range=COUNT),
+        Column("value", "float64", "λ"),
+        Column(
+            "gradient_share",
+            "float64",
+            "(q·g)² / ‖g‖²: the part of the squared gradient that lies along the eigenvector",
+            "share, 0 to 1",
+        ),
+        Column("residual", "float64", "‖H·q − λ·q‖₂"),
+    ),
+    key=("step", "index"),
+)
+
+ACTIVATIONS = Table(
+    "activations",
+    "moments of what each slot hands over, per epoch",
+    (
+        *_EVALUATED,
+        _STATISTICS_OF_PROBE,
+        Column("slot", "string", "the conv or dense layer, the output among them"),
+        Column("mean", "float64", "of the slot's pre-activations, over images and positions, averaged over channels"),
+        Column("standard_deviation", "float64", "the same of each channel's standard deviation"),
+        Column(
+            "kurtosis",
+            "float64",
+            "the same of each channel's fourth standardised moment (3 for a normal distribution), over the channels "
+            "that vary; NaN where none does",
+        ),
+        Column(
+            "never_positive",
+            "float64",
+            "of the channels those that no image and no position makes positive, so that a ReLU hands on nothing",
+            "share, 0 to 1",
+            range=SHARE,
+        ),
+    ),
+    key=("epoch", "slot"),
+)
+
 PROBE_NOTES = Table(
     "probe_notes",
     "what a probe could not measure, and why",
@@ -291,7 +350,7 @@ TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         *(CURVES, STEPS, AFFINE, TIMING, SPARSITY),
-        *(LANDSCAPE, COVARIATE_SHIFT, PROBE_NOTES),
+        *(LANDSCAPE, COVARIATE_SHIFT, SPECTRUM, EIGENVALUES, ACTIVATIONS, PROBE_NOTES),
     )
 }
 """Every table there can be, by name; those of another package's probe from when its row is loaded (`declare`)."""

@@ -7,23 +7,29 @@ run begins that has the probe on.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast, get_args
 
 from pydantic import Field
 
+from bnbench.architecture import Conv, Dense, Norm, TracedLayer
 from bnbench.errors import UserError, unknown
 from bnbench.measurement import (
+    ACTIVATIONS,
     COVARIATE_SHIFT,
+    EIGENVALUES,
     EVERY_RUN,
     IDENTITY,
     LANDSCAPE,
     PROBE_NOTES,
     SPARSITY,
+    SPECTRUM,
     ColumnType,
+    ProbeStatistics,
     Table,
     declare,
 )
@@ -128,6 +134,9 @@ class ProbeRow(Row):
             raise self.wrong(SCHEDULE, self.schedule, reason)
         if self.schedule is not None:
             check_schedule(self.schedule)
+        names = [option.name for option in self.options]
+        if len(set(names)) < len(names):
+            raise self.wrong("options", names, "an option is named twice")
         for table in self.tables:
             if told := _refusal(table):
                 raise self.wrong("tables", table.name, told)
@@ -249,6 +258,80 @@ def function_named(text: str) -> Any:  # noqa: ANN401 -- whatever it is, its cal
         raise UserError(f"{text} cannot be found: {error}") from error
 
 
+@dataclass(frozen=True)
+class NetworkSize:
+    """How large the network of a run is, as far as a probe's memory depends on it."""
+
+    parameters: int
+    """At most so many numbers are learned."""
+    activations: int
+    """What the slots hand over of one image, in numbers."""
+    classes: int
+    batch_size: int
+
+
+def network_size(traced: Iterable[TracedLayer], classes: int, batch_size: int) -> NetworkSize:
+    """The size of a network.
+
+    Args:
+        traced: its layers, as `bnbench.architecture.trace` gives them.
+        classes: logits.
+        batch_size: images of a training batch.
+    """
+    slots = [each for each in traced if isinstance(each.layer, Conv | Dense | Norm)]
+    return NetworkSize(
+        parameters=sum(each.weights + 2 * each.output_shape[0] for each in slots),
+        activations=sum(math.prod(each.output_shape) for each in slots),
+        classes=classes,
+        batch_size=batch_size,
+    )
+
+
+KEPT_GRAPHS = 1 << 30
+"""Bytes up to which `spectrum` keeps the graphs of its gradients; else they are made anew for every product."""
+_GRAPH_BYTES = 32
+"""Of the graph of a gradient for each activation: a handful of float32 tensors of that size."""
+
+
+def eigenpairs(size: NetworkSize) -> int:
+    """How many of the largest eigenvalues `spectrum` looks for: two more than there are classes."""
+    return min(size.classes + 2, size.parameters - 1)
+
+
+def graphs_kept(options: Mapping[str, OptionValue], size: NetworkSize) -> bool:
+    """Whether `spectrum` keeps the graphs of its gradients; its numbers are the same either way."""
+    return int(options["batches"]) * _graph_bytes(size) <= KEPT_GRAPHS
+
+
+def spectrum_bytes(options: Mapping[str, OptionValue], size: NetworkSize) -> int:
+    """The memory that `spectrum` needs beside training: the vectors of the iterations, and the graphs."""
+    pairs = eigenpairs(size)
+    restarted = min(size.parameters, max(2 * pairs + 1, 20)) + pairs
+    vectors = max(min(int(options["order"]), size.parameters), restarted) + 8
+    graphs = int(options["batches"]) if graphs_kept(options, size) else 1
+    return 8 * size.parameters * vectors + graphs * _graph_bytes(size)
+
+
+def _graph_bytes(size: NetworkSize) -> int:
+    return _GRAPH_BYTES * size.activations * size.batch_size
+
+
+def probe_bytes(row: ProbeRow, options: Mapping[str, OptionValue], size: NetworkSize) -> int:
+    """The memory that a probe says it needs beside training; 0 where it says nothing.
+
+    Raises:
+        UserError: its function cannot be found.
+    """
+    return 0 if row.memory is None else int(function_named(row.memory)(options, size))
+
+
+_STATISTICS = ProbeOption(
+    "statistics",
+    "batch",
+    "Normalise with a batch's own statistics, as in training (batch), or as in evaluation (running).",
+    choices=get_args(ProbeStatistics),
+)
+
 for _row in (
     ProbeRow(
         "sparsity",
@@ -276,6 +359,33 @@ for _row in (
         "update",
         "bnbench.training.probing.covariate_shift:build",
         schedule="even:30",
+    ),
+    ProbeRow(
+        "spectrum",
+        "Spectrum of the Hessian",
+        "density (Lanczos quadrature) and largest eigenvalues of the Hessian of the loss (Ghorbani et al. 2019)",
+        (SPECTRUM, EIGENVALUES),
+        "step",
+        "bnbench.training.probing.spectrum:build",
+        schedule="even:4",
+        options=(
+            ProbeOption("order", 90, "Steps of the Lanczos iteration: nodes of the density.", (2, 1000)),
+            ProbeOption("draws", 1, "Start vectors of the Lanczos iteration.", (1, 100)),
+            ProbeOption(
+                "batches", 4, "Batches of train_eval, of training size, that the loss is the mean over.", (1, 10_000)
+            ),
+            _STATISTICS,
+        ),
+        memory="bnbench.probe:spectrum_bytes",
+    ),
+    ProbeRow(
+        "activations",
+        "Moments of the pre-activations",
+        "mean, deviation and kurtosis of what each slot hands over, and the channels that are never positive",
+        (ACTIVATIONS,),
+        "evaluation",
+        "bnbench.training.probing.activations:build",
+        options=(_STATISTICS,),
     ),
 ):
     PROBES.register(_row.name, _row)

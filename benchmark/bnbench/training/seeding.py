@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Stream = Literal["weights", "order", "augmentation", "dropout", "noise", "affine", "control"]
+Stream = Literal["weights", "order", "augmentation", "dropout", "noise", "affine", "control", "probe"]
 
 _CHUNK = 1 << 16
 """Elements hashed at a time on a CPU: the working set stays in the cache."""
@@ -32,6 +32,24 @@ def generator(seed: int, stream: Stream, *keys: str | int) -> torch.Generator:
     torch's CPU generator is seeded with the lower 32 bits of the number it is given.
     """
     return torch.Generator().manual_seed(derive(seed, stream, *keys))
+
+
+def start_vector(draw: int, slot: str, role: str, like: Tensor) -> Tensor:
+    """The part of a probe's start vector that belongs to one parameter: standard normal.
+
+    Keyed by these names alone and by no seed: whatever runs are compared, they are looked at from the same directions.
+
+    Args:
+        draw: which of several vectors.
+        slot: the parameter's slot.
+        role: what the parameter is for.
+        like: the parameter.
+
+    Returns:
+        Float64 of its shape, on the CPU.
+    """
+    numbers = generator(0, "probe", draw, slot, role)
+    return torch.randn(like.shape, generator=numbers, dtype=torch.float64)
 
 
 def dropout_mask(seed: int, step: int, layer: str, rate: float, like: Tensor) -> Tensor:

@@ -8,10 +8,11 @@ is made of it (loss variation, gradient predictiveness, effective smoothness) is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bnbench.probe import OptionValue
 from bnbench.training.events import Measured
@@ -37,8 +38,38 @@ def landscape(moment: Moment) -> Iterator[Measured]:
     """
     batch, rate = moment.coming
     parameters = [each.parameter for each in learned_parameters(moment.network)]
+    rows = along_gradient(parameters, lambda: loss_and_gradient(moment.network, batch, parameters), rate)
+    names = ("step_size", "relative_step", "loss", "gradient_norm", "gradient_distance", "gradient_cosine")
+    count = len(rows)
+    yield Measured(
+        "landscape",
+        {
+            "step": np.full(count, moment.step, np.int64),
+            "epoch": np.full(count, moment.epoch, np.int64),
+            "statistics": ["batch"] * count,
+            **{name: np.array(values, np.float64) for name, values in zip(names, zip(*rows, strict=True), strict=True)},
+        },
+    )
+
+
+def along_gradient(
+    parameters: Sequence[Tensor], evaluate: Callable[[], tuple[Tensor, Sequence[Tensor]]], rate: float
+) -> list[tuple[float, float, float, float, float, float]]:
+    """Loss and gradient at several distances along the gradient.
+
+    Args:
+        parameters: θ; they are moved.
+        evaluate: loss and gradient where the parameters are.
+        rate: η.
+
+    Returns:
+        For each of `RELATIVE_STEPS` a, a / η, L_a, ‖g_a‖, ‖g_a − g₀‖ and the cosine of the angle between g_a and g₀.
+
+    Raises:
+        NotMeasuredError: loss or gradient are not finite at θ itself.
+    """
     start = [each.detach().clone() for each in parameters]
-    loss, direction = loss_and_gradient(moment.network, batch, parameters)
+    loss, direction = evaluate()
     first = flat(direction)
     if not math.isfinite(norm(first)) or not bool(torch.isfinite(loss)):
         raise NotMeasuredError("loss or gradient are not finite at this step")
@@ -48,18 +79,7 @@ def landscape(moment: Moment) -> Iterator[Measured]:
         with torch.no_grad():
             for parameter, origin, gradient in zip(parameters, start, direction, strict=True):
                 parameter.copy_(origin - size * gradient)
-        loss, gradients = loss_and_gradient(moment.network, batch, parameters)
+        loss, gradients = evaluate()
         there = flat(gradients)
         rows.append((size, relative, float(loss), norm(there), norm(there - first), cosine(there, first)))
-    names = ("step_size", "relative_step", "loss", "gradient_norm", "gradient_distance", "gradient_cosine")
-    measured = {name: np.array(values, np.float64) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
-    count = len(rows)
-    yield Measured(
-        "landscape",
-        {
-            "step": np.full(count, moment.step, np.int64),
-            "epoch": np.full(count, moment.epoch, np.int64),
-            "statistics": ["batch"] * count,
-            **measured,
-        },
-    )
+    return rows

@@ -14,6 +14,7 @@ from bnbench.measurement import Split
 from bnbench.network.build import Network
 from bnbench.network.draws import Draws
 from bnbench.plan import Precision
+from bnbench.probe import NetworkSize
 from bnbench.training.evaluation import Batches
 from bnbench.training.events import Measured
 
@@ -52,8 +53,8 @@ class Moment:
     """At the moment `update` the network's `state_dict` before it; None at any other."""
     evaluation_batches: Callable[[Split, int], Batches]
     """A split in its fixed order without augmentation, in batches of so many images, the last one possibly smaller."""
-    batch_size: int
-    """Images of a training batch."""
+    size: NetworkSize
+    """Of the network, and of a training batch."""
     precision: Precision
     """In which the run trains. A probe computes in fp32 whatever it is, unless it asks for it."""
 

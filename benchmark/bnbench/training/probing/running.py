@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bnbench.architecture import trace
 from bnbench.data.pipeline import ImagePipeline
 from bnbench.errors import cut
 from bnbench.network.build import Network
 from bnbench.plan import RunSpec
-from bnbench.probe import PROBES, SCHEDULE, ProbeRow, When, function_named
+from bnbench.probe import PROBES, SCHEDULE, ProbeRow, When, function_named, network_size
 from bnbench.schedule import scheduled_steps
 from bnbench.training.events import Measured
 from bnbench.training.numerics import numerics
@@ -53,6 +54,7 @@ class Probing:
         self._spec = spec
         self._pipeline = pipeline
         self._device = device
+        self._size = network_size(trace(spec.layers(), spec.input_shape), spec.data.classes, spec.training.batch_size)
         self._active = [_activate(spec, name, total_steps) for name in spec.probes.on]
         self._before: Mapping[str, Tensor] | None = None
 
@@ -131,7 +133,7 @@ class Probing:
             learning_rate=learning_rate,
             before=self._before if each.row.moment == "update" else None,
             evaluation_batches=self._pipeline.evaluation_batches,
-            batch_size=self._spec.training.batch_size,
+            size=self._size,
             precision=self._spec.precision,
         )
         try:
