@@ -34,6 +34,10 @@ class Site:
 class Unfit(Exception):  # noqa: N818 -- a finding, which the planner puts into a UserError
     """A component can do nothing at a site; the message says why, in a few words."""
 
+    def __init__(self, reason: str, *, hint: str | None = None) -> None:
+        self.hint = hint
+        super().__init__(reason)
+
 
 Fit = Callable[[Site, Options], Options]
 

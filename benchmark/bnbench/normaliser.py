@@ -87,7 +87,10 @@ def _one_map(site: Site, options: Options) -> Options:
 def _chunks(site: Site, options: Options) -> Options:
     chunk = int(options["chunk"])
     if site.batch_size is not None and site.batch_size % chunk:
-        raise Unfit(f"a chunk of {chunk} images does not divide a batch of {site.batch_size}")
+        raise Unfit(
+            f"a chunk of {chunk} images does not divide a batch of {site.batch_size}",
+            hint="Use a batch that it divides (--set training.batch_size=N), or a row with another chunk.",
+        )
     return options
 
 

@@ -229,18 +229,18 @@ def _resolved(
 ) -> dict[str, Options]:
     options = complete(f"{component.kind} '{component.name}'", component.options, given)
     found: dict[str, Options] = {}
-    unfit: dict[str, str] = {}
+    unfit: dict[str, list[str]] = {}
+    hints = []
     for site in sites:
         try:
             found[site.slot] = _at(component, site, options)
         except Unfit as reason:
-            unfit[site.slot] = str(reason)
+            unfit.setdefault(str(reason), []).append(site.slot)
+            hints.append(reason.hint)
     if unfit:
-        told = "; ".join(f"{slot}: {reason}" for slot, reason in unfit.items())
-        raise UserError(
-            f"variant '{variant.name}': {component.title} cannot be everywhere it is placed: {told}",
-            hint=f"Choose a placement without: --placement {','.join(found)}." if found else None,
-        )
+        told = "; ".join(f"{', '.join(slots)} ({reason})" for reason, slots in unfit.items())
+        without = f"Choose a placement without: --placement {','.join(found)}." if found else None
+        raise UserError(f"variant '{variant.name}': {component.title} cannot be at {told}", hint=hints[0] or without)
     return found
 
 

@@ -85,6 +85,12 @@ class BatchPart(nn.Module):
         momentum = self.count_batch()
         return torch.batch_norm_update_stats(x.detach(), self.running_mean, self.running_var, momentum)
 
+    def normalised_as_one(self, x: Tensor) -> Tensor:
+        """BatchNorm; the running statistics take the batch's in."""
+        return functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, True, self.count_batch(), EPSILON
+        )
+
     def normalised_with(self, mean: Tensor, variance: Tensor, x: Tensor) -> Tensor:
         """γ · (x − mean) / √(variance + ε) + β, with constants."""
         return torch.batch_norm(
@@ -222,6 +228,8 @@ class Ghost(BatchPart):
             return self.evaluated(x)
         if len(x) % self._chunk:
             raise ValueError(f"a ghost batch of {self._chunk} does not divide a batch of {len(x)}")
+        if len(x) == self._chunk:
+            return self.normalised_as_one(x)
         parts = torch.split(x, self._chunk)
         # With momentum 1 each row becomes its chunk's own statistics.
         means = self.running_mean.expand(len(parts), -1).clone()
@@ -233,7 +241,7 @@ class Ghost(BatchPart):
         momentum = self.count_batch()
         for running, own in ((self.running_mean, means), (self.running_var, variances)):
             running.mul_(1 - momentum).add_(own.mean(0) * momentum)
-        return results[0] if len(results) == 1 else torch.cat(results)
+        return torch.cat(results)
 
 
 class Noisy(BatchPart):
@@ -251,9 +259,7 @@ class Noisy(BatchPart):
         """BatchNorm, and where random numbers are given, in training, the noise."""
         if not self.training:
             return self.evaluated(x)
-        y = functional.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, True, self.count_batch(), EPSILON
-        )
+        y = self.normalised_as_one(x)
         if noise is None:
             return y
         images, channels = x.shape[:2]
