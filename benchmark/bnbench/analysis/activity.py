@@ -75,8 +75,8 @@ def activity_summary(
         `variant_row` (the variant's row of the table, as JSON); `label` (what the variant is called: its name, numbered
         where it was defined in several ways); `overrides` (what differs from the problem's file; empty if nothing or
         not known); `dataset`; `slot`; `position` (the slot's place in the network, from 0); `parameter`; `learned`;
-        then `MEASURES`, the fields of `TrajectoryMeasures`. Sorted by run, parameter (γ, β, bias) and position. Runs without
-        snapshots have no rows.
+        then `MEASURES`, the fields of `TrajectoryMeasures`. Sorted by run, parameter (γ, β, bias) and position. Runs
+        without snapshots have no rows.
 
     Raises:
         UserError: a filter does not exist.
@@ -170,9 +170,9 @@ def sparsity_summary(results: Results, **filters: Unpack[IdentityFilters]) -> pd
         **filters: a value, or several, for any identity column.
 
     Returns:
-        The identity columns; `status`; `variant_row`; `dataset`; `slot`; `position`; `epochs` (the last one measured); the
-        share `initial` (before training), `final` (mean over the last tenth of the epochs, as for the curves), `least`
-        and `most` of all epochs. Runs without the sparsity probe have no rows.
+        The identity columns; `status`; `variant_row`; `dataset`; `slot`; `position`; `epochs` (the last one measured);
+        the share `initial` (before training), `final` (mean over the last tenth of the epochs, as for the curves),
+        `least` and `most` of all epochs. Runs without the sparsity probe have no rows.
 
     Raises:
         UserError: a filter does not exist.
@@ -230,9 +230,9 @@ def average_over_seeds(summary: pd.DataFrame, measures: Sequence[str] = _MEANS) 
     Returns:
         One row per setting_id, problems, size, dataset, placement, mask, learning_rate, variant, slot, position and
         (where the summary has it) parameter, in the one order (`bnbench.analysis.comparison`) and that of the network.
-        `seeds` is a tuple, `diverged` the number of runs among them that diverged; with any, a mean gives way to NaN. Each measure
-        has its mean and, as `<measure>_deviation`, the sample standard deviation over the seeds (NaN for one). A
-        variant whose row of the table differs between runs is several: `bn#1`, `bn#2`.
+        `seeds` is a tuple, `diverged` the number of runs among them that diverged; with any, a mean gives way to NaN.
+        Each measure has its mean and, as `<measure>_deviation`, the sample standard deviation over the seeds (NaN for
+        one). A variant whose row of the table differs between runs is several: `bn#1`, `bn#2`.
     """
     keys = [each.name for each in fields(RowKey)] + ["position", "slot"]
     keys += [name for name in ("parameter",) if name in summary]
