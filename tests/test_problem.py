@@ -2,19 +2,23 @@
 
 import math
 import tomllib
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bnbench.architecture import ARCHITECTURES, slot_names, trace
+from bnbench.cli.options import SIZES
 from bnbench.errors import UserError
 from bnbench.identity import hashed
 from bnbench.placement import parse_placement
 from bnbench.plan import DataFacts, expand_grid
 from bnbench.problem import (
+    OVERLAYS,
     DeepOBSSource,
     RunsSource,
+    Size,
     Target,
     Training,
     find_problem,
@@ -397,6 +401,43 @@ def test_the_american_spelling_is_a_misspelling():
     with pytest.raises(UserError, match=r"unknown key 'training\.optimizer'\. Did you mean 'training\.optimiser'\?"):
         parse_override("training.optimizer=adamw")
     assert parse_override("training.optimiser_options.rho=0.9") == ("training.optimiser_options.rho", 0.9)
+
+
+def test_every_size_is_laid_over_the_full_one(read):
+    file = read(SMALL + "\n[short]\nwidth = 0.25\n\n[short.training]\nepochs = 3\n")
+    assert file.sizes == ("full", "short", "tiny")
+    short, full = file.problem("short"), file.problem()
+    assert (short.size, short.width, short.training.epochs, short.targets) == ("short", 0.25, 3, ())
+    changed_back = {"size": "full", "width": full.width, "training": full.training, "targets": full.targets}
+    assert short.model_copy(update=changed_back) == full
+    assert file.problem("tiny") == read(SMALL).problem("tiny")
+
+
+def test_a_size_that_is_no_table_or_names_a_size_is_refused(read):
+    assert "short = 3: should be a table, [short]" in refusal(read, "short = 3\n" + SMALL)
+    assert "unknown key 'short.size'" in refusal(read, SMALL + '\n[short]\nsize = "full"\n')
+    assert "with [short]: unknown key 'wdth'. Did you mean 'width'?" in refusal(read, SMALL + "\n[short]\nwdth = 1\n")
+
+
+def test_a_problem_on_small_data_says_that_it_needs_no_short_size(read):
+    file = read(SMALL)
+    assert file.sizes == ("full", "tiny")
+    with pytest.raises(UserError, match=r"there is no \[short\] table.*\nSmall data, such as the digits, need none"):
+        file.problem("short")
+
+
+@pytest.mark.parametrize("name", [name for name in problem_files() if not name.startswith("digits")])
+def test_a_short_problem_has_real_images_a_narrow_network_and_ten_epochs(name):
+    file = find_problem(name)
+    short, full = file.problem("short"), file.problem()
+    assert (short.dataset, short.architecture, short.training.epochs) == (full.dataset, full.architecture, 10)
+    assert short.width <= full.width / 2
+    assert short.targets == ()
+
+
+def test_the_command_line_offers_the_sizes_that_there_are():
+    assert get_args(Size) == SIZES
+    assert set(OVERLAYS) == {*SIZES} - {"full"}
 
 
 @given(st.floats(min_value=0, max_value=1e6))

@@ -155,9 +155,10 @@ def own_schedule(monkeypatch):
 def test_a_schedule_of_ones_own_has_its_options_in_a_table(own_schedule):
     settings = training(schedule="polynomial")
     assert settings.schedule_options == {"power": 2.0}
+    assert hash(settings) == hash(training(schedule="polynomial", schedule_options={"power": 2}))
     assert rates(settings)[15] == pytest.approx(0.1 * 0.25)
     assert rates(training(schedule="polynomial", schedule_options={"power": 1}))[15] == pytest.approx(0.05)
-    with pytest.raises(UserError, match=r"unknown option of rate schedule 'polynomial' 'pover'\. Did you mean 'power'"):
+    with pytest.raises(UserError, match=r"rate schedule 'polynomial': unknown option 'pover'\. Did you mean 'power'"):
         training(schedule="polynomial", schedule_options={"pover": 1})
     with pytest.raises(UserError, match=r"power = -1: should be a number, at least 0\."):
         training(schedule="polynomial", schedule_options={"power": -1})

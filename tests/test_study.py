@@ -30,8 +30,8 @@ RUNS_A_SEED = {
 }
 
 
-def planned(study, size="full", **options):
-    problems = study_problems(study, study_problem_files(study), size)
+def planned(study, size="full", among=(), **options):
+    problems = study_problems(study, study_problem_files(study, among), size)
     data = {
         name: DataFacts(
             problem.dataset, 100 if "100" in problem.dataset else 10, 3, f"{index:064x}", "official archive"
@@ -70,6 +70,25 @@ def test_runs_come_seed_by_seed_and_in_the_order_of_the_experiments():
     assert [spec.seed for spec in plan.specs] == [4842821] * 105 + [42] * 105
     expected = list(dict.fromkeys(s.run_id for e in plan.experiments for s in e.specs if s.seed == 42))
     assert [spec.run_id for spec in plan.specs[105:]] == expected
+
+
+def test_only_some_problems():
+    part, whole = planned(THESIS, among=["cifar10_3c3d"]), planned(THESIS)
+    assert [each.experiment.id for each in part.experiments] == ["fig-4.1", "fig-4.2", "fig-A.1", "fig-A.4"]
+    assert [each.name for each in part.problems] == ["cifar10_3c3d"]
+    assert [s.run_id for s in part.specs] == [s.run_id for s in whole.specs if s.problem == "cifar10_3c3d"]
+    assert len(planned(THESIS, among=["cifar10_3c3d"], only=["fig-4.1"]).specs) == 5
+    assert THESIS.chosen_problems(["cifar100_3c3d", "cifar10_3c3d"]) == ("cifar10_3c3d", "cifar100_3c3d")
+    with pytest.raises(UserError, match=r"unknown problem 'cifar10_3d3c'\. Did you mean 'cifar10_3c3d'\?"):
+        planned(THESIS, among=["cifar10_3d3c"])
+    with pytest.raises(UserError, match=r"fig-4\.3: no run of cifar10_3c3d\nExperiments with it: fig-4\.1, fig-4\.2,"):
+        planned(THESIS, among=["cifar10_3c3d"], only=["fig-4.3"])
+
+
+def test_a_problem_that_a_study_names_by_a_path_has_its_files_name(tmp_path):
+    study = read_study(written(tmp_path, own_study('mine.toml", "digits_mlp')))
+    assert study.chosen_problems(["mine"]) == (str(tmp_path / "mine.toml"),)
+    assert study.chosen_problems([str(tmp_path / "mine.toml")]) == (str(tmp_path / "mine.toml"),)
 
 
 def test_only_some_experiments():

@@ -62,7 +62,7 @@ def load_problem(name: str | PathLike[str], size: Size = "full", set: Mapping[st
 
     Args:
         name: of a problem that ships, or the path of a problem file of your own (it ends in .toml).
-        size: "full", or "tiny": on embedded data, seconds.
+        size: "full"; "short": on real data, minutes a run; "tiny": on embedded data, seconds.
         set: settings to change, dotted keys to values, such as {"training.epochs": 2}.
 
     Raises:
@@ -264,7 +264,7 @@ def run(
         placements: where normalisers go; none means each problem's own.
         lr_factors: multiples of the problem's learning rate.
         seeds: the first so many of each problem's list; or a list of seeds.
-        size: "full" (if None) or "tiny"; a loaded problem has its size.
+        size: "full" (if None), "short" or "tiny"; a loaded problem has its size.
         set: settings to change, dotted keys to values; a loaded problem has its settings.
         precision: "fp32", "tf32" (GPU only) or "bf16".
         results: the results folder.

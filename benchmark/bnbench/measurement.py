@@ -86,7 +86,7 @@ class RunIdentity:
         }
     )
     problem: str = field(metadata={"meaning": "e.g. `digits_3c3d`"})
-    size: str = field(metadata={"meaning": "`full` or `tiny`"})
+    size: str = field(metadata={"meaning": "`full`, `short` or `tiny`: which of the problem file's sizes"})
     variant: str = field(
         metadata={"meaning": "`vanilla`, `bn`, `bn_beta`, `bn_gamma`, `bn_gamma_beta`, or one that a package added"}
     )

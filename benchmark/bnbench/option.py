@@ -14,6 +14,13 @@ OptionValue = bool | int | float | str
 """What an option can be set to."""
 
 
+class Options(dict[str, OptionValue]):
+    """Values of options by name, as a part of settings that never change: it has a hash, and nobody alters it."""
+
+    def __hash__(self) -> int:  # type: ignore[override] # a plain dictionary has none
+        return hash(frozenset(self.items()))
+
+
 @dataclass(frozen=True)
 class Option(Row):
     """One option: it takes values of its default's type, and where that is a number whole ones too.
@@ -69,7 +76,7 @@ class Option(Row):
         return not math.isfinite(value) or below or above
 
 
-def resolved(owner: str, options: Sequence[Option], given: Mapping[str, object]) -> dict[str, OptionValue]:
+def resolved(owner: str, options: Sequence[Option], given: Mapping[str, object]) -> Options:
     """Every option's value: what was given, the defaults for the rest.
 
     Args:
@@ -83,12 +90,11 @@ def resolved(owner: str, options: Sequence[Option], given: Mapping[str, object])
     by_name = {each.name: each for each in options}
     for name in given:
         if name not in by_name:
-            raise (
-                unknown(f"option of {owner}", name, by_name)
-                if by_name
-                else UserError(f"{owner} has no options of its own, so no '{cut(name)}'")
-            )
+            if not by_name:
+                raise UserError(f"{owner} has no options of its own, so no '{cut(name)}'")
+            error = unknown("option", name, by_name)
+            raise UserError(f"{owner}: {error.problem}", hint=error.hint)
     try:
-        return {name: each.checked(given.get(name, each.default)) for name, each in by_name.items()}
+        return Options({name: each.checked(given.get(name, each.default)) for name, each in by_name.items()})
     except UserError as error:
-        raise UserError(f"option of {owner}: {error.problem}", hint=error.hint) from error
+        raise UserError(f"{owner}: {error.problem}", hint=error.hint) from error

@@ -25,7 +25,7 @@ from bnbench.disk import read_regular
 from bnbench.errors import UserError, cut, few, nearest, unknown
 from bnbench.measurement import Split
 from bnbench.optimiser import OPTIMISER_SETTINGS, OPTIMISERS, Optimiser
-from bnbench.option import OptionValue, resolved
+from bnbench.option import Options, OptionValue, resolved
 from bnbench.paths import expand_home, given_path
 from bnbench.placement import parse_placement
 from bnbench.rate_schedule import RATE_SCHEDULES, SCHEDULE_SETTINGS, RateSchedule
@@ -33,7 +33,9 @@ from bnbench.registry import Registry
 from bnbench.schedule import check_schedule
 from bnbench.shipped import shipped_folder
 
-Size = Literal["full", "tiny"]
+Size = Literal["full", "short", "tiny"]
+OVERLAYS: tuple[Size, ...] = ("short", "tiny")
+"""The sizes that are tables of a problem file, laid over the rest of it."""
 Metric = Literal["loss", "accuracy"]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """What a column of the tables can hold: 0 to 2⁶³ - 1."""
@@ -41,7 +43,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 LARGEST_RATE = 1e6
 """Of learning rates: a thousand times more than anything that is not a slip."""
 
-_GIVEN = "A problem's name is its file's; its size is full, or tiny with the [tiny] table."
+_GIVEN = "A problem's name is its file's; its size is full, or that of a table such as [tiny]."
 _NOT_GIVEN = {
     "name": _GIVEN,
     "size": _GIVEN,
@@ -52,6 +54,12 @@ _NOT_GIVEN = {
 _DATASET_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MISSING = object()
+_WITHOUT: Mapping[Size, str] = {
+    "short": "Small data, such as the digits, need none: use the full size. For others, add the table with what "
+    "differs from a full run so that one takes minutes: width, training.epochs.",
+    "tiny": "Add one with what differs: data set, width, training.batch_size, training.epochs.",
+}
+"""How to do without the table of a size."""
 _TOML_LIMIT = 1 << 20
 """Bytes of a TOML file that somebody wrote: thirty times as many as the longest that ships."""
 
@@ -73,6 +81,7 @@ class _Strict(BaseModel):
 
 _RowName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 _Decay = Annotated[float, Field(ge=0, lt=1)]
+_Options = Annotated[Mapping[str, OptionValue], AfterValidator(Options)]
 
 
 class Training(_Strict):
@@ -98,7 +107,7 @@ class Training(_Strict):
     """How much the running means of the gradient and of its square keep at each update."""
     eps: Annotated[float, Field(gt=0)] = 1e-8
     """What is added to the root of the mean square before dividing by it."""
-    optimiser_options: Mapping[str, OptionValue] = {}
+    optimiser_options: _Options = Options()
     """Options that an optimiser of another package has beside these."""
     schedule: _RowName = "constant"
     milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_to_tuple)] = ()
@@ -108,7 +117,7 @@ class Training(_Strict):
     """The learning rate that the schedule comes down to."""
     anneal: Literal["step", "epoch"] = "step"
     """Whether the rate follows the cosine at every step, or once an epoch."""
-    schedule_options: Mapping[str, OptionValue] = {}
+    schedule_options: _Options = Options()
     """Options that a rate schedule of another package has beside these."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     """So many epochs in which the rate rises linearly to the schedule's."""
@@ -251,7 +260,7 @@ class Problem(_Strict):
 
 
 class ProblemFile:
-    """A problem file that has been read and found valid, at both sizes."""
+    """A problem file that has been read and found valid, at every size it has."""
 
     def __init__(self, path: Path, raw: Mapping[str, Any]) -> None:
         """Check the whole file.
@@ -262,41 +271,40 @@ class ProblemFile:
         self.path = path
         self.name = _checked_name(path)
         _refuse_given_names(path, raw)
-        self._base = {key: value for key, value in raw.items() if key != "tiny"}
-        self._tiny = raw.get("tiny")
+        self._base = {key: value for key, value in raw.items() if key not in OVERLAYS}
+        self._overlays: dict[Size, Mapping[str, Any]] = {size: raw[size] for size in OVERLAYS if size in raw}
         self._folder = path.parent.absolute()
-        self.problem("full")
-        if self._tiny is not None:
-            self.problem("tiny")
+        for size in self.sizes:
+            self.problem(size)
 
     @property
-    def has_tiny(self) -> bool:
-        """Whether the problem has a tiny size."""
-        return self._tiny is not None
+    def sizes(self) -> tuple[Size, ...]:
+        """The sizes that the problem has, the full one first."""
+        return ("full", *self._overlays)
 
     def problem(self, size: Size = "full", overrides: Mapping[str, Any] | None = None) -> Problem:
         """The problem at a size, with `--set` overrides applied.
 
         Args:
-            size: "tiny" lays the file's [tiny] table over the rest.
+            size: "short" and "tiny" lay the file's table of that name over the rest.
             overrides: dotted keys to values, e.g. {"training.l2": 0.0}.
 
         Raises:
-            UserError: no [tiny] table, an unknown key, a wrong type or an impossible value.
+            UserError: no table of that size, an unknown key, a wrong type or an impossible value.
         """
         where = str(self.path)
         raw = self._base
-        if size == "tiny":
-            if self._tiny is None:
+        if size != "full":
+            if size not in self._overlays:
                 raise UserError(
-                    f"{where}: there is no [tiny] table, so the problem has no tiny size",
-                    hint="Add one with what differs: data set, width, training.batch_size, training.epochs.",
+                    f"{where}: there is no [{size}] table, so the problem has no {size} size", hint=_WITHOUT[size]
                 )
-            # Targets of the full size say nothing about the tiny one.
-            raw = _merge({**raw, "targets": []}, self._tiny)
-            if "dataset" in self._tiny and "dataset_name" not in self._tiny:
+            # Targets of the full size say nothing about another one.
+            overlay = self._overlays[size]
+            raw = _merge({**raw, "targets": []}, overlay)
+            if "dataset" in overlay and "dataset_name" not in overlay:
                 raw.pop("dataset_name", None)  # which is that of the full size's file
-            where = f"{where} with [tiny]"
+            where = f"{where} with [{size}]"
         if overrides:
             raw = _merge(raw, _nest(overrides))
             where = f"{where} with --set"
@@ -420,10 +428,13 @@ def _checked_name(path: Path) -> str:
 
 def _refuse_given_names(path: Path, raw: Mapping[str, Any]) -> None:
     """A file that names its own name or size would contradict its path or the command line."""
-    tiny = raw.get("tiny", {})
-    if not isinstance(tiny, dict):
-        raise UserError(f"{path}: tiny = {cut(repr(tiny))}: should be a table, [tiny].")
-    for prefix, table in (("", raw), ("tiny.", tiny)):
+    tables = [("", raw)]
+    for size in OVERLAYS:
+        table = raw.get(size, {})
+        if not isinstance(table, dict):
+            raise UserError(f"{path}: {size} = {cut(repr(table))}: should be a table, [{size}].")
+        tables.append((f"{size}.", table))
+    for prefix, table in tables:
         for key, hint in _NOT_GIVEN.items():
             if key in table:
                 raise UserError(f"{path}: unknown key '{prefix}{key}'.", hint=hint)
@@ -586,7 +597,7 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
         "DeepOBSSource": DeepOBSSource,
     }
     if not location:
-        return [*Problem.model_fields, "dataset_name", "tiny"]
+        return [*Problem.model_fields, "dataset_name", *OVERLAYS]
     return next(list(tables[part].model_fields) for part in reversed(location) if part in tables)
 
 

@@ -171,6 +171,21 @@ class Study(_Strict):
             raise unknown("variant", name, [*VARIANTS, *own])
         return VARIANTS.get(name)
 
+    def chosen_problems(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The problems of these names, as the study refers to them, in its order; all of them if none is named.
+
+        A problem that the study names by a path has its file's name.
+
+        Raises:
+            UserError: the study has no such problem.
+        """
+        by_name = {Path(each).stem if each.endswith(".toml") else each: each for each in self.problem_references}
+        for name in names:
+            if name not in by_name and name not in self.problem_references:
+                error = unknown("problem", name, by_name)
+                raise UserError(f"study '{self.name}': {error.problem}", hint=error.hint)
+        return tuple(each for name, each in by_name.items() if not names or name in names or each in names)
+
     def claim(self, claim_id: str) -> Claim:
         """A claim by its id.
 
@@ -221,12 +236,18 @@ def study_problems(
 ) -> dict[str, Problem]:
     """The study's problems at a size: the study's own settings over the file's, a user's over both.
 
+    Args:
+        study: the study.
+        files: its problem files by the names it uses, or of some of them.
+        size: the size.
+        overrides: dotted keys to values.
+
     Raises:
         UserError: a problem has no such size, or an override does not fit.
     """
     own = (*study.overrides, *study.overrides_at.get(size, ()))
     changes = {**dict(parse_override(text) for text in own), **(overrides or {})}
-    return {name: files[name].problem(size, changes) for name in study.problem_references}
+    return {name: file.problem(size, changes) for name, file in files.items()}
 
 
 def plan_study(
@@ -242,7 +263,7 @@ def plan_study(
 
     Args:
         study: the study.
-        problems: its problems, by the names the study uses.
+        problems: its problems by the names the study uses, or some of them: the others are left out.
         data: the data set of each problem, by the same names.
         only: ids of experiments; none means all.
         seeds: the first so many seeds of each problem.
@@ -256,6 +277,8 @@ def plan_study(
     for experiment in study.chosen(only):
         own: dict[str, RunSpec] = {}
         for name in experiment.problems:
+            if name not in problems:
+                continue
             problem = problems[name]
             wanted = problem.first_seeds(seeds)
             for spec in expand_grid(
@@ -270,11 +293,18 @@ def plan_study(
                 key = canonical_json(spec.resolved())
                 _, shared = order.setdefault(key, (wanted.index(spec.seed), spec))
                 own[key] = shared
-        planned.append(PlannedExperiment(experiment, tuple(own.values())))
+        if own:
+            planned.append(PlannedExperiment(experiment, tuple(own.values())))
+    if not planned:
+        able = [each.id for each in study.experiments if any(name in problems for name in each.problems)]
+        raise UserError(
+            f"study '{study.name}': {', '.join(only)}: no run of {', '.join(problems)}",
+            hint=f"Experiments with it: {', '.join(able)}.",
+        )
     by_seed = sorted(order.values(), key=lambda pair: pair[0])
     used = {name for each in planned for name in each.experiment.problems}
     return StudyPlan(
-        problems=tuple(problems[name] for name in study.problem_references if name in used),
+        problems=tuple(problems[name] for name in study.problem_references if name in used & problems.keys()),
         experiments=tuple(planned),
         specs=tuple(spec for _, spec in by_seed),
     )
@@ -297,13 +327,17 @@ def find_study(reference: str) -> Study:
     return read_study(_study_path(reference))
 
 
-def study_problem_files(study: Study) -> dict[str, ProblemFile]:
+def study_problem_files(study: Study, names: Sequence[str] = ()) -> dict[str, ProblemFile]:
     """The problem file behind each name that a study uses.
+
+    Args:
+        study: the study.
+        names: of the problems that are wanted; none means all.
 
     Raises:
         UserError: a problem does not exist or its file is not valid.
     """
-    return {name: find_problem(name) for name in study.problem_references}
+    return {name: find_problem(name) for name in study.chosen_problems(names)}
 
 
 def read_study(path: Path) -> Study:

@@ -353,6 +353,13 @@ def bodies(made_up, study=THESIS, claim="c1"):
     return report.evidence.claims[0].verdict, {body.label: body.claims[0].verdict for body in report.apart}
 
 
+def test_a_short_run_is_never_evidence_and_goes_by_its_size():
+    assert bodies(scenario("c1", 0, size="short")) == (NO_DATA, {"short": HOLDS})
+    assert bodies(scenario("c1", 1, size="short")) == (NO_DATA, {"short": REFUTED})
+    changed = results(CURVES["c1"][0], size="short", overrides=(("training.momentum", 0.9),))
+    assert bodies(changed) == (NO_DATA, {"short, training.momentum = 0.9": HOLDS})
+
+
 def test_a_tiny_run_is_never_evidence():
     assert bodies(scenario("c1", 0, size="tiny")) == (NO_DATA, {"tiny": HOLDS})
     assert bodies(scenario("c1", 1, size="tiny")) == (NO_DATA, {"tiny": REFUTED})

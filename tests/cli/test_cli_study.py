@@ -56,6 +56,19 @@ def test_without_its_data_it_says_how_to_get_them(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_first_experiment_on_real_data_is_one_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("BNBENCH_DATA", str(tmp_path / "data"))
+    part = ("--size", "short", "--only", "fig-4.1", "--problem", "cifar10_3c3d")
+    result = invoke("study", "thesis", *part, "--seeds", 3, "--dry-run", "--results", tmp_path / "no")
+    assert result.exit_code == 0, result.output
+    assert "size short: width 0.5, 10 epochs, batch 128, cifar10 (cifar10_3c3d)" in result.stdout
+    assert "15 runs (5 a seed, 3 seeds); 0 finished, 15 to run" in result.stdout
+    other = invoke("study", "thesis", "--only", "fig-4.3", "--problem", "cifar10_3c3d", "--results", tmp_path / "no")
+    assert other.exit_code == 2
+    assert "study 'thesis': fig-4.3: no run of cifar10_3c3d" in other.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_tiny_thesis_as_json(tmp_path):
     result = invoke("study", "thesis", "--dry-run", "--json", "--size", "tiny", "--results", tmp_path / "no")
     document = json.loads(result.stdout)

@@ -455,7 +455,7 @@ def narrowed(
 
     Args:
         found: all that there are.
-        size: "full" or "tiny".
+        size: "full", "short" or "tiny".
         problems: names.
         placements: expressions of the grammar.
         factors: multiples of the problem's learning rate.
@@ -509,7 +509,7 @@ def find_wanted(records: Sequence[RunRecord], wanted: Sequence[Wanted], size: st
     Args:
         records: all runs that there are.
         wanted: what is asked for.
-        size: "full" or "tiny".
+        size: "full", "short" or "tiny".
 
     Raises:
         UserError: a problem or placement does not exist.

@@ -73,7 +73,7 @@ def overall_ranking(size: str, groups: Sequence[RankedGroup]) -> OverallRanking 
     """Rank the variants that all problems of one size have.
 
     Args:
-        size: "full" or "tiny".
+        size: "full", "short" or "tiny".
         groups: the rankings within settings, placements and learning rates.
 
     Returns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import get_args
 
 from bnbench.errors import UserError
 from bnbench.plan import NUMERICS_VERSION
@@ -19,11 +20,8 @@ def problem_at(name: str, size: str) -> Problem | None:
     Raises:
         UserError: the problem's file is not valid.
     """
-    match size:
-        case "tiny" | "full":
-            return _shipped(name, size)
-        case _:
-            return None  # what a run.json of elsewhere calls its size
+    known: dict[str, Size] = {each: each for each in get_args(Size)}
+    return _shipped(name, known[size]) if size in known else None  # what a run.json of elsewhere calls its size
 
 
 def problem_targets(problem: str, size: str) -> tuple[Target, ...]:
@@ -77,7 +75,7 @@ def _shipped(name: str, size: Size) -> Problem | None:
     file = find_problem(name)
     try:
         return file.problem(size)
-    except UserError:  # the file has been found valid, so it has no [tiny] table
+    except UserError:  # the file has been found valid, so it has no table of that size
         return None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from bnbench.cli.options import results_option
+from bnbench.cli.options import SIZES, results_option
 from bnbench.cli.output import (
     Format,
     chosen,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.command("activity")
 @click.argument("problems", nargs=-1, metavar="[PROBLEM]...")
-@click.option("--size", type=click.Choice(["full", "tiny"]), help="Only runs of this size.")
+@click.option("--size", type=click.Choice(SIZES), help="Only runs of this size.")
 @click.option("--placement", "placements", multiple=True, help="Only this placement, as recorded. Repeatable.")
 @click.option("--variant", "variants", multiple=True, help="Only this variant. Repeatable.")
 @click.option(

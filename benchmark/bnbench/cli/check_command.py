@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.options import DEFAULT_RESULTS
+from bnbench.cli.options import DEFAULT_RESULTS, SIZES
 from bnbench.cli.output import print_json, print_warnings, say
 from bnbench.cli.path_type import GivenPath
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     type=GivenPath(),
     help=f"Folder of the recorded runs [default: {DEFAULT_RESULTS}]; with --fresh, where to put the new ones.",
 )
-@click.option("--size", type=click.Choice(["full", "tiny"]), help="Only runs of this size; with --fresh: tiny.")
+@click.option("--size", type=click.Choice(SIZES), help="Only runs of this size; with --fresh: tiny.")
 @click.option("--fresh", is_flag=True, help="Train what there is a reference for, anew, and check that.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="With --fresh: how many seeds.")
 @click.option("--device", default="cpu", show_default=True, help="With --fresh: what to train on.")

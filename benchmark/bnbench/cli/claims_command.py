@@ -6,16 +6,14 @@ from pathlib import Path
 
 import click
 
-from bnbench.cli.options import results_option
+from bnbench.cli.options import SIZES, results_option
 from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, say, warn
 
 
 @click.command("claims")
 @click.argument("claims", nargs=-1, metavar="[CLAIM]...")
 @click.option("--study", help="A study's name, or the path of its file; default: every study that ships.")
-@click.option(
-    "--size", type=click.Choice(["full", "tiny"]), help="A table of the runs of this size, even if no evidence."
-)
+@click.option("--size", type=click.Choice(SIZES), help="A table of the runs of this size, even if no evidence.")
 @format_options
 @results_option
 def command(
@@ -65,4 +63,6 @@ def command(
     if not tables:
         say(f"no run of size {size}")
     if report.apart and not claims and size is None:
-        say("`bnbench claims --size tiny` shows tiny runs in full, `bnbench claims c1` one claim.", err=True)
+        sizes = [body.size for body in report.apart if body.size != "full"]
+        whole = f"`bnbench claims --size {sizes[0]}` shows {sizes[0]} runs in full, " if sizes else ""
+        say(f"{whole}`bnbench claims c1` shows one claim.", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bnbench.execution.planning import PlannedRun, SweepPlan
     from bnbench.execution.sweep import Sweep
     from bnbench.plan import RunSpec
-    from bnbench.problem import Size
+    from bnbench.problem import Problem, Size
     from bnbench.storage.states import StateName
 
 
@@ -100,7 +100,7 @@ def train_anew(
 
     Args:
         problems: names, patterns or paths; every shipped problem if empty.
-        size: "full" or "tiny".
+        size: "full", "short" or "tiny".
         seeds: the first so many of each problem's list.
         results: a folder without runs.
         device: as `bnbench run` takes it.
@@ -179,6 +179,17 @@ def print_plan(plan: SweepPlan, *, as_json: bool = False) -> None:
     ]
     print_tables([Table("plan", columns, tuple(rows), headless=True)])
     say(summary(plan), err=True)
+
+
+def size_in_words(problems: Iterable[Problem]) -> list[str]:
+    """What a size other than the full one means, a line for each kind: "size short: width 0.5, … (names)"."""
+    alike: dict[str, list[str]] = {}
+    for each in problems:
+        if each.size == "full":
+            continue
+        words = [f"width {each.width:g}", counted(each.training.epochs, "epoch"), f"batch {each.training.batch_size}"]
+        alike.setdefault(f"size {each.size}: {', '.join(words)}, {each.dataset}", []).append(each.name)
+    return [f"{words} ({', '.join(names)})" for words, names in alike.items()]
 
 
 def print_warnings(plan: SweepPlan) -> None:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bnbench.analysis.table import Table
-    from bnbench.problem import Problem
+    from bnbench.problem import Problem, Size
 
 
 @click.command("list")
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @size_option
 @format_options
-def command(patterns: tuple[str, ...], size: str, style: Format | None, as_json: bool) -> None:
+def command(patterns: tuple[str, ...], size: Size, style: Format | None, as_json: bool) -> None:
     """List the test problems, a row for each placement; a PATTERN is a name or `digits_*`.
 
     \b
@@ -30,7 +30,9 @@ def command(patterns: tuple[str, ...], size: str, style: Format | None, as_json:
     from bnbench.problem import find_problems
 
     wanted = chosen(style, as_json=as_json)
-    problems = [file.problem("tiny" if size == "tiny" else "full") for file in find_problems(patterns)]
+    # Who names none wants those that there are at this size; who names one is told that it has none.
+    files = [file for file in find_problems(patterns) if patterns or size in file.sizes]
+    problems = [file.problem(size) for file in files]
     if wanted == "json":
         print_json([problem.model_dump(mode="json") for problem in problems])
         return

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+SIZES = ("full", "short", "tiny")
+"""The sizes of a problem, `bnbench.problem.Size`, without loading what that needs."""
 DEFAULT_RESULTS = Path("results") / "runs"
 
 
@@ -30,13 +32,13 @@ def results_option(command: Command) -> Command:
 
 
 def size_option(command: Command) -> Command:
-    """`--size`, the full problem or its tiny overlay."""
+    """`--size`, the full problem or one of its overlays."""
     return click.option(
         "--size",
-        type=click.Choice(["full", "tiny"]),
+        type=click.Choice(SIZES),
         default="full",
         show_default=True,
-        help="tiny: the problem file's [tiny] overlay, seconds on embedded data.",
+        help="short: minutes a run, real data; tiny: seconds, embedded data. Tables of the problem file.",
     )(command)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from bnbench.cli.console import print_plan, sweep_of
+from bnbench.cli.console import print_plan, size_in_words, sweep_of
 from bnbench.cli.options import grid_of, grid_options, results_option
+from bnbench.cli.output import say
 from bnbench.cli.run_options import planning_options, run_options_of
 
 
@@ -31,4 +32,7 @@ def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN4
     from bnbench.execution.selection import select
 
     how = run_options_of(options)
-    print_plan(sweep_of(select(grid_of(options)).specs, results, how, local_executor(how)).plan(), as_json=as_json)
+    selection = select(grid_of(options))
+    print_plan(sweep_of(selection.specs, results, how, local_executor(how)).plan(), as_json=as_json)
+    for line in size_in_words(selection.problems):
+        say(line, err=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.options import results_option
+from bnbench.cli.options import SIZES, results_option
 from bnbench.cli.output import print_json, print_tables, print_warnings, say, warn, warnings_after
 from bnbench.cli.path_type import GivenPath
 
@@ -38,7 +38,7 @@ DEFAULT_OUTPUT = Path("figures")
 @click.option("--lr-factor", "factors", type=float, multiple=True, help="For --kind: only this factor. Repeatable.")
 @click.option("--setting", "settings", multiple=True, help="For --kind: only this setting, as in status. Repeatable.")
 @click.option("--seed", type=int, help="Whose γ and β to draw; default: the problem's first.")
-@click.option("--size", type=click.Choice(["full", "tiny"]), default="full", show_default=True, help="Of the runs.")
+@click.option("--size", type=click.Choice(SIZES), default="full", show_default=True, help="Of the runs.")
 @click.option("--format", "formats", default="png", show_default=True, help="pdf, png, svg, or several: pdf,png.")
 @click.option("--width", default="text", show_default=True, help="column, text or slide.")
 @click.option(

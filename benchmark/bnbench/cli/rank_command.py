@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.options import results_option
+from bnbench.cli.options import SIZES, results_option
 from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, print_warnings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("rank")
 @click.argument("problems", nargs=-1, metavar="[PROBLEM]...")
-@click.option("--size", type=click.Choice(["full", "tiny"]), help="Only runs of this size.")
+@click.option("--size", type=click.Choice(SIZES), help="Only runs of this size.")
 @click.option("--placement", "placements", multiple=True, help="Only this placement, as recorded. Repeatable.")
 @click.option("--details", is_flag=True, help="Add tests and effect sizes of the differences.")
 @format_options
@@ -78,7 +78,6 @@ def _targets_of(paths: Iterable[str]) -> TargetLookup:
         UserError: a file cannot be read, or is not a problem's.
     """
     from bnbench.analysis.settings import problem_targets
-    from bnbench.errors import UserError
     from bnbench.problem import read_problem
 
     files = {file.name: file for file in map(read_problem, map(Path, paths))}
@@ -86,9 +85,8 @@ def _targets_of(paths: Iterable[str]) -> TargetLookup:
     def targets(name: str, size: str) -> tuple[Target, ...]:
         if name not in files:
             return problem_targets(name, size)
-        try:
-            return files[name].problem("tiny" if size == "tiny" else "full").targets
-        except UserError:  # the file has been found valid, so it has no [tiny] table, and had one once
-            return ()
+        # A run may be of a size whose table the file had once.
+        found = next((each for each in files[name].sizes if each == size), None)
+        return () if found is None else files[name].problem(found).targets
 
     return targets

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bnbench.cli.options import SIZES
 from bnbench.cli.output import say
 from bnbench.cli.path_type import GivenPath
 
@@ -49,7 +50,7 @@ def list_references(reference: Path | None) -> None:
 
 @command.command("update")
 @click.argument("problems", nargs=-1, metavar="[PROBLEM]...")
-@click.option("--size", type=click.Choice(["full", "tiny"]), default="tiny", show_default=True)
+@click.option("--size", type=click.Choice(SIZES), default="tiny", show_default=True)
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="How many seeds.")
 @click.option("--device", default="cpu", show_default=True, help="What to train on.")
 @click.option("--workers", type=click.IntRange(min=1), help="Runs side by side; default: as many as cores.")

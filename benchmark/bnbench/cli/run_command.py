@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnbench.cli.console import end_on_failures, ended_by_a_stop, print_plan, print_warnings, sweep_of
+from bnbench.cli.console import end_on_failures, ended_by_a_stop, print_plan, print_warnings, size_in_words, sweep_of
 from bnbench.cli.options import grid_of, grid_options, results_option
 from bnbench.cli.output import say
 from bnbench.cli.run_options import executor_of, run_options_of, training_options
@@ -51,6 +51,8 @@ def command(
     if dry_run:
         print_warnings(sweep.plan())
         print_plan(sweep.plan())
+        for line in size_in_words(selection.problems):
+            say(line, err=True)
         return
     with ended_by_a_stop(sweep):
         outcomes = sweep.run()

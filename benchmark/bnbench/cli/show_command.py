@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bnbench.analysis.table import Table, Value
     from bnbench.architecture import Layer, Subsample, TracedLayer
     from bnbench.placement import SlotPlace
-    from bnbench.problem import Problem, Target, Training
+    from bnbench.problem import Problem, Size, Target, Training
     from bnbench.slot_plan import SlotPlan
 
 BACKWARD = 2
@@ -29,7 +29,7 @@ SMALL_NETWORK = 1e7
 @click.option("--placement", help="Show the network under this placement; default: the problem's.")
 @click.option("--variant", default="bn_gamma_beta", show_default=True, help="Show the network of this variant.")
 @size_option
-def command(name: str, placement: str | None, variant: str, size: str) -> None:
+def command(name: str, placement: str | None, variant: str, size: Size) -> None:
     """Describe a problem: data, network, settings, targets, cost.
 
     \b
@@ -45,7 +45,7 @@ def command(name: str, placement: str | None, variant: str, size: str) -> None:
     from bnbench.slot_plan import plan_slots
     from bnbench.variant import VARIANTS
 
-    problem = find_problem(name).problem("tiny" if size == "tiny" else "full")
+    problem = find_problem(name).problem(size)
     dataset = dataset_of(problem.dataset, problem.dataset_file)
     architecture = ARCHITECTURES.get(problem.architecture)
     row = VARIANTS.get(variant)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnbench.cli.console import end_on_failures, ended_by_a_stop, print_warnings, summary, sweep_of
+from bnbench.cli.console import (
+    end_on_failures,
+    ended_by_a_stop,
+    print_warnings,
+    size_in_words,
+    summary,
+    sweep_of,
+)
 from bnbench.cli.options import DEFAULT_RESULTS, results_option, setting_options, settings_of
 from bnbench.cli.output import print_json, print_tables, say
 from bnbench.cli.run_options import executor_of, run_options_of, training_options
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
 @click.command("study")
 @click.argument("name", metavar="STUDY")
 @click.option("--only", multiple=True, metavar="EXPERIMENT", help="Only this experiment, e.g. fig-4.1. Repeatable.")
+@click.option("--problem", "problems", multiple=True, metavar="NAME", help="Only on this problem. Repeatable.")
 @setting_options
 @results_option
 @training_options
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
 def command(
     name: str,
     only: tuple[str, ...],
+    problems: tuple[str, ...],
     results: Path,
     dry_run: bool,
     as_json: bool,
@@ -44,6 +53,7 @@ def command(
     Examples:
       bnbench study thesis --dry-run
       bnbench study thesis --only fig-4.1 --seeds 3
+      bnbench study thesis --size short --only fig-4.1 --problem cifar10_3c3d
       bnbench study thesis --size tiny
     """
     from bnbench.execution.selection import require_study_data, select_study
@@ -53,7 +63,7 @@ def command(
     executor = executor_of(options, how)
     settings = settings_of(options)
     study = find_study(name)
-    wanted = select_study(study, settings, only)
+    wanted = select_study(study, settings, only, problems)
     sweep = sweep_of(wanted.specs, results, how, executor, tell_estimate=True)
     if dry_run:
         print_warnings(sweep.plan())
@@ -119,6 +129,8 @@ def _show(study: Study, wanted: StudyPlan, plan: SweepPlan, seeds: int, *, as_js
         for planned, row in zip(wanted.experiments, rows, strict=True)
     ]
     say(f"{study.name}: {study.summary} ({study.source})\nreading: {study.reading}\n")
+    for line in size_in_words(wanted.problems):
+        say(line)
     print_tables([Table("experiments", columns, tuple(shown))])
     per_seed = f"{len(wanted.specs) // seeds} a seed, {counted(seeds, 'seed')}"
     say(f"\n{len(wanted.specs)} runs ({per_seed}); {len(ended)} finished, {len(plan.todo)} to run")

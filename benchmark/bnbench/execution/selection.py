@@ -92,20 +92,24 @@ def select(grid: Grid) -> Selection:
     return Selection(problems, tuple(specs))
 
 
-def select_study(study: Study, settings: Settings, only: Sequence[str] = ()) -> StudyPlan:
-    """Every run of a study, or of some of its experiments, once.
+def select_study(study: Study, settings: Settings, only: Sequence[str] = (), problems: Sequence[str] = ()) -> StudyPlan:
+    """Every run of a study, or of some of its experiments or problems, once.
 
     Args:
         study: the study.
         settings: laid over its own.
         only: ids of experiments; none means all.
+        problems: names of its problems; none means all.
 
     Raises:
-        UserError: an experiment does not exist, or a setting does not fit.
+        UserError: an experiment or a problem does not exist, or a setting does not fit.
     """
-    problems = study_problems(study, study_problem_files(study), settings.size, settings.changes)
-    data = {reference: identify(problem) for reference, problem in problems.items()}
-    return plan_study(study, problems, data, only=only, seeds=settings.seeds, precision=settings.precision)
+    asked = study.chosen_problems(problems)
+    needed = {name for experiment in study.chosen(only) for name in experiment.problems}
+    files = study_problem_files(study, [name for name in asked if name in needed] or asked)
+    chosen = study_problems(study, files, settings.size, settings.changes)
+    data = {reference: identify(problem) for reference, problem in chosen.items()}
+    return plan_study(study, chosen, data, only=only, seeds=settings.seeds, precision=settings.precision)
 
 
 def check_seeds(seeds: Sequence[int]) -> None:

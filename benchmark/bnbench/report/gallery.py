@@ -26,7 +26,7 @@ def draw_study_figure(
     Args:
         results: an opened results folder.
         figure: which.
-        size: of the problems, "full" or "tiny".
+        size: of the problems, "full", "short" or "tiny".
         page: the size of the figure.
         seed: of the runs whose γ and β are drawn; the first that all models of a placement have if None.
 

@@ -1,7 +1,7 @@
 """Which recorded runs count: those at the study's own full settings, on the official data. The others stand apart.
 
 A run counts by what it was, not by what it is called: its setting must be the one the study would run, its variant the
-one of the table. Everything else that goes by the name of one of the study's problems (tiny, shortened, overridden,
+one of the table. Everything else that goes by the name of one of the study's problems (short, tiny, overridden, of
 other images) is sorted into bodies of its own, to which the same rules are applied, and which are no evidence.
 """
 
@@ -27,6 +27,8 @@ from bnbench.plan import DataFacts, Origin, expand_grid
 from bnbench.problem import Problem, ProblemFile, Size
 from bnbench.study import Study, study_problems
 from bnbench.variant import VARIANTS
+
+SIZES: tuple[Size, ...] = get_args(Size)
 
 FINGERPRINT_DIGITS = 12
 """Of a data fingerprint, where people read it."""
@@ -107,13 +109,14 @@ def bodies_of_runs(results: Results, study: Study, files: Mapping[str, ProblemFi
         UserError: a problem's file does not fit the study's overrides.
     """
     ended = [record for record in results.records if record.readable and results.disagreement(record) is None]
-    full = study_problems(study, files, "full")
-    tiny = study_problems(study, files, "tiny") if all(file.has_tiny for file in files.values()) else {}
+    sizes = {
+        size: study_problems(study, files, size) for size in SIZES if all(size in file.sizes for file in files.values())
+    }
+    full = sizes["full"]
     # Setting to its size, and to which of the study's problems it belongs to.
     known: dict[str, Size] = {}
     owners: dict[str, list[str]] = {}
-    sizes: tuple[tuple[Size, Mapping[str, Problem]], ...] = (("full", full), ("tiny", tiny))
-    for size, problems in sizes:
+    for size, problems in sizes.items():
         for name, problem in problems.items():
             for data in _data_of(ended, problem):
                 setting = _setting(problem, data)
@@ -126,15 +129,15 @@ def bodies_of_runs(results: Results, study: Study, files: Mapping[str, ProblemFi
         if setting in known:
             size = known[setting]
             label = _label(size, (), record.data_origin)
-        elif record.identity.problem in names and record.identity.size in get_args(Size):
-            size = "tiny" if record.identity.size == "tiny" else "full"
+        elif record.identity.problem in names and record.identity.size in SIZES:
+            size = SIZES[SIZES.index(record.identity.size)]
             label = _label(size, _changes(record), record.data_origin)
         else:
             continue
         for name in owners.get(setting, [names.get(record.identity.problem, "")]):
             groups.setdefault((label, size), {}).setdefault(name, []).append(record)
     bodies = [
-        Body((label + more).strip(), size, full if size == "full" else tiny or full, part, study)
+        Body((label + more).strip(), size, sizes.get(size, full), part, study)
         for (label, size), by_problem in groups.items()
         for more, part in _one_data_each(by_problem)
     ]
@@ -174,7 +177,7 @@ def _setting(problem: Problem, data: DataFacts) -> str:
 
 
 def _label(size: Size, changes: tuple[str, ...], origin: Origin | None) -> str:
-    said = ["tiny"] if size == "tiny" else []
+    said: list[str] = [] if size == "full" else [size]
     said += changes
     if not is_evidence(origin):
         said.append("not the official data")
