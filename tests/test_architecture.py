@@ -47,10 +47,17 @@ MLP_10 = {
     "dense3": ((500,), (100,), 500 * 100),
     "dense4": ((100,), (10,), 100 * 10),
 }
+TWO_C_TWO_D_10 = {
+    "conv1": ((1, 28, 28), (32, 28, 28), 5 * 5 * 32),
+    "conv2": ((32, 14, 14), (64, 14, 14), 5 * 5 * 32 * 64),
+    "dense1": ((7 * 7 * 64,), (1024,), 7 * 7 * 64 * 1024),
+    "dense2": ((1024,), (10,), 1024 * 10),
+}
 CASES = [
     ("3c3d", 10, (3, 32, 32), THREE_C_THREE_D_10),
     ("allcnnc", 100, (3, 32, 32), ALL_CNN_C_100),
     ("mlp", 10, (1, 28, 28), MLP_10),
+    ("2c2d", 10, (1, 28, 28), TWO_C_TWO_D_10),
 ]
 
 
@@ -71,11 +78,12 @@ def test_a_layer_takes_what_the_one_before_it_gives(name, classes, image, table)
 
 
 @pytest.mark.parametrize(
-    ("name", "classes", "parameters"), [("3c3d", 10, 895_210), ("allcnnc", 100, 1_387_108), ("mlp", 10, 1_336_610)]
+    ("name", "classes", "parameters"),
+    [("3c3d", 10, 895_210), ("allcnnc", 100, 1_387_108), ("mlp", 10, 1_336_610), ("2c2d", 10, 3_274_634)],
 )
 def test_the_vanilla_networks_have_the_published_parameter_counts(name, classes, parameters):
     architecture = ARCHITECTURES.get(name)
-    image = (1 if name == "mlp" else 3, architecture.image_size, architecture.image_size)
+    image = (1 if name in {"mlp", "2c2d"} else 3, architecture.image_size, architecture.image_size)
     traced = trace(architecture.layers(classes, 1.0), image)
     biases = sum(each.output_shape[0] for each in traced if isinstance(each.layer, Conv | Dense))
     assert sum(each.weights for each in traced) + biases == parameters
@@ -104,6 +112,7 @@ def test_activations_are_where_the_study_has_them():
 
     assert without_relu("3c3d") == ["dense3"]
     assert without_relu("mlp") == ["dense4"]
+    assert without_relu("2c2d") == ["dense2"]
     assert without_relu("allcnnc") == []  # ReLU after every convolution, the last included
 
 

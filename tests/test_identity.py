@@ -10,7 +10,19 @@ import pytest
 from pydantic import Field
 
 from bnbench import identity
-from bnbench.architecture import ARCHITECTURES, Architecture, Conv, Dense, Flatten, layers_digest
+from bnbench.architecture import (
+    ARCHITECTURES,
+    Architecture,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalMean,
+    MaxPool,
+    Norm,
+    Residual,
+    Subsample,
+    layers_digest,
+)
 from bnbench.data.dataset import DATASETS
 from bnbench.identity import canonical_json, hashed, run_id_of, setting_id_of
 from bnbench.plan import DataFacts, expand_grid
@@ -126,7 +138,7 @@ def test_every_founding_field_exists_and_is_hashed_at_its_default():
         assert identity.FOUNDING[model.__name__] <= set(model.model_fields)
     (spec,) = expand_grid(find_problem("digits_mlp").problem(), facts("digits", "ab" * 32), [VARIANTS.get("bn")])
     assert set(hashed(spec.training)) == identity.FOUNDING["Training"]
-    assert identity.FOUNDING["AffineRule"] == {field.name for field in dataclasses.fields(AffineRule)}
+    assert identity.FOUNDING["AffineRule"] <= {field.name for field in dataclasses.fields(AffineRule)}
     assert set(hashed(Augmentation())) == identity.FOUNDING["Augmentation"]
     for layer in (Conv("conv1", 3, 5), Dense("dense1", 3)):
         assert set(hashed(layer)) == identity.FOUNDING[type(layer).__name__]
@@ -201,3 +213,49 @@ def test_the_digest_of_layers_sees_kind_fields_and_shapes():
         layers_digest((dataclasses.replace(layers[0], name="conv2"), *layers[1:]), (1, 8, 8)),
     ]
     assert len({same, *others}) == 1 + len(others)
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "digest"),
+    [
+        ("3c3d", (3, 32, 32), "abf3128c5b1d"),
+        ("allcnnc", (3, 32, 32), "5d080dde7b1e"),
+        ("mlp", (1, 28, 28), "bbf6f1d9c848"),
+    ],
+)
+def test_the_digests_of_tables_without_blocks_are_what_they_were_before_there_were_any(name, image, digest):
+    assert layers_digest(ARCHITECTURES.get(name).layers(10, 1.0), image) == digest
+
+
+def test_the_digest_of_layers_sees_what_is_in_a_block_and_where():
+    one, two = Conv("one", 4, 3), Conv("two", 4, 3, activation=False)
+    head = (GlobalMean(), Dense("out", 10, activation=False))
+    tables = [
+        (one, two, *head),
+        (Residual("block", (one, two)), *head),
+        (Residual("block", (two,), two) , *head),
+        (Residual("block", (one, two), activation=False), *head),
+        (Residual("other", (one, two)), *head),
+        (Residual("block", (one,)), two, *head),
+        (Residual("block", (one, MaxPool(1, 1), two)), *head),
+        (Residual("block", (one, two), Subsample(1, 4)), *head),
+        (Residual("block", (one, two, Norm("norm"))), *head),
+        (Residual("block", (one, two, Norm("norm", activation=False))), *head),
+        (Residual("block", (one, dataclasses.replace(two, initialiser="kaiming_normal"))), *head),
+        (Residual("block", (one, dataclasses.replace(two, padding=1))), *head),
+    ]  # fmt: skip
+    assert len({layers_digest(table, (4, 8, 8)) for table in tables}) == len(tables)
+
+
+# ---- what a placement looks like in a folder's name ----
+
+
+@pytest.mark.parametrize(
+    ("placement", "mask", "shown"),
+    [("hidden", "110", "hidden"), ("first:2", "110", "first2"), ("conv1,out", "101", "mask101"),
+     ("block_1", "100", "mask100"), ("residual-last", "0" * 30 + "1", "residuallast"), ("stage:2", "1" * 40, "stage2"),
+     ("bn1,shortcut", "10" * 12, "mask" + "10" * 12), ("bn1,shortcut", "10" * 12 + "1", "maskx47b392be")],
+)  # fmt: skip
+def test_a_run_id_shows_a_placement_in_a_word_or_as_a_mask_or_as_a_digest_of_a_long_one(placement, mask, shown):
+    mapping = {"data": {"name": "d"}, "architecture": "a", "variant": {"name": "bn"}, "seed": 1, "mask": mask}
+    assert run_id_of(mapping, placement).startswith(f"d_a-bn-{shown}-s1-")

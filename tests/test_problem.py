@@ -368,7 +368,8 @@ def test_every_settable_key_is_one_that_decides_what_is_recorded():
         "training.factor", "training.floor", "training.anneal", "training.schedule_options", "training.warmup_epochs",
         "training.images", "augmentation.crop_padding", "augmentation.horizontal_flip",
         "augmentation.brightness", "augmentation.contrast", "augmentation.saturation", "evaluation.images",
-        "snapshots.schedule", "probes.sparsity", "width",
+        "snapshots.schedule", "probes.sparsity", "probes.landscape", "probes.landscape.schedule",
+        "probes.covariate_shift", "probes.covariate_shift.schedule", "width",
     ]  # fmt: skip
 
 
@@ -385,8 +386,8 @@ def test_every_settable_key_is_one_that_decides_what_is_recorded():
      ({"optimiser": "adamw", "momentum": 0.9}, "training.momentum = 0.9: optimiser 'adamw' has no momentum"),
      ({"nesterov": True}, "training.nesterov = true: needs a momentum"),
      ({"warmup_epochs": 6}, "training.warmup_epochs = 6: longer than the run, 5 epochs"),
-     ({"optimiser_options": {"rho": 0.9}}, "optimiser 'sgd' has no options of its own, so no 'rho'"),
-     ({"schedule_options": {"power": 2}}, "rate schedule 'constant' has no options of its own, so no 'power'")],
+     ({"optimiser_options": {"rho": 0.9}}, "optimiser 'sgd' has no options, and 'rho' is given"),
+     ({"schedule_options": {"power": 2}}, "rate schedule 'constant' has no options, and 'power' is given")],
 )  # fmt: skip
 def test_an_option_that_the_chosen_row_does_not_have_is_refused_with_those_that_have_it(read, changes, reason):
     file = read(SMALL)

@@ -17,6 +17,9 @@ from bnbench.architecture import (
     Flatten,
     GlobalMean,
     MaxPool,
+    Norm,
+    Residual,
+    Subsample,
     slots,
     trace,
 )
@@ -37,6 +40,9 @@ GOOD = {
     Dense: Dense("dense1", 4),
     MaxPool: MaxPool(3, 2),
     Dropout: Dropout("dropout1", 0.5),
+    Norm: Norm("norm1"),
+    Subsample: Subsample(2, 8),
+    Residual: Residual("block1", (Conv("conv1", 4, 3),)),
     Architecture: ARCHITECTURES.get("mlp"),
 }
 WRONG = [
@@ -66,11 +72,28 @@ WRONG = [
     (Conv, "kernel", -3, "greater than or equal to 1"),
     (Conv, "stride", 0, "greater than or equal to 1"),
     (Conv, "padding", "full", "'same' or 'valid'"),
+    (Conv, "padding", -1, "should be 'same' or 'valid', or a number of pixels"),
+    (Conv, "padding", True, "should be 'same' or 'valid', or a number of pixels"),
+    (Conv, "padding", 1.0, "should be 'same' or 'valid', or a number of pixels"),
     (Conv, "activation", "relu", "valid boolean"),
-    (Conv, "initialiser", "he_normal", "'xavier_normal', 'xavier_uniform' or 'kaiming_normal'"),
+    (Conv, "initialiser", "he_normal", "'xavier_normal', 'xavier_uniform', 'kaiming_normal' or 'truncated_normal'"),
     (Dense, "features", True, "valid integer"),
-    (Dense, "initialiser", "zeros", "'xavier_normal', 'xavier_uniform' or 'kaiming_normal'"),
+    (Dense, "initialiser", "zeros", "'xavier_normal', 'xavier_uniform', 'kaiming_normal' or 'truncated_normal'"),
     (MaxPool, "kernel", 0, "greater than or equal to 1"),
+    (Norm, "name", "", "at least 1 character"),
+    (Norm, "activation", None, "valid boolean"),
+    (Subsample, "stride", 0, "greater than or equal to 1"),
+    (Subsample, "channels", 2.0, "valid integer"),
+    (Residual, "name", 1, "valid string"),
+    (Residual, "activation", 1, "valid boolean"),
+    (Residual, "body", [Conv("conv1", 4, 3)], "should be a tuple of layers"),
+    (Residual, "body", (), "should have a convolution, a dense layer or a normaliser"),
+    (Residual, "body", (MaxPool(3, 1),), "should have a convolution, a dense layer or a normaliser"),
+    (Residual, "body", (Residual("block2", (Conv("conv1", 4, 3),)),), "a block cannot be in a block"),
+    (Residual, "shortcut", None, "should be (), a Subsample or a Conv"),
+    (Residual, "shortcut", (Conv("conv2", 4, 1, activation=False),), "should be (), a Subsample or a Conv"),
+    (Residual, "shortcut", Dense("dense1", 4), "should be (), a Subsample or a Conv"),
+    (Residual, "shortcut", Conv("conv2", 4, 1), "should have activation=False: ReLU follows the sum"),
     (Dropout, "rate", 1.0, "less than 1"),
     (Dropout, "rate", float("inf"), "finite number"),
     (Architecture, "image_size", 0, "greater than or equal to 1"),
@@ -117,7 +140,7 @@ def test_a_row_that_was_changed_later_is_noticed_when_it_is_looked_at_again():
 
 
 @dataclasses.dataclass(frozen=True)
-class Residual:
+class Highway:
     name: str
 
 
@@ -133,7 +156,7 @@ def architecture(*layers, name="mine"):
 HEAD = (Flatten(), Dense("dense1", 10, activation=False))
 
 
-@pytest.mark.parametrize("stranger", [Residual("block1"), WideConv("conv1", 4, 3), "conv1", None])
+@pytest.mark.parametrize("stranger", [Highway("block1"), WideConv("conv1", 4, 3), "conv1", None])
 def test_a_layer_of_an_unknown_kind_is_refused_wherever_layers_are_looked_at(stranger):
     layers = (stranger, *HEAD)
     message = f"a layer of an unknown kind, {type(stranger).__name__}"
@@ -152,7 +175,7 @@ def test_a_layer_of_an_unknown_kind_is_refused_wherever_layers_are_looked_at(str
 
 def test_a_network_that_was_built_meets_no_layer_that_it_skips():
     network = Network(HEAD, (1, 8, 8), "0", VARIANTS.get("vanilla"))
-    network._layers = (Residual("block1"), *HEAD)
+    network._layers = (Highway("block1"), *HEAD)
     with pytest.raises(AssertionError):
         network(torch.zeros(1, 1, 8, 8))
 
@@ -162,6 +185,31 @@ def test_a_variant_that_was_changed_behind_everybodys_back_builds_no_batch_norm(
     object.__setattr__(row, "normaliser", "grup")
     with pytest.raises(UserError, match=r"unknown normaliser 'grup'\. Did you mean 'group'\?"):
         Network(HEAD, (1, 8, 8), "1", row)
+
+
+@dataclasses.dataclass(frozen=True)
+class WideSubsample(Subsample):
+    """A class of its own too."""
+
+
+@pytest.mark.parametrize("stranger", [Highway("block1"), WideConv("conv1", 4, 3), Subsample(1, 4), "conv1", None])
+def test_a_layer_of_an_unknown_kind_in_a_block_is_refused_with_the_blocks_name(stranger):
+    with pytest.raises(UserError, match="residual block 'block1': there is a layer of an unknown kind") as caught:
+        Residual("block1", (Conv("conv2", 4, 3), stranger))
+    assert "Known kinds of layers: Conv, Dense" in str(caught.value)
+    with pytest.raises(UserError, match=r"shortcut = WideSubsample.*: should be \(\), a Subsample or a Conv"):
+        Residual("block1", (Conv("conv2", 4, 3),), WideSubsample(1, 4))
+
+
+def test_what_is_wrong_in_a_block_is_named_from_the_architecture_down_to_the_field():
+    with rows_checked_later():
+        block = Residual("block1", (Conv("conv1", 4, 3), Conv("conv2", 0, 3, activation=False)))
+    with pytest.raises(UserError) as caught:
+        architecture(block, *HEAD).layer_table(10, 1.0)
+    assert str(caught.value) == (
+        "architecture 'mine': residual block 'block1': convolution 'conv2': channels = 0: "
+        "should be greater than or equal to 1"
+    )
 
 
 def doubled():
@@ -178,7 +226,11 @@ def doubled():
      (lambda classes, width: (Dense("hidden", 4), *HEAD), "'hidden' cannot be the name of a slot"),
      (lambda classes, width: (Dense("a,b", 4), *HEAD), "'a,b' cannot be the name of a slot"),
      (lambda classes, width: (Dense("101", 4), *HEAD), "'101' cannot be the name of a slot"),
-     (lambda classes, width: (Conv("conv1", 0, 3), *HEAD), "convolution 'conv1': channels = 0")],
+     (lambda classes, width: (Conv("conv1", 0, 3), *HEAD), "convolution 'conv1': channels = 0"),
+     (lambda classes, width: (Residual("two", (Conv("two", 4, 3),)), *HEAD), "two of its layers are called 'two'"),
+     (lambda classes, width: (Residual("one", (Dense("dense1", 4),)), *HEAD), "two of its layers are called 'dense1'"),
+     (lambda classes, width: (Norm("norm1"),), "neither a convolution nor a dense layer"),
+     (lambda classes, width: (Residual("a b", (Conv("conv1", 4, 3),)), *HEAD), "'a b' cannot be the name of a slot")],
 )  # fmt: skip
 def test_a_layer_table_that_cannot_be_is_refused_with_the_architectures_name(layers, message):
     row = Architecture("mine", "Mine", "", "this test", 8, layers)
@@ -204,7 +256,15 @@ DIGITS = DataFacts("digits", 10, 1, "ab" * 32, "embedded")
     [((Flatten(), Dense("dense1", 7)), r"an output of shape \(7,\) of an image, not \(10,\)"),
      ((Conv("conv1", 10, 3),), r"an output of shape \(10, 8, 8\)"),
      ((Dense("dense1", 10),), "needs a flattened input"),
-     ((Conv("conv1", 4, 9, padding="valid"), *HEAD), "8 pixels wide, its kernel 9")],
+     ((Conv("conv1", 4, 9, padding="valid"), *HEAD), "8 pixels wide, its kernel 9"),
+     ((Conv("conv1", 4, 13, padding=2), *HEAD), "8 pixels wide, its kernel 13"),
+     ((Residual("block", (Conv("conv1", 4, 3),)), *HEAD),
+      r"residual block 'block': its body makes \(4, 8, 8\), its shortcut \(1, 8, 8\); they cannot be added"),
+     ((Residual("block", (Conv("conv1", 4, 3, 2, 1),), Subsample(1, 4)), *HEAD),
+      r"its body makes \(4, 4, 4\), its shortcut \(4, 8, 8\)"),
+     ((Conv("conv0", 8, 3), Residual("block", (Conv("conv1", 4, 3),), Subsample(1, 4)), *HEAD),
+      "residual block 'block': .* gets 8 channels: it adds channels of zeros and takes none away"),
+     ((Residual("block", (Dense("dense0", 10),)), *HEAD), "residual block 'block': .*needs a flattened input")],
 )  # fmt: skip
 def test_a_network_that_does_not_fit_its_data_is_refused_when_runs_are_planned(problem, layers, message):
     with pytest.raises(UserError, match=message) as caught:

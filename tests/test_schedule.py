@@ -7,35 +7,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnbench.errors import UserError
-from bnbench.schedule import check_schedule, check_snapshots, snapshot_steps
+from bnbench.schedule import check_schedule, check_snapshots, scheduled_steps
 
 
 def test_every_five_as_in_the_study():
-    assert snapshot_steps("every:5", 20) == (0, 5, 10, 15, 20)
-    assert snapshot_steps("every:5", 23) == (0, 5, 10, 15, 20, 23)
-    assert snapshot_steps("every:5", 3) == (0, 3)
+    assert scheduled_steps("every:5", 20) == (0, 5, 10, 15, 20)
+    assert scheduled_steps("every:5", 23) == (0, 5, 10, 15, 20, 23)
+    assert scheduled_steps("every:5", 3) == (0, 3)
 
 
 def test_a_full_length_run_of_the_study():
     # 312 updates an epoch, 100 epochs: each fifth step, and step 0; 31,200 is itself a multiple of five.
-    assert len(snapshot_steps("every:5", 31_200)) == 31_200 // 5 + 1
+    assert len(scheduled_steps("every:5", 31_200)) == 31_200 // 5 + 1
 
 
 def test_log_is_spaced_evenly_on_a_logarithmic_axis():
-    assert snapshot_steps("log:3", 1000) == (0, 10, 100, 1000)
-    assert snapshot_steps("log:6", 1000) == (0, 3, 10, 32, 100, 316, 1000)
+    assert scheduled_steps("log:3", 1000) == (0, 10, 100, 1000)
+    assert scheduled_steps("log:6", 1000) == (0, 3, 10, 32, 100, 316, 1000)
 
 
 def test_more_snapshots_than_there_is_use_for_are_refused_before_they_are_listed():
     with pytest.raises(UserError, match="more than 1,000,000 snapshots of γ and β in 1,000,000,000,000 steps"):
-        snapshot_steps("every:5", 10**12)
+        scheduled_steps("every:5", 10**12)
     check_snapshots("every:5", 4_999_999)
-    assert len(snapshot_steps("log:99999", 10**12)) < 100_001
+    assert len(scheduled_steps("log:99999", 10**12)) < 100_001
 
 
 @given(st.sampled_from(["every", "log"]), st.integers(1, 300), st.integers(0, 5000))
 def test_steps_ascend_from_the_first_to_the_last(family, number, total):
-    steps = snapshot_steps(f"{family}:{number}", total)
+    steps = scheduled_steps(f"{family}:{number}", total)
     assert list(steps) == sorted(set(steps))
     assert steps[0] == 0
     assert steps[-1] == total
@@ -55,7 +55,7 @@ def test_anything_else_is_refused_with_the_grammar(expression):
     with pytest.raises(UserError, match=r"is not known\n.*every:N .*log:N"):
         check_schedule(expression)
     with pytest.raises(UserError):
-        snapshot_steps(expression, 100)
+        scheduled_steps(expression, 100)
 
 
 @pytest.mark.parametrize("expression", ["every:1", "every:5", "log:50", "log:99999"])

@@ -32,6 +32,9 @@ _FEW = 5
 _LONGEST = 200
 """Characters of a value, or a key, that a message quotes."""
 
+_ALIKE = 0.6
+"""From what likeness on (`difflib`: 1 is the same) one name may be meant by another."""
+
 _Mistake = TypeVar("_Mistake")
 
 
@@ -47,16 +50,40 @@ def cut(text: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like a mistyped one, or None when nothing comes close."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else None
+    """The known name most like a mistyped one, or None when nothing comes close.
+
+    Of dotted names every part must be alike: what stands before the dot is no reason to take one key for another. A
+    name without a dot is compared with what stands behind the last one.
+    """
+    alike = [(_likeness(name, each), each) for each in known]
+    best = max(alike, key=lambda pair: pair[0], default=(0.0, ""))
+    return best[1] if best[0] >= _ALIKE else None
 
 
-def unknown(kind: str, name: str, known: Iterable[str], *, hint: str | None = None) -> UserError:
-    """The error for a name that is not in a table: what was asked for, the nearest name, all names."""
+def _likeness(name: str, known: str) -> float:
+    asked, parts = name.split("."), known.split(".")
+    if len(asked) == 1:
+        parts = parts[-1:]
+    if len(asked) != len(parts):
+        return 0.0
+    return min(difflib.SequenceMatcher(None, own, other).ratio() for own, other in zip(asked, parts, strict=True))
+
+
+def unknown(
+    kind: str, name: str, known: Iterable[str], *, hint: str | None = None, meant: str | None = None
+) -> UserError:
+    """The error for a name that is not in a table: what was asked for, the nearest name, all names.
+
+    Args:
+        kind: what the table has, "problem".
+        name: what was asked for.
+        known: what there is.
+        hint: what else helps.
+        meant: what such a name means to others; told if it is among those there are, and else the nearest.
+    """
     names = list(known)
-    guess = nearest(name, names)
-    meant = f" Did you mean '{guess}'?" if guess else ""
+    guess = meant if meant in names else nearest(name, names)
+    question = f" Did you mean '{guess}'?" if guess else ""
     several = kind if kind.endswith("s") else f"{kind}s"
     listing = f"Known {several}: {', '.join(names)}." if names else f"No {several} are known."
-    return UserError(f"unknown {kind} '{name}'.{meant}", hint=listing if hint is None else f"{listing}\n{hint}")
+    return UserError(f"unknown {kind} '{name}'.{question}", hint=listing if hint is None else f"{listing}\n{hint}")

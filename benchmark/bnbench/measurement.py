@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from bnbench.errors import UserError
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -20,6 +22,9 @@ Split = Literal["train_eval", "valid", "test"]
 Statistics = Literal["running", "population"]
 """What BatchNorm normalises with when a network is evaluated: the exponential average of the batch statistics, or
 population statistics recomputed over `train_eval` for the purpose."""
+
+ProbeStatistics = Literal["batch", "running"]
+"""What BatchNorm normalises with while a probe measures."""
 
 NormaliserParameter = Literal["gamma", "beta"]
 Parameter = Literal[NormaliserParameter, "bias"]
@@ -62,8 +67,6 @@ class Table:
     row_group: tuple[str, ...] = ()
     """Columns of strings that each row group of the final file has one value of each of, and is sorted by. Empty where
     all rows are one group, in the order in which they were recorded."""
-    probe: str | None = None
-    """The probe (a field of `[probes]`) that fills it; None for a table that every run has."""
     key: tuple[str, ...] = ()
     """The measured columns that name a row: the same row of the same training has the same values, bit for bit. Empty
     for a table whose values differ whenever they are measured."""
@@ -217,10 +220,100 @@ SPARSITY = Table(
             range=SHARE,
         ),
     ),
-    probe="sparsity",
     key=("epoch", "slot"),
 )
 
-TABLES: Mapping[str, Table] = {table.name: table for table in (CURVES, STEPS, AFFINE, TIMING, SPARSITY)}
-"""Every table there can be, by name. A probe brings its own: declared here with the probe's name, and nothing else in
-the package has to know of it but the probe that yields its columns."""
+_STEP_PROBED = (
+    Column("step", "int64", "updates done; the probe's schedule says which", "updates", range=COUNT),
+    Column("epoch", "int64", "epochs done, in whole", "epochs", range=COUNT),
+)
+
+_STATISTICS_OF_PROBE = Column(
+    "statistics",
+    "string",
+    "`batch`: the network as it is trained, normalising with a batch's own statistics; `running`: as it is evaluated",
+    known=get_args(ProbeStatistics),
+)
+
+LANDSCAPE = Table(
+    "landscape",
+    "loss and gradient along the gradient",
+    (
+        *_STEP_PROBED,
+        _STATISTICS_OF_PROBE,
+        Column("step_size", "float64", "a, the length of the step θ − a·g₀ in units of the gradient", range=COUNT),
+        Column("relative_step", "float64", "a / η, where η is the learning rate of the coming update", range=COUNT),
+        Column(
+            "loss",
+            "float64",
+            "L_a: cross-entropy of the batch of the coming update at θ − a·g₀, with its dropout, without the ℓ2 term; "
+            "at a = 0 the `batch_loss` of that update",
+            "nats",
+        ),
+        Column("gradient_norm", "float64", "‖g_a‖₂ over the learned parameters"),
+        Column("gradient_distance", "float64", "‖g_a − g₀‖₂"),
+        Column("gradient_cosine", "float64", "cosine of the angle between g_a and g₀; NaN where one of them is zero"),
+    ),
+    key=("step", "relative_step"),
+)
+
+COVARIATE_SHIFT = Table(
+    "covariate_shift",
+    "what the update of the slots before a slot does to its gradient",
+    (
+        *_STEP_PROBED,
+        _STATISTICS_OF_PROBE,
+        Column("slot", "string", "the conv or dense layer; none for the first, before which nothing changes"),
+        Column("gradient_norm", "float64", "‖G‖₂ of the slot's learned parameters, before the update"),
+        Column("shift", "float64", "‖G − G'‖₂, where G' is the gradient with all slots before this one updated"),
+        Column("relative_shift", "float64", "‖G − G'‖₂ / ‖G‖₂; NaN where G is zero"),
+        Column("cosine", "float64", "cosine of the angle between G and G'; NaN where one of them is zero"),
+    ),
+    key=("step", "slot"),
+)
+
+PROBE_NOTES = Table(
+    "probe_notes",
+    "what a probe could not measure, and why",
+    (
+        Column("step", "int64", "updates done", "updates", range=COUNT),
+        Column("probe", "string", "its name"),
+        Column("reason", "string", "in a sentence"),
+    ),
+    key=("step", "probe"),
+)
+
+EVERY_RUN = (CURVES.name, STEPS.name, AFFINE.name, TIMING.name)
+"""The tables that every run leaves; the others are those of probes (`bnbench.probe`)."""
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        *(CURVES, STEPS, AFFINE, TIMING, SPARSITY),
+        *(LANDSCAPE, COVARIATE_SHIFT, PROBE_NOTES),
+    )
+}
+"""Every table there can be, by name; those of another package's probe from when its row is loaded (`declare`)."""
+
+_declared_by: dict[str, str] = {}
+
+
+def declare(tables: Sequence[Table], owner: str) -> None:
+    """Add the tables of a probe that is not this package's, in place of those that it declared before.
+
+    Args:
+        tables: its own.
+        owner: its name.
+
+    Raises:
+        UserError: a table of that name is there already, of somebody else.
+    """
+    for table in tables:
+        if table.name in TABLES and _declared_by.get(table.name) != owner:
+            raise UserError(
+                f"probe '{owner}' fills a table '{table.name}', and there is another of that name",
+                hint="Give the table another name.",
+            )
+    for table in tables:
+        TABLES[table.name] = table
+        _declared_by[table.name] = owner

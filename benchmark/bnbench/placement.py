@@ -10,7 +10,7 @@ the shortcuts, is not on the *main path*; counting goes along it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bnbench.errors import UserError, nearest
@@ -82,20 +82,8 @@ def parse_placement(expression: str, slots: Slots) -> str:
     Raises:
         UserError: the expression is not in the grammar, or does not fit this network.
     """
-    text = expression.strip()
     places = _places(slots)
-    if text in {"hidden", "every"}:
-        mask = _mask(places, lambda place: text == "every" or place is not places[-1])
-    elif text == "penultimate":
-        mask = _mask_of(places, _main_path(places)[:-1][-1:])
-    elif text in {"first", OUTPUT}:
-        mask = _counted(text, 1, places)
-    elif match := _COUNTED.fullmatch(text):
-        mask = _counted(match[1], int(match[2]), places)
-    elif re.fullmatch(r"[01]+", text):
-        mask = _given_mask(text, places)
-    else:
-        mask = _listed(text, places)
+    mask = _resolved(expression.strip(), places)
     if "1" not in mask:
         raise _refuse(expression, places, "it places no BatchNorm at all; that network is the variant 'vanilla'")
     return mask
@@ -145,7 +133,7 @@ def canonical_placement(mask: str, slots: Slots) -> str:
     for family in ("first", "last", OUTPUT):
         candidates += [f"{family}:{k}" for k in range(2, _limits(places)[family] + 1)]
     for expression in candidates:
-        if parse_placement(expression, places) == mask:
+        if _resolved(expression, places) == mask:
             return expression
     marked = masked_places(mask, places)
     several = {word: group for word, group in _groups(places).items() if len(group) > 1}
@@ -155,7 +143,7 @@ def canonical_placement(mask: str, slots: Slots) -> str:
     words: list[str] = []
     left = marked
     for word, group in several.items():
-        if set(group) <= set(marked) and set(group) & set(left):
+        if set(group) <= set(marked) and len(set(group) & set(left)) > 1:
             words.append(word)
             left = [place for place in left if place not in group]
     return ",".join([*words, *(place.name for place in left)])
@@ -215,18 +203,27 @@ def _main_path(places: Sequence[SlotPlace]) -> list[SlotPlace]:
     return [place for place in places if place.on_main_path]
 
 
+def _resolved(text: str, places: Sequence[SlotPlace]) -> str:
+    """The mask of an expression, which may have no 1."""
+    if text in {"hidden", "every"}:
+        return _mask_of(places, places if text == "every" else places[:-1])
+    if text == "penultimate":
+        return _mask_of(places, _main_path(places)[:-1][-1:])
+    if text in {"first", OUTPUT}:
+        return _counted(text, 1, places)
+    if match := _COUNTED.fullmatch(text):
+        return _counted(match[1], int(match[2]), places)
+    return _given_mask(text, places) if re.fullmatch(r"[01]+", text) else _listed(text, places)
+
+
 def _limits(places: Sequence[SlotPlace]) -> dict[str, int]:
     count = len(_main_path(places))
     return {"first": count, "last": count - 1, OUTPUT: count}
 
 
-def _mask(places: Sequence[SlotPlace], marks: Callable[[SlotPlace], bool]) -> str:
-    return "".join("1" if marks(place) else "0" for place in places)
-
-
 def _mask_of(places: Sequence[SlotPlace], chosen: Iterable[SlotPlace]) -> str:
     names = {place.name for place in chosen}
-    return _mask(places, lambda place: place.name in names)
+    return "".join("1" if place.name in names else "0" for place in places)
 
 
 def _counted(family: str, k: int, places: Sequence[SlotPlace]) -> str:

@@ -133,7 +133,7 @@ class RunSpec:
         Not in it: the problem's name and size, prose, targets, the seed list, device and threads; nor a setting that
         was added later and has its default (`bnbench.identity`).
         """
-        probes, evaluation = hashed(self.probes), hashed(self.evaluation)
+        probes, evaluation = self.probes.hashed(), hashed(self.evaluation)
         return {
             "numerics": NUMERICS_VERSION,
             "data": {"name": self.data.name, "fingerprint": self.data.fingerprint, **self._split_of_others()},

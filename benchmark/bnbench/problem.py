@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, assert_never
 
@@ -16,18 +16,23 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainSerializer,
     Tag,
     ValidationError,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from bnbench.architecture import ARCHITECTURES, slot_places
 from bnbench.disk import read_regular
 from bnbench.errors import UserError, cut, few, nearest, unknown
+from bnbench.identity import hashed
 from bnbench.measurement import Split
 from bnbench.optimiser import OPTIMISER_SETTINGS, OPTIMISERS, Optimiser
-from bnbench.option import Options, OptionValue, resolved
+from bnbench.options import NO_OPTIONS, Options, Value, complete
 from bnbench.paths import expand_home, given_path
 from bnbench.placement import parse_placement
+from bnbench.probe import PROBES, REVISION
 from bnbench.rate_schedule import RATE_SCHEDULES, SCHEDULE_SETTINGS, RateSchedule
 from bnbench.registry import Registry
 from bnbench.schedule import check_schedule
@@ -40,8 +45,8 @@ Metric = Literal["loss", "accuracy"]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """What a column of the tables can hold: 0 to 2⁶³ - 1."""
 
-LARGEST_RATE = 1e6
-"""Of learning rates: a thousand times more than anything that is not a slip."""
+LARGEST_RATE = 1e12
+"""Of learning rates: beyond it nothing is finite after a step."""
 
 _GIVEN = "A problem's name is its file's; its size is full, or that of a table such as [tiny]."
 _NOT_GIVEN = {
@@ -81,7 +86,7 @@ class _Strict(BaseModel):
 
 _RowName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 _Decay = Annotated[float, Field(ge=0, lt=1)]
-_Options = Annotated[Mapping[str, OptionValue], AfterValidator(Options)]
+_Options = Annotated[Mapping[str, Value], AfterValidator(Options), PlainSerializer(dict)]
 
 
 class Training(_Strict):
@@ -107,7 +112,7 @@ class Training(_Strict):
     """How much the running means of the gradient and of its square keep at each update."""
     eps: Annotated[float, Field(gt=0)] = 1e-8
     """What is added to the root of the mean square before dividing by it."""
-    optimiser_options: _Options = Options()
+    optimiser_options: _Options = NO_OPTIONS
     """Options that an optimiser of another package has beside these."""
     schedule: _RowName = "constant"
     milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_to_tuple)] = ()
@@ -117,7 +122,7 @@ class Training(_Strict):
     """The learning rate that the schedule comes down to."""
     anneal: Literal["step", "epoch"] = "step"
     """Whether the rate follows the cosine at every step, or once an epoch."""
-    schedule_options: _Options = Options()
+    schedule_options: _Options = NO_OPTIONS
     """Options that a rate schedule of another package has beside these."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     """So many epochs in which the rate rises linearly to the schedule's."""
@@ -153,10 +158,65 @@ class Snapshots(_Strict):
 
 
 class Probes(_Strict):
-    """What else is measured at every evaluation. No probe changes what a run learns; each has a table of its own."""
+    """What else is measured (`bnbench.probe`). No probe changes what a run learns; each has tables of its own.
+
+    A probe is on where it is named: `landscape = true`, or a table with what is to differ from its defaults. Kept is
+    only what differs, so that two ways of saying the same are one run.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, dict[str, Value]] = Field(init=False)
 
     sparsity: bool = False
-    """The share of activations that the ReLU after each slot zeroes (`training/sparsity.py`)."""
+    """The share of activations that the ReLU after each slot zeroes (`training/probing/sparsity.py`)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_their_rows_have_it(cls, given: Any) -> Any:  # noqa: ANN401 -- whatever was given
+        if not isinstance(given, Mapping):
+            return given
+        try:
+            return dict(_chosen_probes(given, cls.model_fields))
+        except UserError as error:
+            lines = [line if line.endswith(("?", ".")) else f"{line}." for line in str(error).splitlines()]
+            raise PydanticCustomError("probe", "{told}", {"told": " ".join(lines).removesuffix(".")}) from error
+
+    @property
+    def on(self) -> tuple[str, ...]:
+        """The names of those that are on."""
+        return (*(("sparsity",) if self.sparsity else ()), *sorted(self.__pydantic_extra__))
+
+    def options(self, name: str) -> dict[str, Value]:
+        """Every option of a probe that is on, the schedule among them.
+
+        Raises:
+            UserError: no such probe is known here.
+        """
+        return {**PROBES.get(name).defaults, **self.__pydantic_extra__.get(name, {})}
+
+    def hashed(self) -> dict[str, Any]:
+        """What ids depend on: the probes that are on, what was chosen of each, its revision from the second on."""
+        found = hashed(self)
+        for name in sorted(self.__pydantic_extra__):
+            revision = PROBES.get(name).revision
+            found[name] = {**self.__pydantic_extra__[name], **({} if revision == 1 else {REVISION: revision})}
+        return found
+
+
+def _chosen_probes(given: Mapping[str, Any], fields: Container[str]) -> Iterator[tuple[str, Any]]:
+    """The probes that are on, each with what differs from its defaults; what is a field of its own as it was."""
+    for name, value in given.items():
+        if name in fields:
+            yield name, value
+        elif isinstance(value, Mapping):
+            yield name, PROBES.get(name).chosen(value)
+        elif not isinstance(value, bool):
+            PROBES.get(name)
+            raise UserError(f"{name} = {cut(repr(value))}: should be true, false or a table of its options")
+        elif value:
+            yield name, PROBES.get(name).chosen({})
+        else:
+            PROBES.get(name)  # one that is turned off must be one, too
 
 
 class RunsSource(_Strict):
@@ -329,8 +389,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not value.strip():
         raise UserError(f"--set {text}: expected KEY=VALUE", hint="For example --set training.l2=0.")
     known = list(settable_keys())
-    if key not in known and key.rpartition(".")[0] not in _TABLES_OF_OPTIONS:
-        guess = nearest(key, known) or next((name for name in known if name.endswith(f".{key}")), None)
+    if key not in known and key.rpartition(".")[0] not in _TABLES_OF_OPTIONS and not _is_of_other_probe(key):
+        guess = nearest(key, known)
         meant = f" Did you mean '{guess}'?" if guess else ""
         raise UserError(f"--set {text}: unknown key '{key}'.{meant}", hint=f"Known keys: {', '.join(known)}.")
     try:
@@ -343,10 +403,23 @@ def settable_keys() -> Iterator[str]:
     """Every key that `--set` takes, dotted."""
     for part in SETTABLE:
         model = Problem.model_fields[part].annotation
-        if isinstance(model, type) and issubclass(model, BaseModel):
+        if model is Probes:
+            for name in PROBES:
+                yield f"{part}.{name}"
+                # A row of another package is imported only when its options are asked for.
+                if not PROBES.is_third_party(name):
+                    yield from (f"{part}.{name}.{option}" for option in PROBES.get(name).defaults)
+        elif isinstance(model, type) and issubclass(model, BaseModel):
             yield from (f"{part}.{field}" for field in model.model_fields)
         else:
             yield part
+
+
+def _is_of_other_probe(key: str) -> bool:
+    """Whether a key is an option of a probe that another package brings."""
+    part, _, rest = key.partition(".")
+    name, _, option = rest.partition(".")
+    return part == "probes" and name in PROBES and PROBES.is_third_party(name) and option in PROBES.get(name).defaults
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -421,7 +494,8 @@ def _checked_name(path: Path) -> str:
     if not _NAME.fullmatch(path.stem):
         raise UserError(
             f"{path}: '{path.stem}' cannot be a problem's name",
-            hint="The file's name is the problem's: lower-case letters, digits and underscores, a letter first.",
+            hint="The file's name is the problem's: lower-case letters, digits and underscores, a letter first, "
+            "64 characters at most.",
         )
     return path.stem
 
@@ -484,10 +558,10 @@ def check_training(training: Training) -> Training:
     """
     optimiser = _row("optimiser", OPTIMISERS, training.optimiser)
     _check_owned(training, optimiser, OPTIMISERS, OPTIMISER_SETTINGS)
-    options = resolved(f"optimiser '{optimiser.name}'", optimiser.options, training.optimiser_options)
+    options = complete(f"optimiser '{optimiser.name}'", optimiser.options, training.optimiser_options)
     schedule = _row("schedule", RATE_SCHEDULES, training.schedule)
     _check_owned(training, schedule, RATE_SCHEDULES, SCHEDULE_SETTINGS)
-    more = resolved(f"rate schedule '{schedule.name}'", schedule.options, training.schedule_options)
+    more = complete(f"rate schedule '{schedule.name}'", schedule.options, training.schedule_options)
     if training.nesterov and training.momentum == 0:
         raise UserError("training.nesterov = true: needs a momentum", hint="For example training.momentum = 0.9.")
     milestones = training.milestones
@@ -576,6 +650,8 @@ def _explain(where: str, detail: Any) -> str:  # noqa: ANN401 -- pydantic's Erro
         return f"{where}: unknown key '{key}'.{meant} Known keys here: {', '.join(known)}."
     if detail["type"] == "missing":
         return f"{where}: the key '{key}' is missing."
+    if detail["type"] == "probe":
+        return f"{where}: {key}: {detail['msg']}."
     message = str(detail["msg"]).removeprefix("Value error, ")
     return f"{where}: {key} = {cut(repr(detail['input']))}: {message[:1].lower()}{message[1:]}."
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.live import Live
 
 from bnbench.analysis.naming import named_with_size
+from bnbench.bars import Row, drawn
 from bnbench.execution.listening import Message, Notice, Outcome
 from bnbench.execution.planning import SweepPlan
+from bnbench.execution.tally import Tally, Underway
 from bnbench.plan import RunSpec
 from bnbench.training.events import EpochEvaluated
+from bnbench.words import counted, duration
 
-QUIET_SECONDS = 10.0
-"""A run says at most this often how far it is, where every line stays."""
+FIRST_SECONDS = 10.0
+QUIET_SECONDS = 60.0
+"""Where every line stays, one says so often how far the sweep is; the first comes sooner."""
 
 
 def title(spec: RunSpec) -> str:
@@ -57,7 +62,7 @@ def verdict(outcome: Outcome, last: EpochEvaluated | None) -> str:
 
 
 class SweepProgress:
-    """Follows a sweep: a listener that keeps count, and a display that a subclass draws."""
+    """Follows a sweep: a listener that says what happens, and a display that a subclass draws."""
 
     def __init__(self, tell_plan: Callable[[SweepPlan], None] | None = None) -> None:
         """A display that is drawn once there is something to train.
@@ -66,9 +71,9 @@ class SweepProgress:
             tell_plan: called with the plan, before anything is trained.
         """
         self._tell_plan = tell_plan
-        self._runs = 0
-        self._epochs = 0
-        self._ended = 0
+        self._tally = Tally()
+        self._guard = threading.RLock()
+        """Of the tally: it is drawn by a thread of its own."""
         self._began: dict[str, float] = {}
         self._last: dict[str, EpochEvaluated] = {}
 
@@ -78,6 +83,8 @@ class SweepProgress:
             self.notice(Notice(warning, warning=True))
         if self._tell_plan is not None:
             self._tell_plan(plan)
+        with self._guard:
+            self._tally.planned(plan)
 
     def notice(self, notice: Notice) -> None:
         """Something about the sweep as a whole."""
@@ -85,8 +92,8 @@ class SweepProgress:
 
     def begins(self, specs: Sequence[RunSpec]) -> None:
         """These runs are trained."""
-        self._runs = len(specs)
-        self._epochs = sum(spec.training.epochs for spec in specs)
+        with self._guard:
+            self._tally.begins(specs)
 
     def ends(self) -> None:
         """Nothing is trained any more."""
@@ -94,25 +101,34 @@ class SweepProgress:
     def started(self, spec: RunSpec) -> None:
         """A run's process was started."""
         self._began[spec.run_id] = time.monotonic()
+        with self._guard:
+            self._tally.started(spec)
 
     def event(self, spec: RunSpec, event: Message) -> None:
         """A run has come further."""
         if isinstance(event, EpochEvaluated):
             self._last[spec.run_id] = event
+        with self._guard:
+            self._tally.event(spec, event)
         if isinstance(event, Notice):
             self.say(f"  {title(spec)}: {event.text}")
 
     def deferred(self, spec: RunSpec) -> None:
         """Another process is training this run."""
+        with self._guard:
+            self._tally.deferred(spec)
         self.say(f"  {title(spec)}: another process is training it; it is looked at again at the end")
 
     def ended(self, spec: RunSpec, outcome: Outcome) -> None:
         """A run is over: a line that stays."""
-        self._ended += 1
+        before = self._tally.ended
+        with self._guard:
+            self._tally.over(spec, outcome)
+        number = f"[{self._tally.ended}/{self._tally.total}]" if self._tally.ended > before else " "
         end = verdict(outcome, self._last.get(spec.run_id))
         seconds = time.monotonic() - self._began.get(spec.run_id, time.monotonic())
         how = "by another process" if outcome.elsewhere else f"{seconds:.0f} s"
-        self.say(f"[{self._ended}/{self._runs}] {title(spec)}: {end} ({how})")
+        self.say(f"{number} {title(spec)}: {end} ({how})")
 
     @abstractmethod
     def say(self, line: str) -> None:
@@ -134,103 +150,112 @@ def print_line(line: str) -> None:
 
 
 class _Lines(SweepProgress):
-    """A line when a run ends, and now and then between."""
+    """A line when a run ends, and one a minute between, however long nothing is heard of the runs."""
 
     def __init__(self, tell_plan: Callable[[SweepPlan], None] | None = None) -> None:
         super().__init__(tell_plan)
-        self._told: dict[str, float] = {}
+        self._over = threading.Event()
+        self._since = 0.0
 
-    def event(self, spec: RunSpec, event: Message) -> None:
-        super().event(spec, event)
-        now = time.monotonic()
-        quiet_since = self._told.get(spec.run_id, self._began[spec.run_id])
-        if isinstance(event, EpochEvaluated) and event.epoch > 0 and now - quiet_since >= QUIET_SECONDS:
-            self._told[spec.run_id] = now
-            speed = event.images / event.train_s
-            epoch = f"epoch {event.epoch}/{spec.training.epochs}"
-            self.say(f"  {title(spec)}: {epoch}, {accuracies(event)}, {speed:,.0f} samples/s")
+    def begins(self, specs: Sequence[RunSpec]) -> None:
+        super().begins(specs)
+        self._since = time.monotonic()
+        threading.Thread(target=self._now_and_then, name="progress", daemon=True).start()
+
+    def ends(self) -> None:
+        self._over.set()
 
     def say(self, line: str) -> None:
         print_line(line)
 
+    def _now_and_then(self) -> None:
+        wait = FIRST_SECONDS
+        while not self._over.wait(wait):
+            with self._guard:
+                line = so_far(self._tally, time.monotonic() - self._since)
+            self.say(line)
+            wait = QUIET_SECONDS
+
+
+def so_far(tally: Tally, seconds: float) -> str:
+    """How far a sweep is, in a line.
+
+    Args:
+        tally: its count.
+        seconds: since it began.
+    """
+    told = f"after {duration(seconds)}: {_percent(tally.share)}, {tally.ended} of {counted(tally.total, 'run')} ended"
+    left = tally.seconds_left
+    told += "" if left is None else f", about {duration(left)} left"
+    return "; ".join([told, *(_run_so_far(run) for run in tally.underway.values())])
+
+
+def _run_so_far(run: Underway) -> str:
+    at = f"epoch {run.state.epoch}/{run.state.epochs}" if run.state.epochs else "starting"
+    accuracy = "" if run.evaluated is None else f", {_accuracy(run.evaluated)}"
+    return f"{_name(run.spec)}: {at}{accuracy}"
+
 
 class _Bars(SweepProgress):
-    """An overall bar with the time left, and a bar for each run under way."""
+    """A bar for all runs, with the time left, and one for each run under way."""
 
     def __init__(self, tell_plan: Callable[[SweepPlan], None] | None = None) -> None:
         super().__init__(tell_plan)
+        self._console = Console(stderr=True, highlight=False)
+        self._live = Live(console=self._console, get_renderable=self._draw, refresh_per_second=4)
         self._drawn = False
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TaskProgressColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[state]}"),
-            console=Console(stderr=True, highlight=False),
-            speed_estimate_period=120,
-        )
-        self._all = self._progress.add_task("all runs", total=None, state="")
-        self._tasks: dict[str, TaskID] = {}
-        self._done: dict[str, float] = {}
-        self._speeds: dict[str, float] = {}
 
     def begins(self, specs: Sequence[RunSpec]) -> None:
         super().begins(specs)
-        self._progress.update(self._all, total=self._epochs)
-        self._progress.start()
+        self._live.start()
         self._drawn = True
 
     def ends(self) -> None:
-        for task in self._tasks.values():
-            self._progress.remove_task(task)
-        self._progress.stop()
+        self._live.stop()
         self._drawn = False
-
-    def started(self, spec: RunSpec) -> None:
-        super().started(spec)
-        short = f"{spec.variant.name} seed {spec.seed}"
-        self._tasks[spec.run_id] = self._progress.add_task(f"  {short}", total=spec.training.epochs, state="starting")
-
-    def deferred(self, spec: RunSpec) -> None:
-        super().deferred(spec)
-        self._remove(spec)
-
-    def event(self, spec: RunSpec, event: Message) -> None:
-        super().event(spec, event)
-        if isinstance(event, Notice):
-            return
-        if isinstance(event, EpochEvaluated):
-            epochs = float(event.epoch)
-            if event.epoch > 0:
-                self._speeds[spec.run_id] = event.images / event.train_s
-            state = accuracies(event)
-        else:
-            epochs = spec.training.epochs * event.step / event.total_steps
-            state = f"batch loss {event.batch_loss:.4f}, accuracy {event.batch_accuracy:.3f}"
-        self._done[spec.run_id] = epochs
-        self._progress.update(self._tasks[spec.run_id], completed=epochs, state=f"epoch {event.epoch}  {state}")
-        self._draw_overall()
-
-    def ended(self, spec: RunSpec, outcome: Outcome) -> None:
-        super().ended(spec, outcome)
-        self._remove(spec)
-        # A run that ends early, diverged or failed, has no more work in it.
-        self._done[spec.run_id] = spec.training.epochs
-        self._speeds.pop(spec.run_id, None)
-        self._draw_overall()
 
     def say(self, line: str) -> None:
         if self._drawn:
-            self._progress.console.print(line, markup=False)
+            self._console.print(line, markup=False)
         else:
             print_line(line)
 
-    def _remove(self, spec: RunSpec) -> None:
-        task = self._tasks.pop(spec.run_id, None)
-        if task is not None:
-            self._progress.remove_task(task)
+    def _draw(self) -> RenderableType:
+        with self._guard:
+            rows = rows_of(self._tally)
+        return drawn(rows, self._console.width)
 
-    def _draw_overall(self) -> None:
-        speed = f"  {sum(self._speeds.values()):,.0f} samples/s" if self._speeds else ""
-        state = f"{self._ended}/{self._runs} runs{speed}"
-        self._progress.update(self._all, completed=sum(self._done.values()), state=state)
+
+def rows_of(tally: Tally) -> list[Row]:
+    """The bars of a sweep: that of all runs, then one for each run under way."""
+    speed = f"{tally.images_per_s:,.0f} samples/s" if tally.images_per_s else ""
+    left = _left(tally.seconds_left) if tally.underway or tally.ended else ("starting",)
+    everything = Row(("all runs",), tally.share, (f"{tally.ended}/{tally.total} runs",), left, (speed,))
+    return [everything, *(_row(run, tally.seconds_of(run)) for run in tally.underway.values())]
+
+
+def _row(run: Underway, seconds: float | None) -> Row:
+    spec, state = run.spec, run.state
+    counts = (f"epoch {state.epoch}/{state.epochs}", f"{state.epoch}/{state.epochs}") if state.epochs else ("starting",)
+    details = (accuracies(run.evaluated), _accuracy(run.evaluated)) if run.evaluated is not None else ("",)
+    names = (f"  {_name(spec)}", f"  {spec.variant.name} {spec.seed}")
+    return Row(names, run.share, counts, _left(seconds), details)
+
+
+def _name(spec: RunSpec) -> str:
+    """A run among those of its sweep."""
+    return f"{spec.variant.name} seed {spec.seed}"
+
+
+def _accuracy(event: EpochEvaluated) -> str:
+    (accuracy,) = (each.accuracy for each in event.evaluations if (each.split, each.statistics) == ("valid", "running"))
+    return f"validation {accuracy:.3f}"
+
+
+def _left(seconds: float | None) -> tuple[str, ...]:
+    return ("",) if seconds is None else (f"{duration(seconds)} left", duration(seconds))
+
+
+def _percent(share: float) -> str:
+    """Rounded down: 100 % is said of nothing that is not over."""
+    return f"{int(100 * share)} %"

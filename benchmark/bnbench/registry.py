@@ -15,7 +15,7 @@ from bnbench.row import rows_checked_later
 Row = TypeVar("Row")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
-_PLAIN = "Names become folder names: lower-case letters, digits and underscores."
+_PLAIN = "Names become folder names: lower-case letters, digits and underscores, 64 characters at most."
 
 
 class Registry(Generic[Row]):

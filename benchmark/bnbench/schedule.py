@@ -1,4 +1,4 @@
-"""When to take a snapshot of γ and β: a plain function of the step (torch-free)."""
+"""When to take a snapshot of γ and β, or to let a probe measure: a plain function of the step (torch-free)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from functools import cache
 
 from bnbench.errors import UserError
 
-GRAMMAR = "every:N (each N steps) or log:N (about N steps, evenly spaced on a logarithmic axis; N up to 99999)"
+GRAMMAR = (
+    "every:N (each N steps), log:N (about N steps, evenly spaced on a logarithmic axis; N up to 99999) or even:N "
+    "(N + 1 steps, evenly spaced from 0 to the end)"
+)
 
 MOST_SNAPSHOTS = 1_000_000
 """A hundred times as many as the longest run of the founding study has."""
 
-_EXPRESSION = re.compile(r"(every):([1-9][0-9]{0,8})|(log):([1-9][0-9]{0,4})")
+_EXPRESSION = re.compile(r"(every):([1-9][0-9]{0,8})|(log|even):([1-9][0-9]{0,4})")
 
 
 def check_schedule(expression: str) -> str:
@@ -22,7 +25,7 @@ def check_schedule(expression: str) -> str:
         UserError: it is not in the grammar.
     """
     if not _EXPRESSION.fullmatch(expression):
-        raise UserError(f"snapshot schedule '{expression}' is not known", hint=f"A schedule is {GRAMMAR}.")
+        raise UserError(f"schedule '{expression}' is not known", hint=f"A schedule is {GRAMMAR}.")
     return expression
 
 
@@ -41,8 +44,8 @@ def check_snapshots(expression: str, total_steps: int) -> None:
 
 
 @cache
-def snapshot_steps(expression: str, total_steps: int) -> tuple[int, ...]:
-    """The steps at which to take a snapshot, ascending: step 0 and the last step always among them.
+def scheduled_steps(expression: str, total_steps: int) -> tuple[int, ...]:
+    """The steps at which something is due, ascending: step 0 and the last step always among them.
 
     A step counts updates done, so step 0 is the initial state. `every:5` is the founding study's schedule.
 
@@ -53,8 +56,10 @@ def snapshot_steps(expression: str, total_steps: int) -> tuple[int, ...]:
     family, number = _parsed(expression)
     if family == "every":
         steps = set(range(0, total_steps + 1, number))
-    else:
+    elif family == "log":
         steps = {round(total_steps ** (index / number)) for index in range(1, number + 1)}
+    else:
+        steps = {(2 * total_steps * index + number) // (2 * number) for index in range(1, number + 1)}
     return tuple(sorted(steps | {0, total_steps}))
 
 

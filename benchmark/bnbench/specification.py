@@ -7,14 +7,16 @@ default (`bnbench.identity`).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from bnbench.plan import Precision
-from bnbench.problem import Augmentation, Evaluation, Probes, Seed, Snapshots, Training
+from bnbench.problem import Augmentation, Evaluation, Seed, Snapshots, Training
 
-ComponentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
+_COMPONENT_NAME = r"^[a-z0-9][a-z0-9_]{0,63}$"
+ComponentName = Annotated[str, Field(pattern=_COMPONENT_NAME)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -80,6 +82,27 @@ class VariantSpecification(_Strict):
         return self.gamma if parameter == "gamma" else self.beta
 
 
+class ProbesSpecification(_Strict):
+    """What else was measured: the probes that were on, what was chosen of each (`bnbench.problem.Probes`)."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, dict[ComponentName, OptionValue]] = Field(init=False)
+
+    sparsity: bool = False
+
+    @model_validator(mode="after")
+    def _plainly_named(self) -> Self:
+        for name in self.__pydantic_extra__:
+            if not re.fullmatch(_COMPONENT_NAME, name):
+                raise ValueError(f"{name!r} is no name of a probe")
+        return self
+
+    @property
+    def on(self) -> tuple[str, ...]:
+        """The names of those that were on."""
+        return (*(("sparsity",) if self.sparsity else ()), *sorted(self.__pydantic_extra__))
+
+
 class Specification(_Strict):
     """Everything that decided a run's numbers."""
 
@@ -101,6 +124,6 @@ class Specification(_Strict):
     augmentation: Augmentation
     evaluation: Evaluation = Evaluation()
     snapshots: Snapshots
-    probes: Probes = Probes()
+    probes: ProbesSpecification = ProbesSpecification()
     seed: Seed
     precision: Precision

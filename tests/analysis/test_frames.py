@@ -10,7 +10,7 @@ import pytest
 
 from bnbench.analysis.frames import IdentityFilters, open_results
 from bnbench.errors import UserError
-from bnbench.measurement import IDENTITY, TABLES
+from bnbench.measurement import EVERY_RUN, IDENTITY, TABLES
 from bnbench.problem import find_problem
 from bnbench.storage.schema import SCHEMAS
 from support.synthetic_store import SyntheticRun, build_store
@@ -156,8 +156,14 @@ def test_mistakes_are_named(results):
         results.runs(epoch=1)
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_every_declared_table_can_be_read_with_all_its_columns(results, name):
+@pytest.mark.parametrize("name", sorted(TABLES.keys() - {*EVERY_RUN, "sparsity"}))
+def test_a_table_that_no_run_has_is_empty(results, name):
+    assert list(results.table(name).columns) == SCHEMAS[name].names
+    assert len(results.table(name)) == 0
+
+
+@pytest.mark.parametrize("name", [*EVERY_RUN, "sparsity"])
+def test_every_table_of_the_runs_can_be_read_with_all_its_columns(results, name):
     table = results.table(name)
     assert len(table)
     assert list(table.columns) == SCHEMAS[name].names
@@ -167,7 +173,7 @@ def test_every_declared_table_can_be_read_with_all_its_columns(results, name):
 def test_a_table_that_is_not_declared(results):
     with pytest.raises(UserError, match=r"unknown table 'curve'\. Did you mean 'curves'") as caught:
         results.table("curve")
-    assert str(caught.value).endswith("Known tables: curves, steps, affine, timing, sparsity.")
+    assert str(caught.value).endswith(f"Known tables: {', '.join(TABLES)}.")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import time
 import pytest
 
 from bnbench.analysis.frames import open_results
-from bnbench.cli.console import duration
 from bnbench.execution.estimate import schedule_seconds
 from bnbench.execution.options import RunOptions, Shard
 from bnbench.execution.planning import SweepPlan
@@ -20,6 +19,7 @@ from bnbench.storage.processes import this_process
 from bnbench.storage.sweeps import SWEEPS_FOLDER, SweepRecord, SweepRun, write_sweep
 from bnbench.training.events import StepReached
 from bnbench.variant import VARIANTS
+from bnbench.words import duration
 from execution.test_resume import make_spec
 from support.command_line import invoke, table_bytes
 

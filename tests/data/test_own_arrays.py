@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import struct
 import tracemalloc
 import zipfile
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bnbench.execution.cluster_job import Chunk
 
 import bnbench
 from bnbench.data import npz
@@ -20,7 +22,8 @@ from bnbench.data.own_arrays import dataset_of, read_own_arrays
 from bnbench.errors import UserError
 from bnbench.execution import sweep
 from bnbench.execution.listening import Silent
-from bnbench.execution.selection import identify
+from bnbench.execution.options import RunOptions
+from bnbench.execution.selection import Grid, identify, select
 from bnbench.problem import find_problem
 from support.command_line import invoke, table_bytes
 from support.own_data import PROBLEM, own_arrays, write_own_problem
@@ -381,6 +384,22 @@ def test_a_run_on_own_arrays_is_recorded_without_their_place(tmp_path, monkeypat
     again = invoke(*arguments)
     assert again.exit_code == 2
     assert "stripes.npz: cannot be read: No such file" in again.stderr
+
+
+def test_a_cluster_job_finds_the_arrays_and_refuses_changed_ones(tmp_path, monkeypatch, capfd):
+    """The chunk as the submitter pickles it, in another folder: the path of the arrays travels with the runs."""
+    path = write_own_problem(tmp_path / "problems")
+    specs = select(Grid((str(path),), ("vanilla", "bn"))).specs
+    sent = [pickle.dumps(Chunk((spec,), tmp_path / "results", RunOptions("cpu", workers=1))) for spec in specs]
+    monkeypatch.chdir("/")
+    pickle.loads(sent[0])()
+    assert [each.parent.name for each in (tmp_path / "results").glob("*/run.json")] == [specs[0].run_id]
+    write_own_problem(tmp_path / "problems", arrays=own_arrays(seed=1))
+    with pytest.raises(SystemExit) as end:
+        pickle.loads(sent[1])()
+    assert end.value.code == 1
+    assert "dataset 'stripes' changed after the run was planned" in capfd.readouterr().out
+    assert len(list((tmp_path / "results").glob("*/run.json"))) == 1
 
 
 def test_another_file_of_the_same_name_makes_another_run(tmp_path):

@@ -15,6 +15,7 @@ from bnbench.errors import UserError
 from bnbench.execution.selection import Grid, Settings, select
 from bnbench.problem import find_problem
 from bnbench.specification import Specification
+from bnbench.storage.speeds import Speed, add_speed, read_speeds
 from support.command_line import invoke
 
 
@@ -104,6 +105,17 @@ def test_both_numbers_are_part_of_run_and_setting_and_only_where_they_are_given(
     (spec,) = select(Grid(("digits_mlp",), ("bn",))).specs
     assert "images" not in json.dumps(spec.resolved())
     assert "evaluation" not in spec.resolved()
+
+
+def test_a_speed_that_was_measured_on_all_images_is_not_that_of_fewer(tmp_path):
+    speed = Speed(step_s=0.1, eval_s=1.0, steps_per_epoch=33)
+    (whole,) = select(Grid(("digits_mlp",), ("bn",))).specs
+    add_speed(tmp_path / "speeds.json", "here", whole, speed)
+    speeds = read_speeds(tmp_path / "speeds.json", "here")
+    assert speeds.of(whole) == speed
+    for setting in ("training.images=500", "evaluation.images=100"):
+        (fewer,) = select(Grid(("digits_mlp",), ("bn",), settings=Settings(overrides=(setting,)))).specs
+        assert speeds.of(fewer) is None
 
 
 def test_a_run_trains_and_evaluates_on_so_many_and_says_so(tmp_path):

@@ -27,7 +27,7 @@ from bnbench.architecture import Conv, slot_names, slots
 from bnbench.placement import masked_slots
 from bnbench.plan import DataFacts, RunSpec, expand_grid
 from bnbench.problem import Problem, find_problem
-from bnbench.schedule import snapshot_steps
+from bnbench.schedule import scheduled_steps
 from bnbench.storage.document import make_document, table_path, write_document
 from bnbench.storage.parts import TableFacts, write_row_groups
 from bnbench.storage.schema import TableName, promised_tables, value_table
@@ -84,7 +84,7 @@ class MadeUpRun:
         self.diverged_at = 3 * self._per_epoch + 7 if hopeless else None
         self._epochs = 3 if hopeless else spec.training.epochs
         self._steps = spec.training.epochs * self._per_epoch if self.diverged_at is None else self.diverged_at + 1
-        steps = np.array(snapshot_steps(spec.snapshots.schedule, self._steps), np.int64)
+        steps = np.array(scheduled_steps(spec.snapshots.schedule, self._steps), np.int64)
         self._snapshots = steps if every_snapshot else np.unique(np.append(steps[::SPARSE], steps[-1]))
 
     def groups(self, table: TableName) -> Iterator[pa.Table]:

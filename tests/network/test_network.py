@@ -386,3 +386,35 @@ def test_a_network_of_one_slot_is_a_network():
     )
     assert network(torch.randn(5, 1, 2, 2)).shape == (5, 3)
     assert slot_names((Flatten(), Dense("only", 3))) == ["only"]
+
+
+@pytest.mark.parametrize("variant", ["vanilla", "bn_gamma_beta"])
+def test_2c2d_against_a_straight_implementation(variant):
+    network = randomised(initialised(full_network("2c2d", 10, variant, image=(1, 28, 28)))).double().eval()
+    slots = network.slots
+    batch = torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def normalised(name, x):
+        normaliser = slots[name].normaliser
+        return x if normaliser is None else normaliser(x)
+
+    def convolved(name, x):
+        linear = slots[name].linear
+        x = functional.conv2d(x, linear.weight, linear.bias, padding=2)
+        return functional.max_pool2d(functional.relu(normalised(name, x)), 2, 2)
+
+    x = convolved("conv2", convolved("conv1", batch)).flatten(1)
+    x = functional.relu(normalised("dense1", slots["dense1"].linear(x)))
+    torch.testing.assert_close(network(batch), slots["dense2"].linear(x), rtol=1e-10, atol=1e-10)
+
+
+def test_2c2d_starts_truncated_normal_with_zero_bias():
+    network = initialised(full_network("2c2d", 10, "vanilla", image=(1, 28, 28)))
+    # A standard normal cut at ±2 has the variance 1 - 4 φ(2) / (2 Φ(2) - 1).
+    share = math.sqrt(1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2)))
+    for slot in network.slots.values():
+        weights = slot.linear.weight.detach().double().flatten()
+        assert 0.095 < weights.abs().max() <= 0.1
+        assert abs(weights.std() / (0.05 * share) - 1) < 4 / math.sqrt(2 * len(weights))
+        assert abs(weights.mean()) < 4 * 0.05 / math.sqrt(len(weights))
+        assert slot.linear.bias.count_nonzero() == 0

@@ -23,8 +23,10 @@ CONVOLUTIONS = {
         ("conv9", 1, 192, "classes"),
     ],
     "mlp": [],
+    "2c2d": [("conv1", 5, "image", 32), ("conv2", 5, 32, 64)],
 }
-# 3C3D's maps are 3 pixels wide when they are flattened: 32, 28, 14, 12, 6, 6, 3. The MLP's images are 28 pixels wide.
+# 3C3D's maps are 3 pixels wide when they are flattened: 32, 28, 14, 12, 6, 6, 3. The MLP's images are 28 pixels wide;
+# 2C2D's maps go from there to 14 and 7.
 DENSE = {
     "3c3d": [("dense1", 3 * 3, 128, 512), ("dense2", 1, 512, 256), ("dense3", 1, 256, "classes")],
     "allcnnc": [],
@@ -34,6 +36,7 @@ DENSE = {
         ("dense3", 1, 500, 100),
         ("dense4", 1, 100, "classes"),
     ],
+    "2c2d": [("dense1", 7 * 7, 64, 1024), ("dense2", 1, 1024, "classes")],
 }
 # Which slots each placement of the problem files means.
 PLACES = {
@@ -56,12 +59,27 @@ PLACES = {
         "last:4": "conv5 conv6 conv7 conv8",
         "output:4": "conv6 conv7 conv8 conv9",
     },
+    "2c2d": {
+        "hidden": "conv1 conv2 dense1",
+        "every": "conv1 conv2 dense1 dense2",
+        "first": "conv1",
+        "penultimate": "dense1",
+        "output": "dense2",
+    },
     "mlp": {
         "hidden": "dense1 dense2 dense3",
         "every": "dense1 dense2 dense3 dense4",
         "first": "dense1",
         "penultimate": "dense3",
         "output": "dense4",
+    },
+    "2c2d": {
+        "hidden": "conv1 conv2 dense1",
+        "every": "conv1 conv2 dense1 dense2",
+        "first": "conv1",
+        "penultimate": "dense1",
+        "output": "dense2",
+        "first:2": "conv1 conv2",
     },
 }
 LEARNED = {"vanilla": 0, "bn": 0, "bn_beta": 1, "bn_gamma": 1, "bn_gamma_beta": 2}
@@ -104,7 +122,7 @@ def counted(network):
 @pytest.mark.parametrize("name", sorted(problem_files()))
 def test_every_placement_and_variant_has_the_parameters_of_its_layer_shapes(name, size, classes):
     problem = find_problem(name).problem(size)
-    channels = 1 if problem.dataset == "digits" else 3
+    channels = 1 if problem.dataset in {"digits", "fmnist"} else 3
     shapes = slot_shapes(problem.architecture, problem.width, channels, classes)
     architecture = ARCHITECTURES.get(problem.architecture)
     layers = architecture.layers(classes, problem.width)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from bnbench.identity import run_id_of, setting_id_of
-from bnbench.measurement import TABLES, RunIdentity, Values
+from bnbench.measurement import EVERY_RUN, TABLES, Column, RunIdentity, Values
+from bnbench.probe import PROBES
 from bnbench.storage.document import RunDocument
 from bnbench.storage.recorder import RunRecorder
 from support.rows import affine, columns
@@ -18,6 +19,9 @@ from support.rows import affine, columns
 SLOTS = {"conv1": 4, "conv10": 3, "conv2": 5}
 EPOCHS = 4
 STEPS = 6
+
+OTHER_PROBES = [table for table in TABLES if table not in {*EVERY_RUN, "sparsity"}]
+"""The tables of the probes that came after sparsity."""
 
 NETWORK = ["conv1", "conv2", "conv10", "output"]
 """The slots in the network's order, the output last."""
@@ -46,7 +50,7 @@ def specification(variant: str = "bn_gamma_beta", mask: str = "1110", seed: int 
         "augmentation": dict.fromkeys(
             ("horizontal_flip", "brightness", "contrast", "saturation"), 0.0) | {"crop_padding": 0},
         "snapshots": {"schedule": "every:2"},
-        "probes": {"sparsity": True},
+        "probes": {"sparsity": True, **{name: {} for name in PROBES if name != "sparsity"}},
         "seed": seed,
         "precision": "fp32",
     }  # fmt: skip
@@ -128,6 +132,21 @@ def _values(slot: str, parameter: str, steps: np.ndarray) -> np.ndarray:
     return (offset + steps[:, None] * np.float32(0.01) + channels).astype(np.float32)
 
 
+def _probed(table: str) -> Call:
+    """Two rows of a probe's table an epoch, made up."""
+
+    def value(column: Column, epoch: int, row: int) -> object:
+        if column.name in {"epoch", "step"}:
+            return epoch if column.name == "epoch" else epoch * STEPS
+        if column.type == "string":
+            return column.known[0] if column.known else f"{column.name} {row}"
+        return 0.5 * row if column.type == "float64" else row
+
+    declared = TABLES[table].columns
+    rows = [[value(column, epoch, row) for column in declared] for epoch in range(EPOCHS + 1) for row in (0, 1)]
+    return Call(table, columns(table, rows))
+
+
 def _calls() -> tuple[Call, ...]:
     calls: list[Call] = []
     for epoch in range(EPOCHS + 1):
@@ -156,7 +175,8 @@ def _calls() -> tuple[Call, ...]:
                 snapshots = affine(step[::2], slot, parameter, _values(slot, parameter, step[::2]))
                 calls.append(Call("affine", snapshots))
         calls.append(Call("timing", columns("timing", [(epoch + 1, 1.5, 0.25, 100.0 + epoch)])))
-    return tuple(calls)
+    half = len(calls) // 2
+    return (*calls[:half], *map(_probed, OTHER_PROBES), *calls[half:])
 
 
 EXAMPLE = Example(IDENTITY, _calls(), DOCUMENT)

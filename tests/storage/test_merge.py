@@ -22,8 +22,9 @@ from bnbench.storage.lock import acquire_lock
 from bnbench.storage.merge import merge_stores
 from bnbench.storage.schema import SCHEMA_VERSION
 from bnbench.storage.store import ResultStore
-from support.command_line import invoke
+from support.command_line import invoke, start
 from support.rows import columns
+from support.synthetic_store import SyntheticRun, build_store
 
 from .conftest import DOCUMENT, IDENTITY, Call, Example
 
@@ -356,3 +357,17 @@ def test_the_command_counts_names_what_differs_and_exits_1(example, vanilla, her
     assert json.loads(again.stdout) == [
         {"run_id": vanilla.identity.run_id, "source": str(there), "verdict": "identical", "detail": ""}
     ]
+
+
+def test_two_merges_at_once_count_every_run_once(here, there):
+    """Two processes with the same runs, into one folder: one of them copies a run, the other finds it there."""
+    runs = [SyntheticRun("digits_mlp", "bn", seed, [0.1, 0.5, 0.7], size="tiny") for seed in range(40)]
+    build_store(there, runs)
+    at_once = [start("merge", there, "--json", "--results", here) for _ in range(2)]
+    said = [process.communicate() for process in at_once]
+    assert [process.returncode for process in at_once] == [0, 0], said
+    verdicts_of = [{run["run_id"]: run["verdict"] for run in json.loads(stdout)} for stdout, _ in said]
+    assert {run.spec().run_id for run in runs} == verdicts_of[0].keys() == verdicts_of[1].keys()
+    for run_id, first in verdicts_of[0].items():
+        assert {first, verdicts_of[1][run_id]} == {"copied", "identical"}
+    assert contents(here) == contents(there)

@@ -15,11 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnbench.measurement import COUNT, TABLES, Column, Table
-from bnbench.storage import parts, schema
+from bnbench import measurement
+from bnbench.analysis.frames import open_results
+from bnbench.measurement import COUNT, EVERY_RUN, TABLES, Column, Table
+from bnbench.probe import PROBES, ProbeRow
+from bnbench.storage import parts
 from bnbench.storage.compaction import compact
-from bnbench.storage.document import make_document, read_document, write_document
+from bnbench.storage.document import document_text, make_document, read_document, write_document
 from bnbench.storage.files import StorageError
+from bnbench.storage.merge import merge_stores
 from bnbench.storage.parts import drop_parts, find_parts
 from bnbench.storage.recorder import RunRecorder
 from bnbench.storage.schema import SCHEMA_VERSION, value_columns
@@ -27,7 +31,7 @@ from bnbench.storage.store import ResultStore
 from bnbench.storage.workspace import Workspace
 from support.rows import affine
 
-from .conftest import DOCUMENT, EXAMPLE, Example, described, identity_of, specification
+from .conftest import DOCUMENT, EXAMPLE, OTHER_PROBES, Call, Example, described, identity_of, specification
 
 CALLS = len(EXAMPLE.calls)
 FLUSHES = st.sets(st.integers(0, CALLS - 1), max_size=6)
@@ -117,6 +121,7 @@ def test_finishing_leaves_the_promised_tables_and_the_document_and_nothing_else(
         "affine": 72,
         "timing": 4,
         "sparsity": 15,
+        **dict.fromkeys(OTHER_PROBES, 10),
     }
 
 
@@ -277,8 +282,8 @@ def test_divergence_before_the_first_update_is_a_result_with_empty_tables(exampl
 def unprobed(example):
     """The example as a run whose specification asks for no probe."""
     spec = {key: value for key, value in specification().items() if key != "probes"}
-    calls = tuple(call for call in example.calls if call.table != "sparsity")
-    assert len(calls) == len(example.calls) - 5
+    calls = tuple(call for call in example.calls if call.table in EVERY_RUN)
+    assert len(calls) == len(example.calls) - 5 - len(OTHER_PROBES)
     return Example(identity_of(spec), calls, {**DOCUMENT, **described(spec)})
 
 
@@ -298,31 +303,72 @@ def test_a_run_without_a_probe_has_no_table_of_it_and_the_others_are_the_same(ex
 
 def test_rows_of_a_probe_that_the_specification_does_not_ask_for_are_refused(example, unprobed, tmp_path):
     recorder = Example(unprobed.identity, example.calls, unprobed.document).record(tmp_path)
-    with pytest.raises(ValueError, match="does not promise the recorded sparsity"):
+    with pytest.raises(ValueError, match=r"does not promise the recorded .*, sparsity"):
         recorder.finish(unprobed.document)
     assert not (recorder.folder / "run.json").exists()
 
 
-def test_a_new_table_of_a_probe_needs_its_declaration_and_nothing_else(example, tmp_path, monkeypatch, uninterrupted):
-    hessian = Table(
+@pytest.fixture
+def with_hessian(example, monkeypatch):
+    """The example as a run with a probe that this session alone knows, which fills a table of its own."""
+    row = ProbeRow(
         "hessian",
-        "largest eigenvalues",
-        (Column("step", "int64", "updates done", range=COUNT), Column("largest", "list of float32", "eigenvalues")),
-        probe="sparsity",
+        "Hessian",
+        "its largest eigenvalues",
+        (
+            Table(
+                "hessian",
+                "largest eigenvalues",
+                (
+                    Column("step", "int64", "updates done", range=COUNT),
+                    Column("largest", "list of float32", "eigenvalues"),
+                ),
+                key=("step",),
+            ),
+        ),
+        "step",
+        "nowhere:build",
+        schedule="even:3",
     )
-    monkeypatch.setitem(TABLES, hessian.name, hessian)
-    monkeypatch.setitem(schema.SCHEMAS, hessian.name, schema._schema(hessian))
-    recorder = example.record(tmp_path, [3])
+    monkeypatch.setattr(PROBES, "_session", {})
+    PROBES.register_for_session(row)
+    spec = specification()
+    spec["probes"] = {**spec["probes"], "hessian": {"schedule": "even:2"}}
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
-    for step in (0, 10):
-        recorder.add("hessian", {"step": np.array([step, step + 5]), "largest": values + step})
-        recorder.flush()
-    assert list(recorder.finish(DOCUMENT).tables)[-2:] == ["sparsity", "hessian"]
-    found = ResultStore(tmp_path).read(example.identity.run_id, "hessian", columns=["step", "largest"]).to_pydict()
+    calls = [Call("hessian", {"step": np.array([s, s + 5]), "largest": values + s}) for s in (0, 10)]
+    yield Example(identity_of(spec), (*example.calls, *calls), {**DOCUMENT, **described(spec)})
+    measurement.TABLES.pop("hessian", None)
+    measurement._declared_by.clear()
+
+
+def test_a_new_table_of_a_probe_needs_its_row_and_nothing_else(example, with_hessian, tmp_path):
+    example.finish(tmp_path)
+    document = with_hessian.finish(tmp_path, [CALLS])
+    assert list(document.tables)[-2:] == ["probe_notes", "hessian"]
+    store, run_id = ResultStore(tmp_path), with_hessian.identity.run_id
+    found = store.read(run_id, "hessian", columns=["step", "largest"]).to_pydict()
     assert found["step"] == [0, 5, 10, 15]
     assert found["largest"] == [[0, 1, 2], [3, 4, 5], [10, 11, 12], [13, 14, 15]]
-    read = {path.stem: path.read_bytes() for path in recorder.folder.glob("*.parquet")}
-    assert {**uninterrupted, "hessian": read["hessian"]} == read
+    for table in document.tables.keys() - {"hessian"}:
+        columns = value_columns(table)
+        assert store.read(run_id, table, columns).equals(store.read(example.identity.run_id, table, columns))
+
+
+def test_a_run_with_a_probe_that_is_not_known_here_is_read_without_its_table(with_hessian, tmp_path):
+    run_id = with_hessian.identity.run_id
+    written = with_hessian.finish(tmp_path / "there")
+    PROBES._session.clear()
+    measurement.TABLES.pop("hessian")
+    store = ResultStore(tmp_path / "there")
+    assert store.warnings() == []
+    assert store.finished()[run_id] == written
+    assert len(store.read(run_id, "steps")) == 24
+    (record,) = open_results(tmp_path / "there").records
+    assert "hessian" not in record.tables
+    # Nor is anything lost where it is merged.
+    (merged,) = merge_stores(tmp_path / "here", [tmp_path / "there"])
+    assert merged.verdict == "copied"
+    assert (tmp_path / "here" / run_id / "hessian.parquet").exists()
 
 
 def test_a_record_of_a_table_that_is_not_declared_is_refused(example, tmp_path):
@@ -457,3 +503,74 @@ def test_an_identity_of_another_type_is_refused_at_the_first_flush(example, tmp_
     with pytest.raises(TypeError, match="seed"):
         recorder.flush()
     assert list(recorder.workspace.path.iterdir()) == []
+
+
+# --- networks with residual blocks ---------------------------------------------------------------------------------
+
+ROLES = [
+    {"role": "stem", "stage": None, "block": None},
+    {"role": "bn1", "stage": 1, "block": "one"},
+    {"role": "bn2", "stage": 1, "block": "one"},
+    {"role": "output", "stage": None, "block": None},
+]
+"""Of the toy network's four slots, were two of them a block."""
+
+
+def with_roles(placement="stage:1", mask="0110", roles=ROLES):
+    spec = specification(mask=mask)
+    return {**DOCUMENT, **described(spec, placement), "roles": roles}, identity_of(spec, placement)
+
+
+def test_the_roles_of_a_networks_slots_are_kept_beside_them_and_read_the_placement(example, tmp_path):
+    plain = example.record(tmp_path / "plain").finish(DOCUMENT)
+    assert "roles" not in json.loads(document_text(plain))
+    assert [place.role for place in plain.places] == [None] * 4
+    told, identity = with_roles()
+    document = make_document({**told, "run_id": identity.run_id, "setting_id": identity.setting_id})
+    text = json.loads(document_text(document))
+    assert text["roles"] == ROLES
+    assert make_document({**text, "schema": SCHEMA_VERSION}) == document
+    assert [(place.name, place.role) for place in document.places] == [
+        ("conv1", "stem"), ("conv2", "bn1"), ("conv10", "bn2"), ("output", "output"),
+    ]  # fmt: skip
+    assert "-stage1-s7-" in document.run_id
+
+
+@pytest.mark.parametrize(
+    ("roles", "message"),
+    [
+        (None, "'stage:1' is said of networks with residual blocks"),
+        (ROLES[:3], "there are 4 slots, and roles of 3"),
+        ([*ROLES[:2], {**ROLES[2], "stage": 2}, ROLES[3]], "does not mean the mask 0110"),
+        ([*ROLES[:2], {**ROLES[2], "role": "shortcut"}, ROLES[3]], None),
+        ([ROLES[3], *ROLES[1:]], "the last slot is the output, and no other"),
+        ([*ROLES[:3], ROLES[0]], "the last slot is the output, and no other"),
+        ([{**ROLES[0], "role": "bn1"}, *ROLES[1:]], "a slot of the role bn1 is outside of a block"),
+        ([{**ROLES[0], "stage": 1, "block": "one"}, *ROLES[1:]], "a slot of the role stem is in a block"),
+        ([{**ROLES[0], "stage": 1}, *ROLES[1:]], "in a block of a stage, or in neither"),
+        ([{**ROLES[0], "role": "<b>"}, *ROLES[1:]], "role"),
+        ([{**ROLES[0], "role": "stem\n"}, *ROLES[1:]], "role"),
+        ([*ROLES[:2], {**ROLES[2], "stage": "1"}, ROLES[3]], "stage"),
+        ([*ROLES[:2], {**ROLES[2], "stage": True}, ROLES[3]], "stage"),
+        ([*ROLES[:2], {**ROLES[2], "stage": 10**9}, ROLES[3]], "stage"),
+        ([*ROLES[:2], {**ROLES[2], "block": "../up"}, ROLES[3]], "block"),
+        ([*ROLES[:2], {**ROLES[2], "colour": "red"}, ROLES[3]], "colour"),
+        ([*ROLES[:2], {"role": "bn2"}, ROLES[3]], "Field required"),
+        ("stem", "roles"),
+    ],
+)
+def test_roles_are_not_believed_unseen(roles, message):
+    told, identity = with_roles(roles=roles)
+    told |= {"run_id": identity.run_id, "setting_id": identity.setting_id}
+    if message is None:  # other roles, of which the placement means the same
+        assert make_document(told).places[2].on_main_path is False
+        return
+    with pytest.raises(ValueError, match=message):
+        make_document(told)
+
+
+def test_a_slot_that_is_called_by_the_role_of_others_is_not_believed(example):
+    told, identity = with_roles()
+    told |= {"run_id": identity.run_id, "setting_id": identity.setting_id, "slots": ["conv1", "bn2", "bn1", "output"]}
+    with pytest.raises(ValueError, match="'bn2' cannot be the name of this slot, whose role is bn1"):
+        make_document(told)

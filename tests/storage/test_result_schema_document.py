@@ -110,7 +110,7 @@ def test_another_meaning_of_a_column_makes_another_document(monkeypatch):
     )
     monkeypatch.setitem(TABLES, "curves", other)
     changed = [line for line in renewed(TEXT).splitlines() if line not in TEXT.splitlines()]
-    assert changed == ["        curves.parquet    made up", "| `loss` | float64 | nats | made up, too |"]
+    assert changed == ["        curves.parquet          made up", "| `loss` | float64 | nats | made up, too |"]
 
 
 def test_the_document_names_the_version():

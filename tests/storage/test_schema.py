@@ -67,6 +67,32 @@ OWN_COLUMNS = {
         ("slot", pa.string()),
         ("zeroed", pa.float64()),
     ],
+    "landscape": [
+        ("step", pa.int64()),
+        ("epoch", pa.int64()),
+        ("statistics", pa.string()),
+        ("step_size", pa.float64()),
+        ("relative_step", pa.float64()),
+        ("loss", pa.float64()),
+        ("gradient_norm", pa.float64()),
+        ("gradient_distance", pa.float64()),
+        ("gradient_cosine", pa.float64()),
+    ],
+    "covariate_shift": [
+        ("step", pa.int64()),
+        ("epoch", pa.int64()),
+        ("statistics", pa.string()),
+        ("slot", pa.string()),
+        ("gradient_norm", pa.float64()),
+        ("shift", pa.float64()),
+        ("relative_shift", pa.float64()),
+        ("cosine", pa.float64()),
+    ],
+    "probe_notes": [
+        ("step", pa.int64()),
+        ("probe", pa.string()),
+        ("reason", pa.string()),
+    ],
 }
 
 
@@ -157,9 +183,11 @@ def test_values_come_back_bit_for_bit_also_those_that_are_no_numbers(example, tm
     [
         (Probes(), ()),
         (Probes(sparsity=True), ("sparsity",)),
+        (Probes(landscape=True), ("landscape", "probe_notes")),
+        (Probes(sparsity=True, landscape=False, covariate_shift={}), ("sparsity", "covariate_shift", "probe_notes")),
     ],
 )
-def test_a_specification_promises_four_tables_and_one_for_each_probe_that_is_on(probes, extra):
+def test_a_specification_promises_four_tables_and_those_of_each_probe_that_is_on(probes, extra):
     assert promised_tables(probes) == ("curves", "steps", "affine", "timing", *extra)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnbench.architecture import Layer, slot_names
+from bnbench.architecture import Layer, slot_places
 from bnbench.data.dataset import Dataset
 from bnbench.data.images import LabelledImages, Splits
 from bnbench.data.pipeline import ImagePipeline
@@ -49,7 +49,7 @@ def build(
     layers: tuple[Layer, ...], input_shape: tuple[int, ...], variant: Variant, placement: str = "hidden"
 ) -> Network:
     """A network, its placement given as an expression; vanilla has the empty mask, as a plan gives it."""
-    mask = parse_placement(placement, slot_names(layers))
+    mask = parse_placement(placement, slot_places(layers))
     return Network(layers, input_shape, mask if variant.alters_slots else "0" * len(mask), variant)
 
 

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from bnbench.measurement import IDENTITY, TABLES, Column, Table
+from bnbench.measurement import IDENTITY, PROBE_NOTES, TABLES, Column, Table
+from bnbench.probe import PROBES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "result-schema.md"
 EVERY_TABLE = "every table"
@@ -40,8 +41,11 @@ def described(text: str) -> tuple[list[str], list[str]]:
 
 
 def _listed(table: Table) -> str:
-    probed = "" if table.probe is None else "; only of a run with that probe"
-    return f"{table.name + '.parquet':<17} {table.meaning}{probed}"
+    probes = [name for name in PROBES if table in PROBES.get(name).tables]
+    probed = f"; only of a run with the probe {probes[0]}" if probes else ""
+    if table == PROBE_NOTES:
+        probed = "; only of a run with a probe that may be unable to measure"
+    return f"{table.name + '.parquet':<23} {table.meaning}{probed}"
 
 
 def _rows(columns: Iterable[Column], *, units: bool) -> str:

@@ -314,9 +314,17 @@ def _trajectories(results: Results, *, learned_only: bool, filters: ActivityFilt
     for parameter in parameters or ():
         if parameter not in NEUTRAL:
             raise unknown("parameter", parameter, NEUTRAL)
+    for name in filters:
+        if name not in IDENTITY and name not in {"slot", "parameter"}:
+            raise unknown("filter", name, [*IDENTITY, "slot", "parameter"])
     runs = {name: value for name, value in filters.items() if name not in {"slot", "parameter"}}
+    chosen = results.select(**cast(IdentityFilters, runs))
+    known = list(dict.fromkeys(slot for record in chosen for slot in record.slots))
+    for slot in slots or ():
+        if known and slot not in known:
+            raise unknown("slot", slot, known)
     labels = variant_labels(results.records)
-    for record in results.sound(results.select(**cast(IdentityFilters, runs)), "affine"):
+    for record in results.sound(chosen, "affine"):
         names = results.trajectory_names(record.identity.run_id)
         positions = _positions(record)
         for slot, parameter in sorted(names, key=lambda name: (list(NEUTRAL).index(name[1]), positions[name[0]])):

@@ -468,7 +468,9 @@ def narrowed(
     recorded = sorted({name for each in chosen for name in each.problems})
     for problem in problems:
         if problem not in recorded:
-            raise unknown(f"recorded {size} problem", problem, recorded)
+            elsewhere = distinct(each for own in found if problem in own.problems for each in own.sizes)
+            hint = f"It was run at size {' and '.join(elsewhere)}: --size {elsewhere[0]}." if elsewhere else None
+            raise unknown(f"recorded {size} problem", problem, recorded, hint=hint)
     if problems:
         chosen = [each for each in chosen if set(problems) & set(each.problems)]
     for setting in settings:

@@ -12,6 +12,7 @@ their statistics: one trajectory of `affine` is one row group, and that is all t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from os import PathLike
@@ -126,6 +127,14 @@ class Results:
     def path(self) -> Path:
         """The results folder."""
         return self._store.path
+
+    def __repr__(self) -> str:
+        """Where they are, and how many runs of what."""
+        ended = Counter(record.status for record in self.records)
+        problems = sorted({record.identity.problem for record in self.records})
+        shown = ", ".join(problems[:_MOST_PROBLEMS]) + (", …" if len(problems) > _MOST_PROBLEMS else "")
+        runs = ", ".join(f"{number} {status}" for status, number in ended.items()) or "no runs"
+        return f"<{type(self).__name__} {str(self.path)!r}: {runs}{f'; {shown}' if shown else ''}>"
 
     def select(self, **filters: Unpack[IdentityFilters]) -> tuple[RunRecord, ...]:
         """The runs whose identity has these values, failed ones included, each training once.
@@ -423,6 +432,9 @@ def _select(records: Sequence[RunRecord], filters: Mapping[str, Any]) -> tuple[R
         record for record in records if all(getattr(record.identity, name) in values for name, values in wanted.items())
     )
 
+
+_MOST_PROBLEMS = 4
+"""So many names are told of a results folder in a line."""
 
 _OF_A_PLAN = frozenset({"run_id", "setting_id"})
 """Identity columns whose values nobody types: they come out of a plan, and a run that is planned need not be here."""

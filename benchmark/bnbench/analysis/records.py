@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from bnbench.analysis.settings import overrides
 from bnbench.identity import canonical_json
-from bnbench.measurement import RunIdentity
+from bnbench.measurement import TABLES, RunIdentity
 from bnbench.placement import SlotPlace, masked_slots
 from bnbench.plan import Origin
 from bnbench.storage.document import RunDocument, Status
@@ -33,7 +33,7 @@ class RunRecord:
     readable: bool
     """Whether the run has its tables: not if it failed, nor if it is damaged."""
     tables: tuple[TableName, ...]
-    """Those of them that it has: a probe's table only where the probe was on."""
+    """Those of them that it has: a probe's table only where the probe was on, and is known here."""
     dataset: str
     fingerprint: str
     """SHA-256 of the pixels and labels it was trained on."""
@@ -96,7 +96,7 @@ def record_of(document: RunDocument, *, readable: bool) -> RunRecord:
         diverged_at_step=document.diverged_at_step,
         error=document.error,
         readable=readable,
-        tables=tuple(document.tables) if readable else (),
+        tables=tuple(table for table in document.tables if table in TABLES) if readable else (),
         dataset=spec.data.name,
         fingerprint=spec.data.fingerprint,
         data_origin=document.data_origin,

@@ -10,6 +10,7 @@ import click
 from bnbench import __version__
 from bnbench.cli.invocation import remember
 from bnbench.cli.output import say, spell_out_what_cannot_be_shown
+from bnbench.cli.suggesting import SuggestingGroup
 from bnbench.errors import UserError
 from bnbench.execution.streams import OutputError, guard_streams, lost_output
 from bnbench.paths import leave_lost_directory
@@ -36,7 +37,7 @@ _COMMANDS = {
 }
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(SuggestingGroup):
     """A group whose commands live in modules of their own, imported when they are called.
 
     Their one-line helps stand in the table above, so `bnbench --help` imports none of them.
@@ -83,6 +84,9 @@ class _LazyGroup(click.Group):
         except click.ClickException as error:
             error.message = printable_lines(error.message)  # it quotes what was typed, and click prints it
             raise
+        except KeyboardInterrupt:
+            say("Interrupted.", err=True)
+            ctx.exit(130)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

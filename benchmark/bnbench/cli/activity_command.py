@@ -120,11 +120,11 @@ def _print_rows(
 
 def _runs(opened: Results, problems: tuple[str, ...], size: str | None, variants: tuple[str, ...]) -> IdentityFilters:
     """The runs that were asked for, of any placement."""
-    # A problem of one's own is named by its file.
-    names = tuple(Path(name).stem if name.endswith(".toml") else name for name in problems)
+    from bnbench.analysis.asked import asked_settings
+
     filters: IdentityFilters = {}
-    if names:
-        filters["problem"] = _recorded(opened, "problem", names)
+    if problems:
+        filters["setting_id"] = asked_settings(opened.records, problems)
     if variants:
         filters["variant"] = _recorded(opened, "variant", variants)
     if size:

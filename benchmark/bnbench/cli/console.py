@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from bnbench.cli.invocation import typed_command
 from bnbench.cli.output import print_json, print_tables, say, warn
-from bnbench.words import counted
+from bnbench.words import counted, duration
 
 if TYPE_CHECKING:
     from bnbench.execution.executors import Executor
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 
 # --- carrying out -------------------------------------------------------------------------------------------------
+
+
+def say_that_it_begins() -> None:
+    """Show a sign of life: before the first thing can be said of the runs, torch is loaded, which takes its time."""
+    say("Loading torch and looking at what is there …", err=True)
 
 
 def sweep_of(
@@ -118,6 +123,7 @@ def train_anew(
     from bnbench.problem import problem_files
     from bnbench.progress import sweep_progress
 
+    say_that_it_begins()
     grid = Grid(tuple(problems) or tuple(problem_files()), settings=Settings(size=size, seeds=seeds))
     how = RunOptions(device=device, workers=workers)
     sweep = Sweep(select(grid).specs, results, how, local_executor(how), sweep_progress())
@@ -223,32 +229,23 @@ def _estimate(plan: SweepPlan) -> str:
         return ""
     side_by_side = f"{plan.side_by_side} side by side"
     if all(time.source == "measured" for time in plan.known):
-        alone = " (measured with one run alone)" if plan.side_by_side > 1 else ""
-        text = f", about {duration(plan.known_seconds)} on {plan.machine}, {side_by_side}{alone}"
+        how = ["with one run alone"] if plan.side_by_side > 1 else []
+        how += ["beside other work; the forecast is for a machine of its own"] if _beside_others(plan) else []
+        measured = f" (measured {', '.join(how)})" if how else ""
+        text = f", about {duration(plan.known_seconds)} on {plan.machine}, {side_by_side}{measured}"
     else:
         text = f", about {duration(plan.known_seconds)}, {side_by_side} on {plan.device}, from what such runs took here"
     unknown = len(plan.training) - len(plan.known)
     return text + (f", for {len(plan.known)} of them and {unknown} more" if unknown else "")
 
 
+def _beside_others(plan: SweepPlan) -> bool:
+    return any(time.beside_others for time in plan.known)
+
+
 def _tell_estimate(plan: SweepPlan) -> None:
     if plan.todo:
         say(summary(plan), err=True)
-
-
-def duration(seconds: float | None) -> str:
-    """A time in the two units that matter: "45 s", "12 min", "3 h 20 min", "2 d 4 h"; "?" where unknown."""
-    if seconds is None:
-        return "?"
-    minutes = round(seconds / 60)
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    hours = round(minutes / 60)
-    return f"{hours // 24} d {hours % 24} h"
 
 
 def _state(run: PlannedRun) -> str:

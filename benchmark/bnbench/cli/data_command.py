@@ -9,12 +9,13 @@ import click
 
 from bnbench.cli.output import Format, chosen, format_options, print_tables, say
 from bnbench.cli.path_type import GivenPath
+from bnbench.cli.suggesting import SuggestingGroup
 
 if TYPE_CHECKING:
     from bnbench.data.store import Manifest
 
 
-@click.group("data")
+@click.group("data", cls=SuggestingGroup)
 def command() -> None:
     """Fetch, import, verify and list data sets.
 

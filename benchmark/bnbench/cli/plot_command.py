@@ -130,11 +130,15 @@ class _Job:
             UserError: there are no runs for something that was asked for, or for anything at all.
         """
         from bnbench.errors import UserError
-        from bnbench.report.figures.drawing import NothingToDrawError, draw_kind
-        from bnbench.report.gallery import draw_study_figure
+        from bnbench.report.figures.drawing import NothingToDrawError, draw_kind, other_sizes
+        from bnbench.report.gallery import draw_study_figure, lacks_rivals
 
         skipped: list[str] = []
+        alone: list[str] = []
         for figure in figures:
+            if skip and lacks_rivals(self.results, figure, self.size):
+                alone.append(figure.number)
+                continue
             try:
                 self._save([draw_study_figure(self.results, figure, self.size, self.page, seed=self.seed)])
             except NothingToDrawError:
@@ -151,10 +155,17 @@ class _Job:
         if not self.written:
             raise UserError(
                 f"nothing to draw: {self.results.path} holds no {self.size} runs of the catalogue",
-                hint="`bnbench run digits_3c3d` makes some in a few minutes; --size and --results choose the runs.",
+                hint=other_sizes(self.results.records, groups)
+                or "`bnbench run digits_3c3d` makes some in a few minutes; --size and --results choose the runs.",
             )
         if skipped:
             say(f"Not drawn, no runs for them: {', '.join(skipped)}", err=True)
+        if alone:
+            say(
+                f"Not drawn, vanilla alone is there and nothing to compare it with: {', '.join(alone)} "
+                "(--figure draws one all the same)",
+                err=True,
+            )
         if self.as_json:
             print_json(self.written)
 

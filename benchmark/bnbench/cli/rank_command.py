@@ -11,11 +11,7 @@ from bnbench.cli.options import SIZES, results_option
 from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, print_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from bnbench.analysis.frames import IdentityFilters
-    from bnbench.analysis.measures import TargetLookup
-    from bnbench.problem import Target
 
 
 @click.command("rank")
@@ -36,6 +32,9 @@ def command(
 ) -> None:
     """Rank the variants, separately for each setting, placement and learning rate.
 
+    By a problem's name all runs of every setting are meant in which it occurs; by a problem's file those of its
+    settings, whatever they are called.
+
     \b
     Examples:
       bnbench rank
@@ -43,50 +42,23 @@ def command(
       bnbench rank digits_3c3d --format latex        # for a paper
       bnbench rank ./mine.toml                       # with the targets of that file
     """
+    from bnbench.analysis.asked import asked_settings, asked_targets
     from bnbench.analysis.frames import open_results
     from bnbench.analysis.ranking import rank
     from bnbench.analysis.ranking_tables import ranking_json, ranking_tables
-    from bnbench.errors import unknown
 
     wanted = chosen(style, as_json=as_json)
-    own_targets = _targets_of(name for name in problems if name.endswith(".toml"))
     opened = open_results(results)
     filters: IdentityFilters = {}
-    recorded = sorted({record.identity.problem for record in opened.records})
-    names = [Path(name).stem if name.endswith(".toml") else name for name in problems]
-    for name in names:
-        if name not in recorded:
-            raise unknown("recorded problem", name, recorded)
-    if names:
-        filters["problem"] = names
+    if problems:
+        filters["setting_id"] = asked_settings(opened.records, problems)
     if size:
         filters["size"] = size
     if placements:
         filters["placement"] = list(placements)
-    ranking = rank(opened, targets=own_targets, **filters)
+    ranking = rank(opened, targets=asked_targets(opened.records, problems), **filters)
     print_warnings(opened)
     if wanted == "json":
         print_json(ranking_json(ranking))
         return
     print_tables(ranking_tables(ranking, details=details), wanted)
-
-
-def _targets_of(paths: Iterable[str]) -> TargetLookup:
-    """The targets of the problems whose files were named, and of those that ship.
-
-    Raises:
-        UserError: a file cannot be read, or is not a problem's.
-    """
-    from bnbench.analysis.settings import problem_targets
-    from bnbench.problem import read_problem
-
-    files = {file.name: file for file in map(read_problem, map(Path, paths))}
-
-    def targets(name: str, size: str) -> tuple[Target, ...]:
-        if name not in files:
-            return problem_targets(name, size)
-        # A run may be of a size whose table the file had once.
-        found = next((each for each in files[name].sizes if each == size), None)
-        return () if found is None else files[name].problem(found).targets
-
-    return targets

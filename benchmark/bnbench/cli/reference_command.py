@@ -11,6 +11,7 @@ import click
 from bnbench.cli.options import SIZES
 from bnbench.cli.output import say
 from bnbench.cli.path_type import GivenPath
+from bnbench.cli.suggesting import SuggestingGroup
 
 if TYPE_CHECKING:
     from bnbench.analysis.reference.stored import Reference
@@ -23,7 +24,7 @@ _FOLDER = click.option(
 )
 
 
-@click.group("reference")
+@click.group("reference", cls=SuggestingGroup)
 def command() -> None:
     """The reference results that `bnbench check` compares with.
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnbench.cli.console import end_on_failures, ended_by_a_stop, print_plan, print_warnings, size_in_words, sweep_of
+from bnbench.cli.console import (
+    end_on_failures,
+    ended_by_a_stop,
+    print_plan,
+    print_warnings,
+    say_that_it_begins,
+    size_in_words,
+    sweep_of,
+)
 from bnbench.cli.options import grid_of, grid_options, results_option
 from bnbench.cli.output import say
 from bnbench.cli.run_options import executor_of, run_options_of, training_options
@@ -42,6 +50,8 @@ def command(
       bnbench run cifar10_3c3d --gpus 0,1 --runs-per-gpu 2 --run-timeout 3h
       bnbench run cifar10_3c3d --seeds 10 --executor slurm --slurm partition=gpu --slurm gpus=1 --slurm time=12:00:00
     """
+    if not dry_run:
+        say_that_it_begins()
     from bnbench.execution.selection import select
 
     how = run_options_of(options)

@@ -77,7 +77,6 @@ def command(name: str, placement: str | None, variant: str, size: Size) -> None:
 
 def _settings(problem: Problem, data: str, network: str) -> Table:
     from bnbench.analysis.table import Column, Kind, Table
-    from bnbench.identity import hashed
 
     changes = {key: value for key, value in problem.augmentation.model_dump().items() if value}
     facts = {
@@ -88,7 +87,7 @@ def _settings(problem: Problem, data: str, network: str) -> Table:
         **_training(problem.training),
         "augmentation": ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in changes.items()) or "none",
         "snapshots": problem.snapshots.schedule,
-        "probes": ", ".join(hashed(problem.probes)) or "none",
+        "probes": ", ".join(problem.probes.on) or "none",
         "seeds": ", ".join(map(str, problem.seeds)),
     }
     counts = {"train on": problem.training.images, "validate and test on": problem.evaluation.images}

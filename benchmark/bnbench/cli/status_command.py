@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.console import duration
 from bnbench.cli.jobs import print_jobs
 from bnbench.cli.options import results_option
 from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, say, warn
-from bnbench.words import counted
+from bnbench.words import counted, duration
 
 if TYPE_CHECKING:
     from bnbench.analysis.frames import Results
@@ -224,7 +223,7 @@ def _told(path: Path, sweep: SweepRecord, folder: _Folder) -> str:
         return f"{told}. Cluster jobs do the rest."
     own = {run.run_id for run in sweep.runs}
     recorded = recorded_times(folder.store, [document for document in folder.finished if document.run_id in own])
-    seconds = sweep_seconds(sweep, folder.states, recorded, folder.ended)
+    seconds = sweep_seconds(left, sweep.side_by_side, folder.states, recorded)
     return told + ("" if seconds is None else f"; about {duration(seconds)} left, {sweep.side_by_side} side by side")
 
 

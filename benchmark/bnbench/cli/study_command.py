@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from bnbench.cli.console import (
     end_on_failures,
     ended_by_a_stop,
     print_warnings,
+    say_that_it_begins,
     size_in_words,
     summary,
     sweep_of,
@@ -56,6 +57,9 @@ def command(
       bnbench study thesis --size short --only fig-4.1 --problem cifar10_3c3d
       bnbench study thesis --size tiny
     """
+    if not dry_run:
+        say_that_it_begins()
+    from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
     from bnbench.execution.selection import require_study_data, select_study
     from bnbench.study import find_study
 
@@ -68,8 +72,19 @@ def command(
     if dry_run:
         print_warnings(sweep.plan())
         _show(study, wanted, sweep.plan(), settings.seeds, as_json=as_json)
+        if not as_json and _too_few_seeds(wanted, settings.seeds):
+            enough = select_study(study, replace(settings, seeds=SEEDS_FOR_INTERVAL), only)
+            forecast = summary(sweep_of(enough.specs, results, how, executor).plan())
+            told = f"with --seeds {SEEDS_FOR_INTERVAL}: {forecast}"
+            say(f"Its claims need {SEEDS_FOR_INTERVAL} seeds; {told}", err=True)
         return
     require_study_data(study, wanted)
+    if _too_few_seeds(wanted, settings.seeds):
+        say(
+            f"Its claims need {SEEDS_FOR_INTERVAL} seeds; the forecast is for {settings.seeds}. "
+            f"--seeds {SEEDS_FOR_INTERVAL} trains the others too, now or later.",
+            err=True,
+        )
     with ended_by_a_stop(sweep):
         outcomes = sweep.run()
     if sweep.plan().todo and executor.sends_away:
@@ -81,6 +96,13 @@ def command(
         err=True,
     )
     end_on_failures(sweep.plan(), outcomes)
+
+
+def _too_few_seeds(wanted: StudyPlan, seeds: int) -> bool:
+    """Whether claims rest on these runs that so many seeds leave undecided."""
+    from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
+
+    return any(each.experiment.claims for each in wanted.experiments) and seeds < SEEDS_FOR_INTERVAL
 
 
 # --- dry run ----------------------------------------------------------------------------------------------------

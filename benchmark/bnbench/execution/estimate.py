@@ -7,7 +7,7 @@ device. Where none has finished yet, it is the speed that `bnbench estimate` mea
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,9 +19,12 @@ from bnbench.storage.files import StorageError
 from bnbench.storage.speeds import Speed, Speeds
 from bnbench.storage.states import RunState
 from bnbench.storage.store import ResultStore
-from bnbench.storage.sweeps import SweepRecord, SweepRun
+from bnbench.storage.sweeps import SweepRun
 
 Source = Literal["recorded", "measured"]
+
+_WELL_ON = 0.1
+"""From this share of its steps on, a run's own pace says best what the rest will take."""
 
 _ENOUGH = 4
 """So many recorded runs of a kind are read; more would tell no more."""
@@ -36,6 +39,8 @@ class RunTime:
     whole: float
     """Seconds from its first step on."""
     source: Source
+    beside_others: bool = False
+    """Whether it was measured while the machine did other things too; it is what it would be without them."""
 
 
 @dataclass(frozen=True)
@@ -80,29 +85,69 @@ def run_time(spec: RunSpec, state: RunState, recorded: Recorded, speeds: Speeds)
     speed = speeds.of(spec)
     if speed is None:
         return None
-    return RunTime(_measured(spec, state, speed), _measured(spec, RunState("new"), speed), "measured")
+    whole = _measured(spec, RunState("new"), speed)
+    return RunTime(_measured(spec, state, speed), whole, "measured", speed.cpu_share < 1)
 
 
 def sweep_seconds(
-    record: SweepRecord, states: Mapping[str, RunState], recorded: Recorded, ended: Collection[str]
+    left: Sequence[SweepRun], side_by_side: int, states: Mapping[str, RunState], recorded: Recorded
 ) -> float | None:
     """How long a sweep that is under way will take; None where that cannot be known.
 
+    This is what the bars and `bnbench status` show, from the same facts.
+
     Args:
-        record: the sweep; what it expected of each run when it began serves where nothing is recorded.
+        left: the runs that have not ended; what was expected of each when the sweep began serves where nothing better
+            is known.
+        side_by_side: how many are trained at a time.
         states: of the runs that were begun, by run id.
         recorded: what runs of this folder took.
-        ended: the ids of runs that have ended.
     """
+    paces = _paces(left, states)
     under_way: list[float] = []
     to_come: list[float] = []
-    for run in record.left(ended):
-        whole = _expected(run, recorded)
-        if whole is None:
-            return None
+    for run in left:
         state = states.get(run.run_id, RunState("new"))
-        (under_way if state.name == "running" else to_come).append(_rest(whole, state))
-    return schedule_seconds([*under_way, *to_come], record.side_by_side)
+        seconds = run_seconds(run, state, recorded, paces)
+        if seconds is None:
+            return None
+        (under_way if state.name == "running" else to_come).append(seconds)
+    return schedule_seconds([*under_way, *to_come], side_by_side)
+
+
+def run_seconds(run: SweepRun, state: RunState, recorded: Recorded, others: Recorded | None = None) -> float | None:
+    """How long a run of a sweep that is under way will take to its end; None where that cannot be known.
+
+    What it takes itself counts once it is well on its way; then what such runs took; then what it, or others like it,
+    seem to take so far; then what was expected when the sweep began.
+
+    Args:
+        run: the run.
+        state: its.
+        recorded: what runs of this folder took.
+        others: what whole runs seem to take, of those that are being trained.
+    """
+    own = state.step_s * max(0, state.total_steps - state.step) if state.step_s else None
+    if own is not None and state.step >= _WELL_ON * state.total_steps:
+        return own
+    taken = recorded.of(run.setting_id, run.variant)
+    if taken is not None:
+        return _rest(taken, state)
+    if own is not None:
+        return own
+    alike = None if others is None else others.of(run.setting_id, run.variant) or others.of(run.setting_id, None)
+    whole = run.seconds if alike is None else alike
+    return None if whole is None else _rest(whole, state)
+
+
+def _paces(runs: Iterable[SweepRun], states: Mapping[str, RunState]) -> Recorded:
+    """What whole runs seem to take, of those that are being trained."""
+    found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for run in runs:
+        state = states.get(run.run_id)
+        if state is not None and state.step_s and state.total_steps:
+            found[run.setting_id, run.variant or ""].append(state.step_s * state.total_steps)
+    return Recorded({key: sum(seconds) / len(seconds) for key, seconds in found.items()})
 
 
 def schedule_seconds(runs: Sequence[float], side_by_side: int) -> float:
@@ -112,11 +157,6 @@ def schedule_seconds(runs: Sequence[float], side_by_side: int) -> float:
         first = min(range(len(free)), key=free.__getitem__)
         free[first] += seconds
     return max(free)
-
-
-def _expected(run: SweepRun, recorded: Recorded) -> float | None:
-    taken = recorded.of(run.setting_id, run.variant)
-    return run.seconds if taken is None else taken
 
 
 def _rest(whole: float, state: RunState) -> float:

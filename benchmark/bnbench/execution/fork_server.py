@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import forkserver
-from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import cast
 
@@ -22,16 +23,16 @@ _SAFE_PATH = "PYTHONSAFEPATH"
 _OURS = "bnbench"
 """The value by which it is known that nobody else has set the variable; Python asks only whether there is one."""
 
+_CAN_BLOCK = hasattr(signal, "pthread_sigmask")
+
 _LOCK = threading.Lock()
 
 
 def prepare() -> None:
     """Start the server, so that it loads torch while this process does other things."""
-    context = process_context()
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(list(_PRELOADED))
+    if process_context().get_start_method() == "forkserver":
         with _safe_path():
-            forkserver.ensure_running()
+            _ensure_running()
 
 
 def process_context() -> SpawnContext | ForkServerContext:
@@ -45,13 +46,49 @@ def process_context() -> SpawnContext | ForkServerContext:
 def start(process: BaseProcess) -> None:
     """Start a process of the context, and the server, should it have died."""
     with _safe_path():
-        process.start()
+        if isinstance(process, ForkServerProcess):
+            _ensure_running()
+            process.start()  # waits for the server, which may be loading torch: Ctrl-C is heard meanwhile
+        else:
+            with _born_deaf_to_interrupts():
+                process.start()
 
 
 def forget_safe_path() -> None:
     """In a process that `start` started: give it the environment of the one that started it."""
     if os.environ.get(_SAFE_PATH) == _OURS:
         del os.environ[_SAFE_PATH]
+
+
+def ignore_interrupts() -> None:
+    """In a process that `start` started: Ctrl-C reaches every process of the terminal; the parent decides about it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if _CAN_BLOCK:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _ensure_running() -> None:
+    process_context().set_forkserver_preload(list(_PRELOADED))
+    with _born_deaf_to_interrupts():
+        forkserver.ensure_running()
+
+
+@contextmanager
+def _born_deaf_to_interrupts() -> Iterator[None]:
+    """Start interpreters that Ctrl-C does not interrupt.
+
+    They load torch for seconds before anything in them could say that it is none of their business, and would end in a
+    traceback. So they are born with it blocked. In this process it is held back for the moment, and not lost.
+    """
+    if not _CAN_BLOCK:
+        yield
+        return
+    resource_tracker.ensure_running()  # which unblocks what it finds blocked, and is started by what is started here
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -17,29 +17,37 @@ from bnbench.execution.options import RunOptions
 from bnbench.execution.run import execute, in_one_line, record_failure, recorded_outcome
 from bnbench.plan import RunSpec
 from bnbench.storage.lock import LockWatch, look_at_lock
+from bnbench.storage.rename_watch import RenameWatch
 
 
 def run_all(
     specs: Sequence[RunSpec], store: Path, options: RunOptions, listener: RunListener, stop: Callable[[], bool]
 ) -> list[Outcome]:
-    """Train runs here; those that another process trains come last; see `InProcess`."""
+    """Train runs here; those that another process trains come last; see `InProcess`.
+
+    Raises:
+        StorageError: the results folder is no more where it was.
+    """
     watch, taken, outcomes = LockWatch(), list[RunSpec](), list[Outcome]()
     waiting = list(specs)
-    while waiting and not stop():
-        for spec in waiting:
-            if stop():
-                break
-            outcome = _attempt(spec, store, options, listener, stop, watch)
-            if outcome.status != "busy":
-                outcomes.append(outcome)
-                listener.ended(spec, outcome)
-            elif spec not in taken:
-                taken.append(spec)
-                listener.deferred(spec)
-        over = {outcome.run_id for outcome in outcomes}
-        waiting = [spec for spec in taken if spec.run_id not in over]
-        if waiting:
-            _wait(pool.LOOK_SECONDS, stop)
+    with RenameWatch(store) as folder:
+        while waiting and not stop():
+            for spec in waiting:
+                if stop():
+                    break
+                outcome = _attempt(spec, store, options, listener, stop, watch)
+                folder.check()  # a run that lost its folder says that another process has taken it
+                if outcome.status != "busy":
+                    outcomes.append(outcome)
+                    listener.ended(spec, outcome)
+                elif spec not in taken:
+                    taken.append(spec)
+                    listener.deferred(spec)
+            over = {outcome.run_id for outcome in outcomes}
+            waiting = [spec for spec in taken if spec.run_id not in over]
+            if waiting:
+                _wait(pool.LOOK_SECONDS, stop)
+                folder.check()
     return outcomes
 
 
@@ -69,7 +77,13 @@ def _attempt(
         listener.started(spec)
         with as_in_a_process_of_its_own():
             outcome = execute(
-                spec, store, options, now_and_then(partial(listener.event, spec)), stop=wanted, given_up=view
+                spec,
+                store,
+                options,
+                now_and_then(partial(listener.event, spec)),
+                stop=wanted,
+                given_up=view,
+                store_is_there=True,
             )
         if outcome.status == "paused" and overdue:
             outcome = record_failure(spec, store, options, pool.out_of_time(options))

@@ -14,6 +14,7 @@ from bnbench.plan import RunSpec
 from bnbench.storage.speeds import SPEEDS, read_speeds
 from bnbench.storage.states import RunState, ended_runs, survey
 from bnbench.storage.store import ResultStore, StoreContents
+from bnbench.storage.sweeps import SweepRun
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,20 @@ class SweepPlan:
         return {
             run.spec.run_id for run in self.runs if run.state is not None and run.state.name in {"finished", "diverged"}
         }
+
+    @cached_property
+    def swept(self) -> tuple[SweepRun, ...]:
+        """The runs to train, as the record of a sweep keeps them."""
+        return tuple(
+            SweepRun(
+                run_id=run.spec.run_id,
+                setting_id=run.spec.setting_id,
+                variant=run.spec.variant.name,
+                seconds=None if run.time is None else run.time.whole,
+            )
+            for run in self.training
+            if run.state is not None
+        )
 
     @cached_property
     def known(self) -> list[RunTime]:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import cast
 
 from bnbench.errors import UserError
-from bnbench.execution.fork_server import forget_safe_path, process_context, start
-from bnbench.execution.listening import Message, Outcome, RunListener, now_and_then
+from bnbench.execution.fork_server import forget_safe_path, ignore_interrupts, process_context, start
+from bnbench.execution.listening import Message, Notice, Outcome, RunListener, now_and_then
 from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Place, free_place
 from bnbench.execution.run import execute, in_one_line, record_failure, recorded_outcome
@@ -24,6 +24,8 @@ from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
 from bnbench.execution.streams import outlive_readers
 from bnbench.plan import RunSpec
 from bnbench.storage.lock import LockView, LockWatch, look_at_lock
+from bnbench.storage.rename_watch import RenameWatch
+from bnbench.words import counted
 
 LOOK_SECONDS = 2.0
 """How often runs that other processes are training are looked at."""
@@ -69,29 +71,41 @@ class Pool:
     looked: float = 0.0
 
     def run_all(self, specs: Sequence[RunSpec], stop: Callable[[], bool]) -> list[Outcome]:
-        """Start runs as there is room and look after them; see `LocalPool`."""
+        """Start runs as there is room and look after them; see `LocalPool`.
+
+        Raises:
+            StorageError: the results folder is no more where it was; the runs were ended.
+        """
         self.waiting.extend(specs)
-        try:
-            while self.waiting or self.active or self.taken:
-                if stop() and not self.stopped:
-                    self._stop()
-                self._fill_places()
-                for connection in wait(list(self.active), POLL_SECONDS):
-                    self._receive(self.active[cast(Connection, connection)])
-                self._end_overdue()
-                if self.taken and time.monotonic() - self.looked >= LOOK_SECONDS:
-                    self._look_at_taken()
-        finally:
-            for run in self.active.values():
-                _send_signal(run.process, signal.SIGKILL)
-            for run in self.active.values():
-                run.process.join()
+        with RenameWatch(self.store) as folder:
+            try:
+                while self.waiting or self.active or self.taken:
+                    folder.check()
+                    if stop() and not self.stopped:
+                        self._stop()
+                    self._fill_places()
+                    for connection in wait(list(self.active), POLL_SECONDS):
+                        folder.check()  # a run that lost its folder says that another process has taken it
+                        self._receive(self.active[cast(Connection, connection)])
+                    self._end_overdue()
+                    if self.taken and time.monotonic() - self.looked >= LOOK_SECONDS:
+                        self._look_at_taken()
+                folder.check()
+            finally:
+                for run in self.active.values():
+                    _send_signal(run.process, signal.SIGKILL)
+                for run in self.active.values():
+                    run.process.join()
         return self.outcomes
 
     def _stop(self) -> None:
         self.stopped = True
         self.waiting.clear()
         self.taken.clear()
+        if self.active:
+            number = counted(len(self.active), "run")
+            text = f"Asked to stop: {number} under way to leave a checkpoint and end. Ctrl-C once more ends at once."
+            self.listener.notice(Notice(text))
         for run in self.active.values():
             _ask_to_end(run)
 
@@ -240,16 +254,15 @@ def _in_a_process(
 ) -> None:
     """What a run's process does."""
     forget_safe_path()
+    ignore_interrupts()
     outlive_readers()  # a component that prints must not fail for it
-    # Ctrl-C reaches every process of the terminal; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if place.gpu is not None:
         # Before this process first asks for a device: CUDA reads it then, and never again.
         os.environ["CUDA_VISIBLE_DEVICES"] = place.gpu
     with stop_on(STOP_SIGNALS) as request:
         try:
             told = now_and_then(lambda message: _send(messages, message, request))
-            outcome = execute(spec, store, options, told, stop=request, given_up=given_up)
+            outcome = execute(spec, store, options, told, stop=request, given_up=given_up, store_is_there=True)
         except UserError as error:
             outcome = Outcome(spec.run_id, "failed", error=in_one_line(error))
         _send(messages, outcome, request)

@@ -20,6 +20,7 @@ from bnbench.data.subset import subset
 from bnbench.errors import UserError
 from bnbench.execution.listening import Notice, Outcome
 from bnbench.execution.options import RunOptions
+from bnbench.execution.pace import Pace
 from bnbench.plan import RunSpec
 from bnbench.storage.checkpoints import CheckpointHeader, resume_points
 from bnbench.storage.circumstances import differing_facts, switches
@@ -53,6 +54,7 @@ def execute(
     *,
     stop: Callable[[], bool] = never,
     given_up: LockView | None = None,
+    store_is_there: bool = False,
 ) -> Outcome:
     """Train one run and record it, from its last good state if it was begun before.
 
@@ -66,6 +68,7 @@ def execute(
         listen: told every event, after it was recorded, and what else is worth knowing.
         stop: asked after every step; once it says yes, the run leaves a checkpoint and ends as "paused".
         given_up: a lock whose owner the caller has watched and found dead.
+        store_is_there: as `acquire_lock` takes it.
 
     Raises:
         UserError: a user's mistake (no such device, data that changed since the plan, a full disk). The run's last good
@@ -74,7 +77,7 @@ def execute(
     keep_freed_memory()
     device = choose_device(options.device)
     check_precision(spec.precision, device)
-    lock = acquire_lock(store / spec.run_id, given_up=given_up)
+    lock = acquire_lock(store / spec.run_id, given_up=given_up, store_is_there=store_is_there)
     if lock is None:
         return Outcome(spec.run_id, "busy")
     with lock:
@@ -116,13 +119,15 @@ def recorded_outcome(spec: RunSpec, store: Path) -> Outcome | None:
 def record_failure(spec: RunSpec, store: Path, options: RunOptions, reason: str) -> Outcome:
     """Record that a run failed, on behalf of a process that no longer can. Its last good state stays.
 
+    The results folder is there.
+
     Returns:
         The failure; "busy" where another process has taken the run over meanwhile, or how the run ended if it did.
 
     Raises:
         UserError: it cannot be written.
     """
-    lock = acquire_lock(store / spec.run_id)
+    lock = acquire_lock(store / spec.run_id, store_is_there=True)
     if lock is None:
         return Outcome(spec.run_id, "busy")
     with lock:
@@ -184,6 +189,7 @@ class _Attempt:
         self._listen = listen
         self._stop = stop
         self._saved_at = time.monotonic()
+        self._pace = Pace()
         self._stretches: list[dict[str, JsonValue]] = []
 
     def train(self) -> Outcome:
@@ -260,9 +266,11 @@ class _Attempt:
                 case Measured():
                     recorder.add(event.table, event.columns)
                 case StepReached():
-                    self._lock.progress(event.step, event.total_steps, event.epoch - 1, epochs)
+                    step_s = self._pace.at(event.step)
+                    self._lock.progress(event.step, event.total_steps, event.epoch - 1, epochs, step_s)
                 case EpochEvaluated():
-                    self._lock.progress(event.step, trainer.total_steps, event.epoch, epochs)
+                    step_s = self._pace.at(event.step)
+                    self._lock.progress(event.step, trainer.total_steps, event.epoch, epochs, step_s)
                 case Diverged() | Paused() | Finished():
                     if not isinstance(event, Paused):
                         self._listen(event)

@@ -1,15 +1,22 @@
-"""How fast this machine is: a few steps and an evaluation, measured as a run would make them."""
+"""How fast this machine is: a few steps and an evaluation, made as a run makes them, by the clock."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import cast
 
 import torch
+from torch import Tensor
 
+from bnbench.data.augmentation import AugmentationParameters
+from bnbench.data.pipeline import ImagePipeline
 from bnbench.data.store import data_home
 from bnbench.execution.options import RunOptions
 from bnbench.execution.run import describe_device, load_pipeline
 from bnbench.execution.selection import require_data
+from bnbench.measurement import Split
 from bnbench.plan import RunSpec
 from bnbench.storage.provenance import processor_model
 from bnbench.storage.speeds import SPEEDS, Speed, add_speed
@@ -21,8 +28,30 @@ from bnbench.training.numerics import check_precision, choose_device, numerics
 WARM_UP = 3
 """Steps before the clock starts: the first ones pay for memory and for what a device sets up once."""
 
-STEPS = 10
-"""Steps on the clock."""
+STEPS = 20
+"""Steps on the clock, where they are fast."""
+FEWEST_STEPS = 2
+STEP_SECONDS = 4.0
+"""So long steps are measured where they are slow; for as long the machine is warmed up, by one step at least."""
+EVALUATION_SECONDS = 1.0
+"""So long an evaluation looks at each split."""
+
+BUSY = 0.9
+"""Below this share of the time that passed, the CPU has done other things too."""
+BUSY_WITH_THREADS = 0.75
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A speed, and how it was found."""
+
+    speed: Speed
+    steps: int
+    """Steps on the clock."""
+    cpu_s: float
+    """CPU seconds of the thread that trains."""
+    wall_s: float
+    """Seconds that passed meanwhile."""
 
 
 def machine_name(device: torch.device, threads: int) -> str:
@@ -32,53 +61,135 @@ def machine_name(device: torch.device, threads: int) -> str:
     return f"{processor_model() or 'unknown processor'}, {threads} thread(s)"
 
 
-def measure_speed(spec: RunSpec, device: torch.device, threads: int) -> Speed:
+def measure_speed(spec: RunSpec, device: torch.device, threads: int) -> Measurement:
     """Evaluate a run's network once and train it for a few steps; nothing is recorded.
+
+    Neither takes much longer than `EVALUATION_SECONDS` a split and `STEP_SECONDS`, however large the network: on a CPU
+    an evaluation is cut off, and its rest reckoned. What the CPU did meanwhile is compared with the time that passed:
+    where other work had a part of it, the speed is what it would have been without.
 
     Raises:
         UserError: the data are missing, or do not fit the run.
     """
     keep_freed_memory()
     with numerics(spec.precision, device, threads):
-        pipeline = load_pipeline(spec, device)
-        trainer = Trainer(spec, pipeline, device)
-        eval_s = _run_to(trainer, WARM_UP)
-        before = trainer.train_s
-        whole_epoch = _run_to(trainer, WARM_UP + STEPS)
-        if whole_epoch is not None or trainer.step <= WARM_UP:  # an epoch is too short to be measured in part
-            return _measure_epoch(Trainer(spec, pipeline, device))
-        step_s = (trainer.train_s - before) / (trainer.step - WARM_UP)
+        whole = load_pipeline(spec, device)
+        # A GPU is fast enough for all of it, and says late when it is done.
+        cut = _CutPipeline(whole) if device.type == "cpu" else None
+        trainer = Trainer(spec, whole if cut is None else cast(ImagePipeline, cut), device)
+        watch = _Watch(trainer, device)
+        evaluation: EpochEvaluated | None = None
+        began, cpu_began = time.perf_counter(), time.thread_time()
+        for event in trainer.events(watch.enough):
+            if isinstance(event, EpochEvaluated):
+                if event.epoch > 0:
+                    break
+                evaluation = event
+                watch.begin()
+                cpu_s, wall_s = time.thread_time() - cpu_began, time.perf_counter() - began
         if device.type == "cuda":  # whose first evaluation is no measure
-            eval_s = _run_to(Trainer(spec, pipeline, device), 1)
-    assert eval_s is not None, "a run begins with an evaluation"
-    return Speed(step_s=step_s, eval_s=eval_s, steps_per_epoch=trainer.steps_per_epoch)
+            evaluation = next(
+                event for event in Trainer(spec, whole, device).events() if isinstance(event, EpochEvaluated)
+            )
+    assert evaluation is not None, "a run begins with an evaluation"
+    eval_s = evaluation.eval_s + (0.0 if cut is None else cut.left_out_s)
+    step_s, steps, cpu_of_steps, wall_of_steps = watch.result()
+    cpu_s, wall_s = cpu_s + cpu_of_steps, wall_s + wall_of_steps
+    share = min(1.0, cpu_s / wall_s) if device.type == "cpu" else 1.0
+    # With several threads this one waits for the others now and then, though it has the machine to itself.
+    busy = share < (BUSY if threads == 1 else BUSY_WITH_THREADS)
+    speed = Speed(
+        step_s=step_s * (share if busy else 1.0),
+        eval_s=eval_s * (share if busy else 1.0),
+        steps_per_epoch=trainer.steps_per_epoch,
+        cpu_share=share if busy else 1.0,
+    )
+    return Measurement(speed, steps, cpu_s, wall_s)
 
 
-def _run_to(trainer: Trainer, step: int) -> float | None:
-    """Train up to a step; the seconds of the last evaluation on the way, None if there was none."""
-    eval_s = None
-    for event in trainer.events(lambda: trainer.step >= step):
-        if isinstance(event, EpochEvaluated):
-            eval_s = event.eval_s
-            if event.step >= step:
-                break
-    return eval_s
+class _Watch:
+    """Says when enough steps were measured, and what they took."""
+
+    def __init__(self, trainer: Trainer, device: torch.device) -> None:
+        self._trainer = trainer
+        self._device = device
+        self._stamps: list[tuple[int, float, float]] = []
+        self._began = time.perf_counter()
+
+    def begin(self) -> None:
+        """The first step comes now."""
+        self._began = time.perf_counter()
+
+    def enough(self) -> bool:
+        """Asked after every step but the last of an epoch."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = time.perf_counter()
+        self._stamps.append((self._trainer.step, now, time.thread_time()))
+        warm = self._warm()
+        measured = len(self._stamps) - 1 - warm
+        return measured >= STEPS or (measured >= FEWEST_STEPS and now - self._stamps[warm][1] >= STEP_SECONDS)
+
+    def result(self) -> tuple[float, int, float, float]:
+        """Seconds a step, steps measured, and the CPU and wall seconds that they took together."""
+        warm = self._warm()
+        if len(self._stamps) - warm < 2:  # an epoch of two or three steps: by all of it
+            warm = 0
+        if len(self._stamps) < 2:
+            seconds = self._trainer.train_s or time.perf_counter() - self._began
+            return max(seconds / max(1, self._trainer.step), 1e-9), self._trainer.step, seconds, seconds
+        (first, wall_began, cpu_began), (last, wall_ended, cpu_ended) = self._stamps[warm], self._stamps[-1]
+        wall = wall_ended - wall_began
+        return max(wall / (last - first), 1e-9), last - first, cpu_ended - cpu_began, wall
+
+    def _warm(self) -> int:
+        """The first stamp that counts: after `WARM_UP` steps, or after one that is long enough by itself."""
+        long = (index for index, (_, now, _) in enumerate(self._stamps) if now - self._began >= STEP_SECONDS)
+        return min(WARM_UP - 1, next(long, WARM_UP - 1))
 
 
-def _measure_epoch(trainer: Trainer) -> Speed:
-    """By a whole epoch, where it is too short for anything else; by what there is of it if the run diverges."""
-    train_s, eval_s = 0.0, 0.0
-    for event in trainer.events():
-        if isinstance(event, EpochEvaluated):
-            train_s, eval_s = event.train_s, event.eval_s
-            if event.epoch == 1:
-                break
-    seconds = train_s or trainer.train_s
-    return Speed(step_s=seconds / trainer.step, eval_s=eval_s, steps_per_epoch=trainer.steps_per_epoch)
+class _CutPipeline:
+    """A pipeline whose evaluation of a split ends after a while; what is left out is reckoned."""
+
+    def __init__(self, whole: ImagePipeline) -> None:
+        self._whole = whole
+        self.left_out_s = 0.0
+        """Seconds that the images would have taken that were left out."""
+
+    @property
+    def train_size(self) -> int:
+        return self._whole.train_size
+
+    def split_size(self, split: Split) -> int:
+        return self._whole.split_size(split)
+
+    def training_batch(self, indices: Tensor, parameters: AugmentationParameters) -> tuple[Tensor, Tensor]:
+        return self._whole.training_batch(indices, parameters)
+
+    def evaluation_batches(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        size, seen = self._whole.split_size(split), 0
+        began, after_first = time.perf_counter(), 0.0
+        for images, labels in self._whole.evaluation_batches(split, batch_size):
+            yield images, labels
+            seen += len(labels)
+            now = time.perf_counter()
+            if seen == len(labels):
+                after_first, first = now, seen
+            elif now - began >= EVALUATION_SECONDS:
+                # The first batch pays for what is set up once.
+                self.left_out_s += (now - after_first) / (seen - first) * (size - seen)
+                return
 
 
-def measure_speeds(specs: Iterable[RunSpec], options: RunOptions) -> Iterator[tuple[RunSpec, Speed]]:
+def measure_speeds(
+    specs: Iterable[RunSpec], options: RunOptions, begins: Callable[[RunSpec, int, int], None]
+) -> Iterator[tuple[RunSpec, Measurement]]:
     """Measure each kind of run once, keep the speed for estimates, and say it.
+
+    Args:
+        specs: the runs.
+        options: how they are carried out.
+        begins: told what is measured next: its run, its number from 1, and how many there are.
 
     Yields:
         The first run of each problem, size, variant and placement, and its speed.
@@ -92,12 +203,10 @@ def measure_speeds(specs: Iterable[RunSpec], options: RunOptions) -> Iterator[tu
         check_precision(spec.precision, device)
     require_data(wanted)
     path, machine = data_home() / SPEEDS, machine_name(device, options.threads)
-    seen: set[tuple[str, str, str, str]] = set()
-    for spec in wanted:
-        kind = (spec.problem, spec.size, spec.variant.name, spec.placement)
-        if kind in seen:
-            continue
-        seen.add(kind)
-        speed = measure_speed(spec, device, options.threads)
-        add_speed(path, machine, spec, speed)
-        yield spec, speed
+    kinds = {(spec.problem, spec.size, spec.variant.name, spec.placement): spec for spec in reversed(wanted)}
+    chosen = [spec for spec in wanted if any(spec is first for first in kinds.values())]
+    for number, spec in enumerate(chosen, 1):
+        begins(spec, number, len(chosen))
+        found = measure_speed(spec, device, options.threads)
+        add_speed(path, machine, spec, found.speed)
+        yield spec, found

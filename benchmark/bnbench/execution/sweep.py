@@ -23,11 +23,12 @@ from bnbench.execution.selection import require_data
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
 from bnbench.optimiser import OPTIMISERS
 from bnbench.plan import RunSpec
+from bnbench.probe import PROBES
 from bnbench.rate_schedule import RATE_SCHEDULES
 from bnbench.storage.processes import this_process
 from bnbench.storage.repeating import forget_failure, start_afresh, tidy_result
 from bnbench.storage.store import ResultStore, StoreContents
-from bnbench.storage.sweeps import SweepRecord, SweepRun, tidy_sweeps, write_sweep
+from bnbench.storage.sweeps import SweepRecord, tidy_sweeps, write_sweep
 from bnbench.words import counted
 
 
@@ -188,6 +189,7 @@ class Sweep:
                 ("dataset", spec.data.name, DATASETS.is_of_session(spec.data.name)),
                 ("optimiser", spec.training.optimiser, OPTIMISERS.is_of_session(spec.training.optimiser)),
                 ("rate schedule", spec.training.schedule, RATE_SCHEDULES.is_of_session(spec.training.schedule)),
+                *(("probe", name, PROBES.is_of_session(name)) for name in spec.probes.on),
             ):
                 if of_session:
                     raise UserError(
@@ -214,15 +216,7 @@ class Sweep:
 
     def _put_on_record(self, command: str, plan: SweepPlan, side_by_side: int) -> None:
         """Let `bnbench status` know what is to come. A sweep does without, if the record cannot be written."""
-        runs = tuple(
-            SweepRun(
-                run_id=run.spec.run_id,
-                setting_id=run.spec.setting_id,
-                variant=run.spec.variant.name,
-                seconds=None if run.time is None else run.time.whole,
-            )
-            for run in plan.training
-        )
+        runs = plan.swept
         record = SweepRecord(command=command, process=this_process(), side_by_side=side_by_side, runs=runs)
         try:
             tidy_sweeps(self.store.path, self.contents.ended, superseding={run.run_id for run in runs})

@@ -6,6 +6,7 @@ narrow pair of axes runs over the edge.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 
@@ -20,6 +21,8 @@ HEADING = "heading"
 _ATTEMPTS = 4
 _TOLERANCE = 0.5
 """Pixels: what rounding makes of a text that ends at the edge."""
+_UNIT = re.compile(r"\[[^]]*\]")
+_NO_BREAK = "\u00a0"
 _FEWEST = 6
 """Characters of a line."""
 
@@ -117,8 +120,10 @@ def _break(text: Text, share: float) -> bool:
     said = text.get_text()
     longest = max(map(len, said.split("\n")))
     width = max(_FEWEST, int(longest * share))
-    lines = textwrap.wrap(" ".join(said.split()), width, break_long_words=False, break_on_hyphens=False)
-    broken = "\n".join(lines)
+    # A unit stays in one line.
+    whole = _UNIT.sub(lambda unit: unit.group().replace(" ", _NO_BREAK), " ".join(said.split()))
+    lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
+    broken = "\n".join(lines).replace(_NO_BREAK, " ")
     if broken == said:
         return False
     text.set_text(broken)

@@ -16,6 +16,7 @@ from bnbench.report.figures.curves import ABOUT, curve_group, training_curves
 from bnbench.report.figures.drawing import NothingToDrawError, foot
 from bnbench.report.page import TEXT, Page
 from bnbench.report.titles import planned_remark, title_of
+from bnbench.variant import VARIANTS
 
 
 def draw_study_figure(
@@ -41,9 +42,12 @@ def draw_study_figure(
     found = find_wanted(results.records, figure.parts, size)
     groups = [group for group in found if group is not None]
     if not groups:
+        there = find_wanted(results.records, figure.parts, other := "full" if size == "tiny" else "tiny")
+        of_other_size = any(group is not None for group in there)
+        makes = f"This makes them: {study_command(figure, size)}"
         raise NothingToDrawError(
             f"figure {figure.number}: none of its runs is in {results.path}",
-            hint=f"This makes them: {study_command(figure, size)}",
+            hint=f"There are runs of it of size {other}: --size {other}." if of_other_size else makes,
         )
     absent = [
         title_of(each.problem, planned_remark(each.problem, size), each.placement, each.lr_factor, 0.0)
@@ -74,6 +78,17 @@ def draw_study_figure(
         body, drawn = f"{about_contours(figure.kind, models)} {sentences}", affine_contours(models, figure.kind, page)
     title = with_remark(f"Figure {figure.number}: {figure.title}", remark)
     return Drawing(name, title, f"{head} {body}{tail}", command, page, page.finish(drawn, foot(groups)))
+
+
+def lacks_rivals(results: Results, figure: StudyFigure, size: str) -> bool:
+    """Whether all that there is of a figure are runs without any normaliser, which belong to every placement.
+
+    A study shares them between its figures: of one whose own runs have not begun they are there all the same.
+    """
+    found = [group for group in find_wanted(results.records, figure.parts, size) if group is not None]
+    wanted = {name for part in figure.parts for name in part.variants}
+    there = {row.name for group in found for row in group.rows}
+    return bool(found) and len(wanted) > 1 and not any(VARIANTS.get(name).alters_slots for name in there)
 
 
 def study_command(figure: StudyFigure, size: str) -> str:

@@ -141,8 +141,10 @@ def _normaliser_of(variant: str) -> str | None:
 def variant_label(variant: str) -> str:
     """A variant's symbol for matplotlib, the subscript set as one: "BN_γ,β" becomes BN with γ,β below the line."""
     symbol = symbol_of(variant).replace("$", r"\$")
+    symbol, hash_sign, number = symbol.partition("#")  # which mathtext cannot set
     base, _, subscript = symbol.partition("_")
-    return rf"{base}$_{{{subscript}}}$" if subscript and variant.partition("#")[0] in VARIANTS else symbol
+    set_low = subscript and variant.partition("#")[0] in VARIANTS
+    return (rf"{base}$_{{{subscript}}}$" if set_low else symbol) + hash_sign + number
 
 
 def diverging_map() -> Colormap:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
+from bnbench.measurement import TABLES
 from bnbench.storage.schema import TableName, value_columns
 from bnbench.storage.store import ResultStore
 
-REPEATABLE: tuple[TableName, ...] = ("curves", "steps", "affine")
-"""The tables that the same run gives again bit for bit; `timing` holds seconds."""
+
+def repeatable(tables: Iterable[TableName]) -> list[TableName]:
+    """Those of some tables that the same run gives again bit for bit; `timing` holds seconds."""
+    return [name for name in tables if name in TABLES and TABLES[name].key]
 
 
-def run_digests(store: ResultStore, run_id: str) -> dict[str, str]:
+def run_digests(store: ResultStore, run_id: str, tables: Iterable[TableName]) -> dict[str, str]:
     """SHA-256 of the measured values of each repeatable table of a run, by table.
+
+    Args:
+        store: the results folder.
+        run_id: the run.
+        tables: those it has.
 
     Raises:
         UserError: a table is missing or damaged.
     """
-    return {table: table_digest(store.read(run_id, table, columns=value_columns(table))) for table in REPEATABLE}
+    return {
+        table: table_digest(store.read(run_id, table, columns=value_columns(table))) for table in repeatable(tables)
+    }
 
 
 def table_digest(table: pa.Table) -> str:

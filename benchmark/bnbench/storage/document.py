@@ -26,11 +26,12 @@ from bnbench.placement import (
     refuse_slot_names,
 )
 from bnbench.plan import Origin
+from bnbench.probe import unknown_probes
 from bnbench.problem import Size
 from bnbench.specification import ComponentName, OptionValue, Specification
 from bnbench.storage.files import atomic_file, sync_folder
 from bnbench.storage.parts import TableFacts
-from bnbench.storage.schema import SCHEMA_VERSION, TableName, promised_tables
+from bnbench.storage.schema import SCHEMA_VERSION, TableName, known_table, promised_tables
 from bnbench.storage.workspace import Workspace
 
 RUN_JSON = "run.json"
@@ -100,8 +101,8 @@ class RunDocument(BaseModel):
     spec: dict[str, JsonValue]
     """The hashed mapping, verbatim; `specification` reads it."""
     provenance: dict[str, JsonValue]
-    tables: dict[TableName, TableFacts] = {}
-    """Empty for a failed run."""
+    tables: dict[Identifier, TableFacts] = {}
+    """Empty for a failed run. Names that are not declared here are those of a probe that is not known here."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -110,6 +111,9 @@ class RunDocument(BaseModel):
         if (self.status == "failed") != (self.error is not None):
             raise ValueError("error belongs to the status 'failed', and only to it")
         spec = self.specification
+        if not unknown_probes(spec.probes.on):
+            for table in self.tables:
+                known_table(table)
         if self.run_id != (own := run_id_of(self.spec, self.placement)):
             raise ValueError(f"the specification is that of the run {own}, not of {self.run_id}")
         if self.setting_id != (own := setting_id_of(self.spec)):

@@ -60,6 +60,8 @@ class Owner(Process):
     epoch: int = 0
     """Epochs done, whole ones."""
     epochs: int = 0
+    step_s: float = 0.0
+    """Seconds a step, as the owner has found so far; 0 where it does not know."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,10 @@ class RunLock:
                 raise self.workspace.lost()
             self.workspace.check()
 
-    def progress(self, step: int, total_steps: int, epoch: int, epochs: int) -> None:
-        """What the next heartbeats say of how far the run is."""
+    def progress(self, step: int, total_steps: int, epoch: int, epochs: int, step_s: float = 0.0) -> None:
+        """What the next heartbeats say of how far the run is, and how fast."""
         self._owner = self._owner.model_copy(
-            update={"step": step, "total_steps": total_steps, "epoch": epoch, "epochs": epochs}
+            update={"step": step, "total_steps": total_steps, "epoch": epoch, "epochs": epochs, "step_s": step_s}
         )
 
     def release(self) -> None:
@@ -171,7 +173,11 @@ class RunLock:
 
 
 def acquire_lock(
-    run_folder: Path, *, given_up: LockView | None = None, beat_seconds: float = BEAT_SECONDS
+    run_folder: Path,
+    *,
+    given_up: LockView | None = None,
+    beat_seconds: float = BEAT_SECONDS,
+    store_is_there: bool = False,
 ) -> RunLock | None:
     """Become the writer of a run, if it has none.
 
@@ -180,6 +186,8 @@ def acquire_lock(
         given_up: a lock that the caller has watched and found dead; without it only an owner that the process table
             of this machine knows to be gone is replaced.
         beat_seconds: how often to show that this process lives.
+        store_is_there: whether the results folder was made before: then it is not made again, since who has renamed or
+            removed it meanwhile does not want it back.
 
     Returns:
         None where another process is the writer.
@@ -188,7 +196,7 @@ def acquire_lock(
         StorageError: the folder cannot be written.
     """
     with reported(run_folder):
-        run_folder.mkdir(parents=True, exist_ok=True)
+        run_folder.mkdir(parents=not store_is_there, exist_ok=True)
         view = look_at_lock(run_folder)
         if view is not None and view != given_up and not view.is_nobodys():
             return None

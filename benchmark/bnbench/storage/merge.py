@@ -162,7 +162,8 @@ def _differences(ours: Found, theirs: Found) -> list[str]:
     our, their = _document(ours), _document(theirs)
     ends = [(each.status, each.diverged_at_step) for each in (our, their)]
     found = [] if ends[0] == ends[1] else [f"{_end(*ends[0])} here, {_end(*ends[1])} there"]
-    tables = [table for table in TABLES if table != "timing" and _table_differs(table, ours, theirs)]
+    named = dict.fromkeys((*our.tables, *their.tables))
+    tables = [table for table in named if table != "timing" and _table_differs(table, ours, theirs)]
     if tables:
         found.append(f"{', '.join(tables)} {'differs' if len(tables) == 1 else 'differ'}")
     return found + _circumstances(our, their) if found else []
@@ -182,7 +183,7 @@ def _table_differs(table: TableName, ours: Found, theirs: Found) -> bool:
     our, their = _document(ours).tables.get(table), _document(theirs).tables.get(table)
     if our == their:
         return False
-    if our is None or their is None:
+    if our is None or their is None or table not in TABLES:
         return True
     # Another Parquet library, or the same problem under another name, makes other bytes of the same numbers.
     left, right = ((ResultStore(each.folder.parent), each.folder.name) for each in (ours, theirs))
@@ -271,7 +272,8 @@ def _exchange(staged: Path, workspace: Workspace) -> None:
     home = workspace.run_folder
     undo: list[tuple[Path, Path]] = []
     try:
-        for name in (*(table_path(home, table).name for table in TABLES), RUN_JSON):
+        tables = {table_path(home, table).name for table in TABLES} | {path.name for path in staged.glob("*.parquet")}
+        for name in (*sorted(tables), RUN_JSON):
             before, now = workspace.path / temporary_name(name), home / name
             if workspace.move(now, before):
                 undo.append((before, now))

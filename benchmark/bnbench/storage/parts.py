@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bnbench.disk import UnfitFileError, open_regular, parse_json, read_regular, require_regular
-from bnbench.measurement import TABLES, RunIdentity
+from bnbench.measurement import RunIdentity
 from bnbench.storage.files import StorageError, atomic_file, sync_folder
 from bnbench.storage.schema import (
     SCHEMA_VERSION,
@@ -39,7 +39,7 @@ REPEAT = "Delete the run's folder to repeat the run."
 _RECORD_LIMIT = 1 << 20
 """Bytes of a flush record, which names at most one file for each table: a thousand times as many."""
 _RECORD = re.compile(r"flush-([0-9]{6,})\.json")
-_PART = re.compile(rf"(?:{'|'.join(TABLES)})-([0-9]{{6,}})\.parquet")
+_PART = re.compile(r"[a-z0-9][a-z0-9_]*-([0-9]{6,})\.parquet")
 
 
 class DamagedPartError(Exception):
@@ -153,8 +153,8 @@ def set_part_aside(workspace: Workspace, damaged: DamagedPartError) -> str:
         OSError: something cannot be moved.
     """
     number = damaged.number
-    files = [record_path(workspace, number), *(part_path(workspace, table, number) for table in TABLES)]
-    moved = [set_aside(workspace, path) for path in files if path.exists()]
+    parts = [path for path in _listed(workspace) if (match := _PART.fullmatch(path.name)) and int(match[1]) == number]
+    moved = [set_aside(workspace, path) for path in (record_path(workspace, number), *parts) if path.exists()]
     return moved[-1] if moved else "nothing is left of it"
 
 

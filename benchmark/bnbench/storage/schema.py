@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated, Any, BinaryIO
+from functools import cache
+from typing import Annotated, Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,21 +20,26 @@ import pyarrow.parquet as pq
 from pydantic import AfterValidator
 
 from bnbench.identity import canonical_json
-from bnbench.measurement import COUNT, IDENTITY, TABLES, Column, ColumnType, RunIdentity, Table, Values
-from bnbench.problem import Probes
+from bnbench.measurement import COUNT, EVERY_RUN, IDENTITY, TABLES, Column, ColumnType, RunIdentity, Table, Values
+from bnbench.probe import promised_by
 
 SCHEMA_VERSION = 2
 """Raised whenever a table or `run.json` changes its meaning; results of another version are refused. Version 1 was
 never released."""
 
 
-def _known_table(name: str) -> str:
+def known_table(name: str) -> str:
+    """The name itself, if it is that of a declared table.
+
+    Raises:
+        ValueError: it is not.
+    """
     if name not in TABLES:
         raise ValueError(f"there is no table '{name}'")
     return name
 
 
-TableName = Annotated[str, AfterValidator(_known_table)]
+TableName = Annotated[str, AfterValidator(known_table)]
 """The name of a declared table; in a record that is read, no other is accepted."""
 
 VERSION_KEY = b"bnbench.schema"
@@ -55,23 +61,37 @@ _IDENTITY: Mapping[str, pa.DataType] = {
 }
 
 
+@cache
 def _schema(table: Table) -> pa.Schema:
     columns = {**_IDENTITY, **{column.name: _MEASURED[column.type] for column in table.columns}}
     columns_never_null = [pa.field(name, kind, nullable=False) for name, kind in columns.items()]
     return pa.schema(columns_never_null, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
 
 
-SCHEMAS: dict[TableName, pa.Schema] = {name: _schema(table) for name, table in TABLES.items()}
+class _Schemas(dict[TableName, pa.Schema]):
+    """By table, each made when it is asked for: another package's probe declares its tables late."""
+
+    def __missing__(self, name: TableName) -> pa.Schema:
+        return _schema(TABLES[name])
+
+
+SCHEMAS: dict[TableName, pa.Schema] = _Schemas()
 """Columns, types and order of every table; no column may be null."""
 
 
-def promised_tables(probes: Probes) -> tuple[TableName, ...]:
-    """The tables that a run must leave: those that every run has, and that of each probe that is on.
+class _WithProbes(Protocol):
+    @property
+    def on(self) -> tuple[str, ...]: ...
+
+
+def promised_tables(probes: _WithProbes) -> tuple[TableName, ...]:
+    """The tables that a run must leave: those that every run has, and those of each probe that is on.
 
     Args:
-        probes: those of the run's specification.
+        probes: those of the run's specification; of one that no row is known of here nothing is promised.
     """
-    return tuple(name for name, table in TABLES.items() if table.probe is None or getattr(probes, table.probe))
+    promised = {*EVERY_RUN, *promised_by(probes.on)}
+    return tuple(name for name in TABLES if name in promised)
 
 
 def value_columns(table: TableName) -> list[str]:

@@ -21,7 +21,7 @@ SPEEDS = "speeds.json"
 _LIMIT = 16 << 20
 """Bytes of that file: enough for fifty thousand settings."""
 _NOT_OF_SPEED = ("numerics", "split_seed", "seed")
-_TRAINING_OF_SPEED = ("batch_size", "population_statistics")
+_TRAINING_OF_SPEED = ("batch_size", "population_statistics", "images")
 
 
 class Speed(BaseModel):
@@ -34,6 +34,8 @@ class Speed(BaseModel):
     eval_s: Annotated[float, Field(ge=0)]
     """Seconds an evaluation of all splits."""
     steps_per_epoch: Annotated[int, Field(ge=1)]
+    cpu_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The share of the CPU that it had while it was measured; below 1 the seconds are reckoned for a whole one."""
 
 
 class _Entry(BaseModel):
@@ -104,7 +106,7 @@ def _keys(spec: RunSpec) -> tuple[str, str]:
     resolved = spec.resolved()
     training: Mapping[str, Any] = resolved["training"]
     exact = {key: value for key, value in resolved.items() if key not in _NOT_OF_SPEED}
-    exact["training"] = {key: training[key] for key in _TRAINING_OF_SPEED}
+    exact["training"] = {key: training[key] for key in _TRAINING_OF_SPEED if key in training}
     alike = {key: value for key, value in exact.items() if key not in {"variant", "mask"}}
     return _digest(exact), _digest(alike)
 

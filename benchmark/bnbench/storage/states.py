@@ -46,6 +46,8 @@ class RunState:
     """Epochs done."""
     epochs: int = 0
     """0 where unknown."""
+    step_s: float = 0.0
+    """Seconds a step, evaluations included, of a run that is being trained; 0 where unknown."""
     diverged_at_step: int | None = None
     error: str | None = None
 
@@ -143,7 +145,7 @@ def _under_way(folder: Path, lock: LockView | None, found: RunState) -> RunState
         owner = lock.owner
         if owner is None:
             return RunState("running")
-        return RunState("running", owner.step, owner.total_steps, owner.epoch, owner.epochs)
+        return RunState("running", owner.step, owner.total_steps, owner.epoch, owner.epochs, owner.step_s)
     with reported(folder, "read"):
         header = newest_header(folder)
     if header is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from itertools import islice
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from bnbench.measurement import Split
 from bnbench.network.build import Network
 from bnbench.plan import RunSpec
 from bnbench.rate_schedule import is_constant, rate_function
-from bnbench.schedule import snapshot_steps
+from bnbench.schedule import scheduled_steps
 from bnbench.training.buffers import SnapshotBuffer, StepBuffer
 from bnbench.training.evaluation import EVALUATION_BATCH, Batches, evaluate_splits, with_population_statistics
 from bnbench.training.events import (
@@ -33,8 +32,9 @@ from bnbench.training.events import (
 )
 from bnbench.training.numerics import autocast
 from bnbench.training.optimiser import build_optimiser, rate_factors, set_rate
+from bnbench.training.probing.moment import TrainingBatch
+from bnbench.training.probing.running import Probing
 from bnbench.training.seeding import StepDraws, generator
-from bnbench.training.sparsity import SPARSITY_BATCHES, sparsity_rows
 
 EVALUATED_SPLITS: tuple[Split, ...] = ("train_eval", "valid", "test")
 
@@ -94,6 +94,7 @@ class Trainer:
         """The rate of a step's update, as the schedule has it; a parameter's own factor multiplies it."""
         self._rate_factors = rate_factors(self.network, spec.variant)
         self._vectors = self.network.affine_vectors()
+        self._probing = Probing(spec, pipeline, device, self.total_steps)
 
     def events(self, pause: Callable[[], bool] = _never) -> Iterator[Event]:
         """Train from the current step to the end, saying what happens.
@@ -115,7 +116,8 @@ class Trainer:
             began = time.perf_counter()
             last = yield from self._train_epoch(epoch, pause)
             self._wait_for_device()
-            train_s = self.train_s + time.perf_counter() - began
+            train_s = self.train_s + time.perf_counter() - began - self._probing.seconds
+            self._probing.seconds = 0.0
             images = self.images + (self.step - start) * self.spec.training.batch_size
             if last is not None:
                 self.train_s, self.images = train_s, images
@@ -129,7 +131,7 @@ class Trainer:
         """The rest of an epoch, then its rows. Returns what ends the run early, if anything does."""
         training, seed, precision = self.spec.training, self.spec.seed, self.spec.precision
         start, stop = self.step, epoch * self.steps_per_epoch
-        schedule = snapshot_steps(self.spec.snapshots.schedule, self.total_steps)
+        schedule = scheduled_steps(self.spec.snapshots.schedule, self.total_steps)
         due = {step for step in schedule if start <= step < stop or step == stop == self.total_steps}
         order, parameters = draw_epoch(self.spec, self._pipeline.train_size, epoch, self._device)
         constant_rate = is_constant(training)
@@ -142,15 +144,19 @@ class Trainer:
                 snapshots.take(step)
             first = (step - (epoch - 1) * self.steps_per_epoch) * training.batch_size
             images, labels = self._pipeline.training_batch(order[first : first + training.batch_size], parameters)
+            batch = TrainingBatch(images, labels, StepDraws(seed, step))
+            rate = self.learning_rate(step)
+            yield from self._probing.before_update(self.network, step, epoch - 1, batch, rate)
             with autocast(precision, self._device):
-                logits = self.network(images, StepDraws(seed, step))
+                logits = self.network(batch.images, batch.draws)
                 loss = functional.cross_entropy(logits, labels)
             self.optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             if not constant_rate:
-                set_rate(self.optimiser, self.learning_rate(step), self._rate_factors)
+                set_rate(self.optimiser, rate, self._rate_factors)
             self.optimiser.step()
             self.step = step + 1
+            yield from self._probing.after_update(self.network, step, epoch - 1, batch, rate)
             with torch.no_grad():
                 steps.add(loss, (logits.argmax(1) == labels).sum())
             looked_at = step in due or self.step == stop
@@ -169,9 +175,19 @@ class Trainer:
                 break
         if self.step in due and last is None:
             snapshots.take(self.step)
+        if self.step == self.total_steps and last is None and self._probing.is_due(self.step):
+            yield from self._probe_the_end(epoch)
         yield steps.rows(epoch, training.batch_size, self.learning_rate)
         yield from snapshots.rows()
         return last
+
+    def _probe_the_end(self, epoch: int) -> Iterator[Measured]:
+        """Probes at the last step: before the update that one more epoch would begin with, at the last update's rate."""
+        training, spec, rate = self.spec.training, self.spec, self.learning_rate(self.step - 1)
+        order, parameters = draw_epoch(spec, self._pipeline.train_size, epoch + 1, self._device)
+        images, labels = self._pipeline.training_batch(order[: training.batch_size], parameters)
+        batch = TrainingBatch(images, labels, StepDraws(spec.seed, self.step))
+        yield from self._probing.before_update(self.network, self.step, epoch, batch, rate)
 
     def _evaluate(self, epoch: int, train_s: float, images: int) -> Iterator[Measured | EpochEvaluated]:
         """What there is to be said at the end of an epoch (epoch 0: before the first step)."""
@@ -181,10 +197,7 @@ class Trainer:
         if self._population:
             settled = with_population_statistics(self.network, self._whole_batches(), precision)
             results += evaluate_splits(settled, self._splits(), "population", precision)
-        measured = [self._curve_rows(epoch, results)]
-        if self.spec.probes.sparsity:
-            batches = islice(self._pipeline.evaluation_batches("train_eval", EVALUATION_BATCH), SPARSITY_BATCHES)
-            measured.append(sparsity_rows(self.network, batches, precision, epoch=epoch, step=self.step))
+        measured = [self._curve_rows(epoch, results), *self._probing.at_evaluation(self.network, self.step, epoch)]
         eval_s = time.perf_counter() - began
         if epoch > 0:
             measured.append(_timing_row(epoch, train_s, eval_s, images))

@@ -10,23 +10,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import get_args
 
+from bnbench.analysis.asked import classes_and_channels, setting_of, versions_of
 from bnbench.analysis.comparison import RowKey, rows_of
 from bnbench.analysis.frames import Results
 from bnbench.analysis.records import RunRecord
 from bnbench.architecture import ARCHITECTURES, slot_places
 from bnbench.claim import Run
 from bnbench.data.origin import is_evidence
-from bnbench.data.own_arrays import dataset_of
 from bnbench.identity import canonical_json, hashed
 from bnbench.placement import SlotPlace, parse_placement
-from bnbench.plan import DataFacts, Origin, expand_grid
+from bnbench.plan import Origin
 from bnbench.problem import Problem, ProblemFile, Size
 from bnbench.study import Study, study_problems
-from bnbench.variant import VARIANTS
 
 SIZES: tuple[Size, ...] = get_args(Size)
 
@@ -69,7 +67,7 @@ class Body:
 
     def classes(self, problem: str) -> int:
         """C, the number of classes of a problem's data."""
-        return _classes_and_channels(self.problems[problem].dataset, self.problems[problem].dataset_file)[0]
+        return classes_and_channels(self.problems[problem])[0]
 
     def places(self, problem: str) -> tuple[SlotPlace, ...]:
         """The slots of a problem's network, as placements are read with them."""
@@ -118,8 +116,8 @@ def bodies_of_runs(results: Results, study: Study, files: Mapping[str, ProblemFi
     owners: dict[str, list[str]] = {}
     for size, problems in sizes.items():
         for name, problem in problems.items():
-            for data in _data_of(ended, problem):
-                setting = _setting(problem, data)
+            for data in versions_of(problem, ended):
+                setting = setting_of(problem, data)
                 known[setting] = size
                 owners.setdefault(setting, []).append(name)
     groups: dict[tuple[str, Size], dict[str, list[RunRecord]]] = {}
@@ -150,30 +148,6 @@ def data_used(records: Iterable[RunRecord]) -> tuple[DataUsed, ...]:
     """The data behind some runs, each once, sorted."""
     found = {DataUsed(r.dataset, r.fingerprint, r.data_origin) for r in records}
     return tuple(sorted(found, key=lambda each: (each.dataset, each.fingerprint or "", each.origin or "")))
-
-
-def _data_of(records: Iterable[RunRecord], problem: Problem) -> list[DataFacts]:
-    """Every version of a problem's data set that a run was trained on."""
-    found = {(r.fingerprint, r.data_split) for r in records if r.dataset == problem.dataset}
-    if not found:
-        return []
-    classes, channels = _classes_and_channels(problem.dataset, problem.dataset_file)
-    return [
-        DataFacts(problem.dataset, classes, channels, fingerprint, origin=None, split=split)
-        for fingerprint, split in sorted(found, key=str)
-    ]
-
-
-@cache
-def _classes_and_channels(name: str, file: Path | None) -> tuple[int, int]:
-    """Of a data set; remembered, since a file of a user's own is read for it."""
-    row = dataset_of(name, file)
-    return row.classes, row.channels
-
-
-def _setting(problem: Problem, data: DataFacts) -> str:
-    (spec,) = expand_grid(problem, data, [VARIANTS.get("vanilla")], seeds=[0])
-    return spec.setting_id
 
 
 def _label(size: Size, changes: tuple[str, ...], origin: Origin | None) -> str:

@@ -22,8 +22,8 @@ from bnbench.analysis.reference.spread import FALSE_ALARM_RATE
 from bnbench.analysis.reference.stored import Reference
 from bnbench.analysis.reference.subject import Subject, as_subject, load_measured
 from bnbench.analysis.reference.tiers import check_bits, check_finals, check_spread, check_start
-from bnbench.measurement import RunIdentity
-from bnbench.storage.digests import REPEATABLE
+from bnbench.measurement import TABLES, RunIdentity
+from bnbench.storage.digests import repeatable
 from bnbench.storage.store import ResultStore
 
 
@@ -60,7 +60,7 @@ def check_results(
         ]
 
     # A run with a damaged table is found out, and among the records as one, before anything of it is compared.
-    deque(results.sound(chosen(), *REPEATABLE), maxlen=0)
+    deque(results.sound(chosen(), *repeatable(TABLES)), maxlen=0)
     subjects = [
         as_subject(record, documents[record.identity.run_id], references, complete, results.disagreement(record))
         for record in chosen()

@@ -206,9 +206,14 @@ def _source(documents: Sequence[RunDocument]) -> JsonValue:
 
 
 def recording_of(document: RunDocument) -> dict[str, JsonValue]:
-    """What decides which rows a run's repeatable tables have, and none of their numbers."""
+    """What decides which tables a run has, and which rows, and none of their numbers; probes where any is on."""
     spec = document.specification
-    return {"snapshots": spec.snapshots.schedule, "population_statistics": spec.training.population_statistics}
+    probes = {"probes": document.spec["probes"]} if spec.probes.on else {}
+    return {
+        "snapshots": spec.snapshots.schedule,
+        "population_statistics": spec.training.population_statistics,
+        **probes,
+    }
 
 
 def setting_differences(recorded: Mapping[str, JsonValue], stored: Mapping[str, JsonValue]) -> list[str]:
@@ -229,7 +234,7 @@ def _flat(name: str, value: JsonValue) -> dict[str, JsonValue]:
 
 
 def _stored(identity: RunIdentity, document: RunDocument, store: ResultStore) -> dict[str, JsonValue]:
-    digests: dict[str, JsonValue] = dict(run_digests(store, identity.run_id))
+    digests: dict[str, JsonValue] = dict(run_digests(store, identity.run_id, document.tables))
     return {
         "variant": identity.variant,
         "placement": identity.placement,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from bnbench.analysis.comparison import RowKey
 from bnbench.analysis.reference.outcome import Difference, FinalCheck, Tier, TierOutcome
 from bnbench.analysis.reference.spread import FALSE_ALARM_RATE, SEEDS_FOR_SPREAD, Spread
 from bnbench.analysis.reference.stored import recording_of
 from bnbench.analysis.reference.subject import CurvePoint, Subject, batch_losses_of, final_values, points_of
+from bnbench.measurement import EVERY_RUN
 from bnbench.problem import Metric
-from bnbench.storage.digests import REPEATABLE, run_digests
+from bnbench.storage.digests import run_digests
+from bnbench.storage.schema import TableName
 from bnbench.storage.store import ResultStore
 
 START_TOLERANCE = 1e-5
@@ -29,20 +31,29 @@ def check_bits(subject: Subject, store: ResultStore, differing: Sequence[str]) -
         return TierOutcome(Tier.BITS, 0, f"computed under other circumstances: {'; '.join(differing)}")
     if recorded := _recorded_otherwise(subject):
         return TierOutcome(Tier.BITS, 0, f"recorded otherwise: {recorded}")
-    found = run_digests(store, subject.record.identity.run_id)
+    stored = subject.twin.digests
+    found = run_digests(store, subject.record.identity.run_id, _compared_tables(subject, stored))
     differences = tuple(
-        Difference(Tier.BITS, f"SHA-256 of {table}", found[table][:16], subject.twin.digests[table][:16], "other bits")
-        for table in REPEATABLE
-        if found[table] != subject.twin.digests[table]
+        Difference(Tier.BITS, f"SHA-256 of {table}", digest[:16], stored[table][:16], "other bits")
+        for table, digest in found.items()
+        if digest != stored[table]
     )
-    return TierOutcome(Tier.BITS, len(REPEATABLE), None, differences)
+    return TierOutcome(Tier.BITS, len(found), None, differences)
+
+
+def _compared_tables(subject: Subject, stored: Container[str]) -> list[TableName]:
+    """The tables that run and reference both have; of probes only where both chose the same of them."""
+    ours = recording_of(subject.document)
+    theirs = {} if subject.reference is None else subject.reference.recorded
+    alike = ours.get("probes") == theirs.get("probes")
+    return [table for table in subject.document.tables if table in stored and (alike or table in EVERY_RUN)]
 
 
 def _recorded_otherwise(subject: Subject) -> str:
     """In what the tables' rows must differ though the training is one, e.g. "snapshots every:100, not every:5"."""
     ours = recording_of(subject.document)
     theirs = {} if subject.reference is None else subject.reference.recorded
-    differing = [key for key in ours if ours[key] != theirs.get(key)]
+    differing = [key for key in ours if key != "probes" and ours[key] != theirs.get(key)]
     return "; ".join(f"{key.replace('_', ' ')} {ours[key]}, not {theirs.get(key)}" for key in differing)
 
 

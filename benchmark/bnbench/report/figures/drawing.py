@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 
-from bnbench.analysis.comparison import Comparison
+from bnbench.analysis.comparison import Comparison, distinct
 from bnbench.analysis.frames import Results
+from bnbench.analysis.records import RunRecord
 from bnbench.errors import UserError
 from bnbench.report.captions import described, file_name, joined, kind_command, lettered
 from bnbench.report.export import Drawing
@@ -15,6 +16,14 @@ from bnbench.report.figures.kind import FigureKind, Labels, Portion, Request, la
 from bnbench.report.figures.registry import FIGURES
 from bnbench.report.page import Page
 from bnbench.report.titles import comparison_title, problem_label
+
+
+def other_sizes(records: Iterable[RunRecord], found: Sequence[Comparison]) -> str | None:
+    """Where nothing was chosen and there are runs all the same: of which size they are, and how to choose them."""
+    sizes = distinct(record.identity.size for record in records if record.readable)
+    if found or not sizes:
+        return None
+    return f"The runs there are of size {' and '.join(sizes)}: {' or '.join(f'--size {size}' for size in sizes)}."
 
 
 class NothingToDrawError(UserError):
@@ -37,8 +46,9 @@ def draw_kind(
     if not drawn:
         raise NothingToDrawError(
             f"nothing to draw of kind {kind.name} in {results.path}: it needs {kind.lacks}",
-            hint="`bnbench run digits_3c3d --variant all --seeds 3` makes such runs; --size, --problem, --placement "
-            "and --lr-factor choose among those there are.",
+            hint=other_sizes(results.records, found)
+            or f"`{kind.makes}` makes such runs; --size, --problem, --placement and --lr-factor choose among those "
+            "there are.",
         )
     return drawn
 

@@ -138,6 +138,8 @@ class FigureKind:
     """What stands between the title and what the comparisons are."""
     seeded: bool = False
     """Whether single runs are drawn, so that a seed makes a difference."""
+    makes: str = "bnbench run digits_3c3d --variant all --seeds 3"
+    """The command that makes runs from which it can be drawn."""
 
 
 def labelled(frame: pd.DataFrame, labels: Labels) -> pd.DataFrame:

@@ -94,4 +94,5 @@ PROFILE = FigureKind(
     draw,
     lacks="two problems, one of them with a target",
     portions=together,
+    makes="bnbench run digits_3c3d digits_mlp --variant all --seeds 3",
 )

@@ -50,4 +50,5 @@ SPARSITY = FigureKind(
     web="lines",
     lacks="runs with the probe `sparsity`",
     tables=("sparsity",),
+    makes="bnbench run digits_3c3d --variant all --set probes.sparsity=true --seeds 3",
 )

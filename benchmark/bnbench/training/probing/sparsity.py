@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -10,31 +12,32 @@ from torch import Tensor, nn
 
 from bnbench.network.build import Network
 from bnbench.plan import Precision
-from bnbench.training.evaluation import Batches
+from bnbench.probe import OptionValue
+from bnbench.training.evaluation import EVALUATION_BATCH, Batches
 from bnbench.training.events import Measured
-from bnbench.training.numerics import autocast
+from bnbench.training.numerics import autocast, numerics
+from bnbench.training.probing.moment import Moment, Probe
 
 SPARSITY_BATCHES = 4
 """Evaluation batches that the probe looks at, the first ones of `train_eval` in its fixed order: 500 images, or all of
 a smaller split. They are the same at every epoch, for every variant and every run seed."""
 
 
-def sparsity_rows(network: Network, batches: Batches, precision: Precision, *, epoch: int, step: int) -> Measured:
-    """`zeroed_shares` as rows of the table `sparsity`, a row per ReLU.
+def build(options: Mapping[str, OptionValue]) -> Probe:
+    """The probe; it has no options."""
+    return sparsity
 
-    Args:
-        network: left as it came in.
-        batches: (images, labels); at least one.
-        precision: of the forward pass.
-        epoch: epochs done.
-        step: updates done.
-    """
-    shares = zeroed_shares(network, batches, precision)
-    return Measured(
+
+def sparsity(moment: Moment) -> Iterator[Measured]:
+    """`zeroed_shares` as rows of the table `sparsity`, a row per slot with a ReLU, in the run's own precision."""
+    batches = list(islice(moment.evaluation_batches("train_eval", EVALUATION_BATCH), SPARSITY_BATCHES))
+    with numerics(moment.precision, batches[0][0].device, torch.get_num_threads()):
+        shares = zeroed_shares(moment.network, batches, moment.precision)
+    yield Measured(
         "sparsity",
         {
-            "epoch": np.full(len(shares), epoch, np.int64),
-            "step": np.full(len(shares), step, np.int64),
+            "epoch": np.full(len(shares), moment.epoch, np.int64),
+            "step": np.full(len(shares), moment.step, np.int64),
             "slot": list(shares),
             "zeroed": np.array(list(shares.values()), np.float64),
         },

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from bnbench.network.layers import Slot
 from bnbench.training.events import Measured
-from bnbench.training.sparsity import SPARSITY_BATCHES, zeroed_shares
+from bnbench.training.probing.sparsity import SPARSITY_BATCHES, zeroed_shares
 from support.networks import Told, kinds, pipeline, run_spec, splits, train, trainer
 
 

@@ -1,0 +1,281 @@
+"""The table of probes (torch-free): what else a run can measure, when, and into which tables.
+
+A probe looks at a copy of the network, so it changes nothing of what a run learns. Its row says what it is called, what
+it fills and what can be chosen; what it computes stands in the function that the row names, which is imported when a
+run begins that has the probe on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast, get_args
+
+from pydantic import Field
+
+from bnbench.errors import UserError, unknown
+from bnbench.measurement import (
+    COVARIATE_SHIFT,
+    EVERY_RUN,
+    IDENTITY,
+    LANDSCAPE,
+    PROBE_NOTES,
+    SPARSITY,
+    ColumnType,
+    Table,
+    declare,
+)
+from bnbench.registry import Registry
+from bnbench.row import Count, Name, Row, Text
+from bnbench.schedule import check_schedule
+
+OptionValue: TypeAlias = bool | int | float | str
+
+When = Literal["step", "update", "evaluation"]
+"""At which moment a probe measures:
+
+step: at the steps of its schedule, before the coming update; at the end of the run before one that is not made;
+update: at the same steps, after the update that follows, knowing the network before and after; not at the end of the
+run, where no update follows; evaluation: whenever the network is evaluated, that is before the first step and after
+each epoch.
+"""
+
+SCHEDULE = "schedule"
+REVISION = "revision"
+_FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+_PLAIN = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True)
+class ProbeOption(Row):
+    """Something that can be chosen about a probe.
+
+    Raises:
+        UserError: a field has another type, or a value that cannot be.
+    """
+
+    kind: ClassVar[str] = "option of a probe"
+
+    name: Name
+    default: OptionValue
+    """Decides the type too: another value is of the same (or, for a float, a whole number)."""
+    meaning: Text
+    range: tuple[float, float] | None = None
+    """Smallest and largest value; None where any will do."""
+    choices: tuple[str, ...] = ()
+    """Of text: the only values there are; empty where any will do."""
+
+    def check_together(self) -> None:
+        """The default must be a value that may be chosen, and the name one that is not taken."""
+        if self.name in {SCHEDULE, REVISION}:
+            raise self.wrong("name", self.name, "is taken: every probe has that")
+        if told := self.refusal(self.default):
+            raise self.wrong("default", self.default, told)
+
+    def refusal(self, value: object) -> str:
+        """Why a value cannot be chosen; empty where it can."""
+        kind = type(self.default)
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            names: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+            return f"should be {names[kind]}"
+        if self.choices and value not in self.choices:
+            return f"should be {' or '.join(map(repr, self.choices))}"
+        if self.range is not None and isinstance(value, int | float):
+            least, most = self.range
+            if not least <= value <= most:
+                return f"should be from {least:g} to {most:g}"
+        return ""
+
+
+@dataclass(frozen=True)
+class ProbeRow(Row):
+    """One probe.
+
+    Raises:
+        UserError: a field has another type, or a value that cannot be.
+    """
+
+    kind: ClassVar[str] = "probe"
+
+    name: Name
+    title: Text
+    summary: Text
+    """What it measures, in a sentence."""
+    tables: Annotated[tuple[Table, ...], Field(min_length=1)]
+    """What it fills: nobody else does."""
+    moment: When
+    build: Annotated[str, Field(pattern=_FUNCTION)]
+    """"module:function": options (every one, by name) to what is called at each moment that is due
+    (`bnbench.training.probing.moment.Probe`)."""
+    schedule: Text | None = None
+    """When it measures unless something else is chosen (`bnbench.schedule`); None of a probe at evaluations."""
+    options: tuple[ProbeOption, ...] = ()
+    memory: Annotated[str, Field(pattern=_FUNCTION)] | None = None
+    """"module:function": options and a `NetworkSize` to the bytes that it needs beside training, where that is much;
+    torch-free, since it is asked before a run begins."""
+    may_miss: bool = True
+    """Whether there is a case that it cannot measure; the reason goes to `probe_notes` then."""
+    revision: Count = 1
+    """Raised by its author whenever the same name comes to mean other numbers."""
+
+    def check_together(self) -> None:
+        """A schedule where there is a choice of steps, and there only; tables that can be recorded."""
+        at_evaluation = self.moment == "evaluation"
+        if at_evaluation != (self.schedule is None):
+            reason = "there is none at evaluations" if at_evaluation else "a default is needed: even:30, for example"
+            raise self.wrong(SCHEDULE, self.schedule, reason)
+        if self.schedule is not None:
+            check_schedule(self.schedule)
+        for table in self.tables:
+            if told := _refusal(table):
+                raise self.wrong("tables", table.name, told)
+
+    @property
+    def defaults(self) -> dict[str, OptionValue]:
+        """Every option, the schedule among them, as it is unless chosen otherwise."""
+        scheduled = {} if self.schedule is None else {SCHEDULE: self.schedule}
+        return {**scheduled, **{option.name: option.default for option in self.options}}
+
+    def chosen(self, given: Mapping[str, object]) -> dict[str, OptionValue]:
+        """What differs from the defaults, each value looked at.
+
+        Raises:
+            UserError: there is no such option, or it cannot have the value.
+        """
+        known, defaults = {option.name: option for option in self.options}, self.defaults
+        found: dict[str, OptionValue] = {}
+        checked: OptionValue
+        for name, value in given.items():
+            if name not in defaults:
+                error = unknown("option", name, defaults)
+                raise UserError(f"{self.name}: {error.problem}", hint=error.hint)
+            if name == SCHEDULE:
+                checked = self._checked_schedule(value)
+            elif told := known[name].refusal(value):
+                raise UserError(f"{self.name}.{name} = {value!r}: {told}", hint=known[name].meaning)
+            else:
+                whole = isinstance(known[name].default, float) and isinstance(value, int)
+                checked = float(cast(int, value)) if whole else cast(OptionValue, value)
+            if checked != defaults[name]:
+                found[name] = checked
+        return found
+
+    def _checked_schedule(self, value: object) -> str:
+        try:
+            return check_schedule(value if isinstance(value, str) else repr(value))
+        except UserError as error:
+            raise UserError(f"{self.name}: {error.problem}", hint=error.hint) from error
+
+
+def _refusal(table: Table) -> str:
+    """Why a table cannot be recorded; empty where it can."""
+    names = [column.name for column in table.columns]
+    if not _PLAIN.fullmatch(table.name) or table.name in {*EVERY_RUN, PROBE_NOTES.name}:
+        return "should be a plain name of its own: lower-case letters, digits and underscores"
+    if len(set(names)) < len(names) or set(names) & set(IDENTITY) or not all(map(_PLAIN.fullmatch, names)):
+        return f"columns need plain names, each once, none of {', '.join(IDENTITY)}"
+    if any(column.type not in get_args(ColumnType) for column in table.columns):
+        return f"columns are of {', '.join(get_args(ColumnType))}"
+    if not any(column.name in {"step", "epoch"} and column.type == "int64" for column in table.columns):
+        return "needs a column step or epoch of int64: rows are recorded in that order"
+    if not table.key or not set(table.key) <= set(names):
+        return f"needs a key: which of its columns ({', '.join(names)}) name a row"
+    return ""
+
+
+class _Probes(Registry[ProbeRow]):
+    """The registry, which sees to it that the tables of another's row are declared once the row is known."""
+
+    def get(self, name: str) -> ProbeRow:
+        """The row of that name.
+
+        Raises:
+            UserError: as for any registry; or the row fills a table of a name that is taken.
+        """
+        row = super().get(name)
+        if self.is_third_party(name):
+            declare(row.tables, name)
+        return row
+
+    def register_for_session(self, row: ProbeRow) -> ProbeRow:
+        """Add a row that this process alone knows.
+
+        Raises:
+            UserError: as for any registry; or the row fills a table of a name that is taken.
+        """
+        registered = super().register_for_session(row)
+        try:
+            declare(registered.tables, registered.name)
+        except UserError:
+            del self._session[registered.name]
+            raise
+        return registered
+
+
+PROBES = _Probes("probe", ProbeRow, "bnbench.probes")
+
+
+def promised_by(names: tuple[str, ...]) -> set[str]:
+    """The tables that a run with these probes leaves beside `EVERY_RUN`; of a probe that is not known here, none."""
+    rows = [row for name in names if (row := _found(name)) is not None]
+    promised = {table.name for row in rows for table in row.tables}
+    return promised | ({PROBE_NOTES.name} if any(row.may_miss for row in rows) else set())
+
+
+def unknown_probes(names: tuple[str, ...]) -> list[str]:
+    """Those that no row is known of here, or none that can be loaded."""
+    return [name for name in names if _found(name) is None]
+
+
+def _found(name: str) -> ProbeRow | None:
+    try:
+        return PROBES.get(name)
+    except UserError:
+        return None
+
+
+def function_named(text: str) -> Any:  # noqa: ANN401 -- whatever it is, its caller knows
+    """What "module:function" names.
+
+    Raises:
+        UserError: the module cannot be imported, or has nothing of that name.
+    """
+    module, _, name = text.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{text} cannot be found: {error}") from error
+
+
+for _row in (
+    ProbeRow(
+        "sparsity",
+        "Sparsity of the activations",
+        "the share of activations that the ReLU after each slot zeroes",
+        (SPARSITY,),
+        "evaluation",
+        "bnbench.training.probing.sparsity:build",
+        may_miss=False,
+    ),
+    ProbeRow(
+        "landscape",
+        "Loss landscape along the gradient",
+        "loss and gradient of the coming batch at ½ to 4 learning rates along its gradient (Santurkar et al. 2018)",
+        (LANDSCAPE,),
+        "step",
+        "bnbench.training.probing.landscape:build",
+        schedule="even:30",
+    ),
+    ProbeRow(
+        "covariate_shift",
+        "Internal covariate shift",
+        "how the update of the slots before a slot changes its gradient (Santurkar et al. 2018, definition 2.1)",
+        (COVARIATE_SHIFT,),
+        "update",
+        "bnbench.training.probing.covariate_shift:build",
+        schedule="even:30",
+    ),
+):
+    PROBES.register(_row.name, _row)

@@ -1,0 +1,85 @@
+"""What a probe is handed, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from bnbench.measurement import Split
+from bnbench.network.draws import Draws, Network
+from bnbench.plan import Precision
+from bnbench.training.evaluation import Batches
+from bnbench.training.events import Measured
+
+
+class NotMeasuredError(Exception):
+    """There is nothing to be measured at this moment; the message says why, and goes to `probe_notes`."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingBatch:
+    """The batch of one update, as training sees it."""
+
+    images: Tensor
+    """(N, C, H, W), augmented and standardised, channels last in memory."""
+    labels: Tensor
+    """(N,)."""
+    draws: Draws
+    """The update's dropout masks, and whatever else is random in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """What a probe looks at. The network is a copy of the run's, so that whatever is done to it is undone."""
+
+    network: Network
+    """In train mode, at the parameters and buffers of this moment, without gradients."""
+    step: int
+    """Updates done; at the moment `update` those before it."""
+    epoch: int
+    """Epochs done, in whole."""
+    batch: TrainingBatch | None
+    """Of the coming update; at the moment `update` of the one that was made; None at an evaluation."""
+    learning_rate: float | None
+    """Of that update; None at an evaluation."""
+    before: Mapping[str, Tensor] | None
+    """At the moment `update` the network's `state_dict` before it; None at any other."""
+    evaluation_batches: Callable[[Split, int], Batches]
+    """A split in its fixed order without augmentation, in batches of so many images, the last one possibly smaller."""
+    batch_size: int
+    """Images of a training batch."""
+    precision: Precision
+    """In which the run trains. A probe computes in fp32 whatever it is, unless it asks for it."""
+
+    @property
+    def coming(self) -> tuple[TrainingBatch, float]:
+        """The batch and the learning rate of the update that this moment belongs to.
+
+        Raises:
+            RuntimeError: it is an evaluation.
+        """
+        if self.batch is None or self.learning_rate is None:
+            raise RuntimeError("no update belongs to an evaluation")
+        return self.batch, self.learning_rate
+
+
+Probe: TypeAlias = Callable[[Moment], Iterable[Measured]]
+"""What a row's `build` makes of the probe's options. It keeps nothing from one moment to the next, so that a run that
+was interrupted measures what an uninterrupted one does."""
+
+
+@contextmanager
+def buffers_kept(network: Network) -> Iterator[None]:
+    """Put running statistics and whatever else a pass in train mode moves back to where they were."""
+    before = [buffer.clone() for buffer in network.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(network.buffers(), before, strict=True):
+                buffer.copy_(value)
