@@ -13,9 +13,18 @@ _CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\u2028\u2029\u202a-\u202e\u2066-\u
 _SHORT = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
 
 
-def printable(text: str) -> str:
-    """The text in one line."""
-    return _CONTROL.sub(lambda match: _escaped(match[0]), text)
+LINES = "\n\t"
+"""What is harmless where text keeps its lines."""
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text in one line.
+
+    Args:
+        text: of whatever origin.
+        keep: control characters that stay.
+    """
+    return _CONTROL.sub(lambda match: match[0] if match[0] in keep else _escaped(match[0]), text)
 
 
 def printable_lines(text: str) -> str:

@@ -229,7 +229,7 @@ class _Bars(SweepProgress):
 def rows_of(tally: Tally) -> list[Row]:
     """The bars of a sweep: that of all runs, then one for each run under way."""
     speed = f"{tally.images_per_s:,.0f} samples/s" if tally.images_per_s else ""
-    left = _left(tally.seconds_left) if tally.underway or tally.ended else ("starting",)
+    left = _left(tally.seconds_left) if tally.underway or tally.share > 0 else ("starting",)
     everything = Row(("all runs",), tally.share, (f"{tally.ended}/{tally.total} runs",), left, (speed,))
     return [everything, *(_row(run, tally.seconds_of(run)) for run in tally.underway.values())]
 

@@ -79,6 +79,7 @@ def test_several_problems():
     row = line(output[output.index("over 3 problems") :], "BN ")
     assert row[:2] == ["BN", "1.50"]
     assert "χ² = 3.80, p = 0.150" in output
+    assert "its smallest possible p with so many is 0.05\n" in output
     assert "no target: 1 of 3 problems" in output
     assert "! no variant reached test accuracy ≥ 0.8: p2" in output
 

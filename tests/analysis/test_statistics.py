@@ -16,6 +16,7 @@ from bnbench.analysis.statistics import (
     holm,
     paired_difference,
     sign_flip_test,
+    smallest_friedman_p,
     smallest_sign_flip_p,
     t_interval,
     t_test,
@@ -180,6 +181,16 @@ def test_friedman_by_hand():
     assert result.chi_square == pytest.approx(4.5)
     assert result.p == pytest.approx(math.exp(-2.25))
     assert (result.problems, result.variants) == (4, 3)
+
+
+def test_the_smallest_p_of_friedman_is_that_of_problems_which_all_agree():
+    # χ² = 2 · 4 = 8 with four degrees of freedom: p = exp(-4) (1 + 4).
+    assert smallest_friedman_p(2, 5) == pytest.approx(5 * math.exp(-4)) == pytest.approx(0.0916, abs=1e-4)
+    for rows, variants in ((2, 5), (3, 3), (6, 4)):
+        agreed = friedman_test([list(range(variants))] * rows)
+        assert agreed.p == pytest.approx(agreed.smallest_p)
+    tied = friedman_test([[1.0, 1.0, 2.0]] * 4)
+    assert tied.p == pytest.approx(tied.smallest_p)
 
 
 @pytest.mark.parametrize("values", [[[1.0, 2.0, 3.0]], [[1.0, 2.0], [2.0, 1.0]], [[1.0] * 3, [2.0] * 3]])

@@ -295,6 +295,26 @@ def test_an_estimate_is_kept_and_used(tmp_path):
     assert rest["seconds"] == pytest.approx((3 * 44 - 62) * speed["step_s"] + 2 * speed["eval_s"])
 
 
+def test_an_estimate_beside_data_that_may_not_be_written_is_the_users_own(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BNBENCH_DATA", str(tmp_path / "file" / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked = ("digits_mlp", "--size", "tiny", "--variant", "bn", "--device", "cpu", "--results", tmp_path / "results")
+    measured = invoke("estimate", *asked)
+    assert measured.exit_code == 0, measured.output
+    (own,) = (tmp_path / "cache" / "bnbench").iterdir()
+    assert f"kept in {own}" in measured.stderr
+    assert "about" in invoke("plan", *asked).stderr
+    # Nor there: what was measured is printed all the same.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    measured = invoke("estimate", *asked)
+    assert measured.exit_code == 0, measured.output
+    assert " ms a step " in measured.stdout
+    assert f"could not be kept: {tmp_path / 'file' / 'data'} cannot be written" in measured.stderr
+    assert "BNBENCH_DATA" in measured.stderr
+    assert "--results" not in measured.stderr
+
+
 def test_a_plan_without_the_data_lists_runs_without_ids(tmp_path):
     result = invoke("plan", "cifar10_3c3d", "--results", tmp_path / "results")
     assert result.exit_code == 0, result.output

@@ -75,6 +75,7 @@ def test_the_releases_are_those_that_torchvision_checks_against(name: str, reade
     assert (ours.url, ours.archive, ours.archive_md5) == (theirs.url, theirs.filename, theirs.tgz_md5)
     assert ours.train_members == tuple(f"{theirs.base_folder}/{member}" for member, _ in theirs.train_list)
     assert ours.test_members == tuple(f"{theirs.base_folder}/{member}" for member, _ in theirs.test_list)
+    assert ours.member_md5 == tuple(digest for _, digest in (*theirs.train_list, *theirs.test_list))
 
 
 class Malicious:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,15 @@ import pytest
 from bnbench.data.dataset import DATASETS
 from bnbench.data.inventory import fetch_dataset, import_dataset, list_datasets, verify_dataset
 from bnbench.errors import MissingDataError, UserError
-from support.synthetic_cifar import install_synthetic, small_release, synthetic_images, write_archive, write_parquet
+from support.odd_files import at_once
+from support.synthetic_cifar import (
+    install_synthetic,
+    small_release,
+    synthetic_images,
+    write_archive,
+    write_parquet,
+    write_unpacked,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +49,46 @@ def test_an_imported_data_set_is_at_hand(tmp_path: Path, name: str, train: int, 
     assert verify_dataset(name).intact
     row = next(row for row in list_datasets() if row.name == name)
     assert (row.at_hand, row.images, row.origin) == (True, train + test, manifest.origin)
+
+
+@pytest.mark.parametrize(("name", "train", "test"), [("cifar10", 50, 20), ("cifar100", 200, 100)])
+@pytest.mark.parametrize("given", ["the folder", "the folder around it"])
+def test_torchvisions_unpacked_folder_is_imported(tmp_path: Path, name: str, train: int, test: int, given: str) -> None:
+    release = small_release(name, train=train, test=test)
+    images = synthetic_images(release)
+    release = write_unpacked(tmp_path, release, images)
+    folder = (tmp_path / release.train_members[0]).parent
+    manifest = import_dataset(name, folder if given == "the folder" else tmp_path, release=release)
+    # No archive was seen, so what it is follows from the pixels, which are no release's here.
+    assert (manifest.origin, manifest.archive_md5) == ("other copy", None)
+    assert manifest.fingerprint == images.in_order_of_content().fingerprint
+
+
+def test_a_file_of_an_unpacked_folder_is_the_releases_or_is_not_unpickled(tmp_path: Path, home: Path) -> None:
+    release = small_release()
+    release = write_unpacked(tmp_path, release, synthetic_images(release))
+    last = tmp_path / release.test_members[-1]
+    last.write_bytes(pickle.dumps(Touches(tmp_path / "touched")))
+    with pytest.raises(UserError, match=rf"{last}: its MD5 checksum is \w+, that of the official file is \w+"):
+        import_dataset("cifar10", tmp_path, release=release)
+    last.unlink()
+    with pytest.raises(UserError, match=f"{last}: is missing"):
+        import_dataset("cifar10", tmp_path, release=release)
+    os.mkfifo(last)
+    with at_once(), pytest.raises(UserError, match="not a regular file, but a named pipe"):
+        import_dataset("cifar10", tmp_path, release=release)
+    assert not (tmp_path / "touched").exists()
+    assert not home.exists()
+
+
+class Touches:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
 
 
 def test_nothing_at_hand(home: Path) -> None:

@@ -36,7 +36,7 @@ def test_what_other_work_takes_of_the_cpu_is_reckoned_out(monkeypatch):
     beside = measure_speed(make_spec(), CPU, 1)
     assert beside.speed.cpu_share == pytest.approx(0.5, abs=0.02)
     assert beside.cpu_s == pytest.approx(beside.wall_s / 2, rel=0.05)
-    assert beside.speed.step_s == pytest.approx(alone.speed.step_s * beside.speed.cpu_share)
+    assert beside.speed.step_s == pytest.approx(alone.speed.step_s / 2, rel=0.05)
     assert (alone.steps, beside.steps) == (speed.STEPS, speed.STEPS)
 
 
@@ -46,7 +46,7 @@ def test_slow_steps_are_measured_for_as_long_as_the_clock_says(monkeypatch):
 
 
 def test_an_evaluation_that_takes_long_is_cut_off_and_its_rest_reckoned(monkeypatch):
-    """Each batch takes two looks at the clock, of a second each."""
+    """Each batch takes a second of the CPU."""
     seen: dict[str, int] = {}
     size = {"train_eval": 1000, "valid": 125}
 
@@ -59,15 +59,20 @@ def test_an_evaluation_that_takes_long_is_cut_off_and_its_rest_reckoned(monkeypa
                 seen[split] = seen.get(split, 0) + batch_size
                 yield torch.zeros(batch_size), torch.zeros(batch_size)
 
-    looks = iter(range(1000))
-    monkeypatch.setattr(speed, "time", SimpleNamespace(perf_counter=lambda: float(next(looks))))
+    looks, cpu_looks = iter(range(1000)), iter(range(1000))
+
+    def cpu() -> float:
+        return float(next(cpu_looks))
+
+    monkeypatch.setattr(speed, "time", SimpleNamespace(perf_counter=lambda: 2.0 * next(looks), thread_time=cpu))
     monkeypatch.setattr(speed, "EVALUATION_SECONDS", 3.0)
     cut = speed._CutPipeline(Whole())
     assert sum(len(labels) for _, labels in cut.evaluation_batches("train_eval", 125)) == 375
     assert seen == {"train_eval": 375}
-    assert cut.left_out_s == pytest.approx(5), "five batches more, of a second each"
+    assert cut.left_out_cpu_s == pytest.approx(5), "five batches more, of a second each"
+    assert cut.left_out_s == pytest.approx(10), "with half of the CPU"
     assert sum(len(labels) for _, labels in cut.evaluation_batches("valid", 125)) == 125
-    assert cut.left_out_s == pytest.approx(5)
+    assert cut.left_out_s == pytest.approx(10)
 
 
 @pytest.mark.parametrize("batch", [1000, 500])

@@ -65,6 +65,8 @@ PLACES = {
         "first": "conv1",
         "penultimate": "dense1",
         "output": "dense2",
+        "first:2": "conv1 conv2",
+        "last:2": "conv2 dense1",
     },
     "mlp": {
         "hidden": "dense1 dense2 dense3",
@@ -72,14 +74,6 @@ PLACES = {
         "first": "dense1",
         "penultimate": "dense3",
         "output": "dense4",
-    },
-    "2c2d": {
-        "hidden": "conv1 conv2 dense1",
-        "every": "conv1 conv2 dense1 dense2",
-        "first": "conv1",
-        "penultimate": "dense1",
-        "output": "dense2",
-        "first:2": "conv1 conv2",
     },
 }
 LEARNED = {"vanilla": 0, "bn": 0, "bn_beta": 1, "bn_gamma": 1, "bn_gamma_beta": 2}

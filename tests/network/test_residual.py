@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 import torch
-from bnbench.training.sparsity import zeroed_shares
 from support.torchvision_compat import import_torchvision
 from torch import nn
 from torch.nn import functional
@@ -23,6 +22,7 @@ from bnbench.architecture import (
     slot_names,
 )
 from bnbench.network.build import Network
+from bnbench.training.probing.sparsity import zeroed_shares
 from bnbench.training.seeding import StepDraws, generator
 from bnbench.variant import Affine, AffineRule
 from support.networks import build, variant_named

@@ -83,6 +83,17 @@ def write_archive(folder: Path, release: CifarRelease, images: StoredImages) -> 
     return pack_archive(folder / release.archive, release, members)
 
 
+def write_unpacked(folder: Path, release: CifarRelease, images: StoredImages) -> CifarRelease:
+    """Write what the archive unpacks to, and return the release with the checksums of its files."""
+    digests = []
+    for name, content in member_contents(release, images).items():
+        pickled = python2_pickle(content)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(pickled)
+        digests.append(hashlib.md5(pickled, usedforsecurity=False).hexdigest())
+    return replace(release, member_md5=tuple(digests))
+
+
 def write_parquet(folder: Path, release: CifarRelease, images: StoredImages, *, column: str = "img") -> None:
     """Write the Parquet layout, images as PNG, the training part in two files."""
     half = len(images.train) // 2

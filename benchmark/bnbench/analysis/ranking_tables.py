@@ -391,10 +391,12 @@ def _overall_notes(overall: OverallRanking) -> list[str]:
     lines.append(_rank_note(overall))
     if overall.friedman is not None:
         test = overall.friedman
+        smallest_p = f"{test.smallest_p:.2g}"
         rough = " (an approximation, rough with few problems)" if test.problems <= 10 else ""
         lines.append(
             f"Friedman test, {test.variants} variants, {test.problems} problems: "
-            f"χ² = {test.chi_square:.2f}, p {'= ' if test.p >= 0.001 else ''}{p_value(test.p)}{rough}"
+            f"χ² = {test.chi_square:.2f}, p {'= ' if test.p >= 0.001 else ''}{p_value(test.p)}{rough}; its smallest "
+            f"possible p with so many is {smallest_p}"
         )
     else:
         lines.append("Friedman test: needs three variants that are not tied throughout")
@@ -512,7 +514,9 @@ def _overall_json(overall: OverallRanking) -> JsonObject:
         "problems_with_target": overall.problems_with_target,
         "seeds": list(overall.seeds),
         "largest_ratio": LARGEST_RATIO,
-        "friedman": None if test is None else {"chi_square": test.chi_square, "p": test.p},
+        "friedman": None
+        if test is None
+        else {"chi_square": test.chi_square, "p": test.p, "smallest_possible_p": test.smallest_p},
         "notes": list(overall.notes),
         "variants": [_overall_row_json(row) for row in overall.rows],
     }

@@ -224,6 +224,11 @@ class FriedmanTest:
     problems: int
     variants: int
 
+    @property
+    def smallest_p(self) -> float:
+        """The p that it gives when every problem ranks the variants alike."""
+        return smallest_friedman_p(self.problems, self.variants)
+
 
 def friedman_test(values: Sequence[Sequence[float]]) -> FriedmanTest | None:
     """The Friedman test over problems; None with fewer than three variants or two problems, or all tied throughout.
@@ -236,6 +241,14 @@ def friedman_test(values: Sequence[Sequence[float]]) -> FriedmanTest | None:
         return None
     result = stats.friedmanchisquare(*table.T)
     return FriedmanTest(float(result.statistic), float(result.pvalue), *table.shape)
+
+
+def smallest_friedman_p(problems: int, variants: int) -> float:
+    """The p of the Friedman test at the largest χ² that there is, n (k - 1): the same ranks in each of n problems.
+
+    By the χ² distribution with k - 1 degrees of freedom, as every p of the test here.
+    """
+    return float(stats.chi2.sf(problems * (variants - 1), variants - 1))
 
 
 def _mean(sample: Floats, axis: int = -1) -> Floats:

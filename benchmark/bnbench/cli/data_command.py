@@ -72,7 +72,10 @@ def fetch(name: str, replace: bool) -> None:
 @click.argument("path", type=GivenPath())
 @click.option("--replace", is_flag=True, help="Replace different data of that name.")
 def import_(name: str, path: Path, replace: bool) -> None:
-    """Import a data set from files: its official archive, or a folder of Parquet files as the Hugging Face hub has it.
+    """Import a data set from files.
+
+    They are its official archive, the folder that it unpacks to (torchvision's), or a folder of Parquet files as the
+    Hugging Face hub has it.
 
     Of Fashion-MNIST, the folder of its four .gz files.
 

@@ -9,7 +9,7 @@ import click
 
 from bnbench.cli.console import say_that_it_begins, summary, sweep_of
 from bnbench.cli.options import grid_of, grid_options, results_option
-from bnbench.cli.output import print_json, say
+from bnbench.cli.output import print_json, say, warn
 from bnbench.cli.run_options import planning_options, run_options_of
 from bnbench.words import duration
 
@@ -41,7 +41,7 @@ def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN4
     from bnbench.execution.selection import select
     from bnbench.execution.speed import measure_speeds
     from bnbench.execution.streams import outlive_readers
-    from bnbench.storage.speeds import SPEEDS
+    from bnbench.storage.speeds import SPEEDS, place_of_speeds
 
     how = run_options_of(options)
     specs = select(grid_of(options)).specs
@@ -60,12 +60,18 @@ def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN4
     plan = sweep_of(specs, results, how, local_executor(how)).plan()
     if as_json:
         print_json([{**record, "machine": plan.machine} for record in records])
-    say(f"measured on {plan.machine}, kept in {data_home() / SPEEDS}", err=True)
+    place = place_of_speeds(data_home() / SPEEDS)
+    say(f"measured on {plan.machine}{f', kept in {place}' if place else ''}", err=True)
     if beside_others:
         say(
             f"measured beside other work: {_clock(cpu_s)} of CPU in {_clock(wall_s)}; "
             "the forecast is for a machine of its own",
             err=True,
+        )
+    if place is None:
+        warn(
+            f"the speeds could not be kept: {data_home()} cannot be written, so `bnbench plan` will not know them; let "
+            "BNBENCH_DATA name a folder that can be"
         )
     say(summary(plan), err=True)
 

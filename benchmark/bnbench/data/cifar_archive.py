@@ -1,4 +1,7 @@
-"""Reading CIFAR from its official archive, a .tar.gz of pickles, once its checksums say that it is the release."""
+"""Reading CIFAR from its official archive, a .tar.gz of pickles, or from the folder that it unpacks to.
+
+Nothing is unpickled before its checksum says that it is the release's.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bnbench.data.checksums import verify
+from bnbench.data.checksums import unsafe_md5, verify
 from bnbench.data.cifar_source import IMAGE_SHAPE, CifarRelease, check_images
 from bnbench.data.images import LabelledImages
 from bnbench.data.store import StoredImages
-from bnbench.disk import open_regular
+from bnbench.disk import open_regular, read_regular
 from bnbench.errors import UserError
 
 _ARCHIVE_LIMIT = 1 << 30
 """Bytes of an archive: five times as many as the official ones have. What is larger is not read for its checksum."""
+_MEMBER_LIMIT = 1 << 28
+"""Bytes of a file that an archive unpacks to: the largest has 155 million."""
 
 
 def read_archive(path: Path, release: CifarRelease) -> StoredImages:
@@ -39,6 +44,51 @@ def read_archive(path: Path, release: CifarRelease) -> StoredImages:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+def unpacked_folder(path: Path, release: CifarRelease) -> Path | None:
+    """The folder that the members' paths begin in, where a path is, or holds, what the archive unpacks to."""
+    inside = Path(release.train_members[0])
+    for folder in (path, path.parent):
+        if (folder / inside).is_file() and (folder == path or path.name == inside.parts[0]):
+            return folder
+    return None
+
+
+def read_unpacked(folder: Path, release: CifarRelease) -> StoredImages:
+    """The images of the files that an official archive unpacks to; torchvision keeps them so.
+
+    Args:
+        folder: the one that the members' paths begin in.
+        release: what they must be.
+
+    Raises:
+        UserError: a file is missing, is not the release's, or cannot be read.
+    """
+    names = (*release.train_members, *release.test_members)
+    parts = [
+        _read_unpacked_member(folder / name, expected, release)
+        for name, expected in zip(names, release.member_md5, strict=True)
+    ]
+    count = len(release.train_members)
+    return _checked(str(folder), parts[:count], parts[count:], release)
+
+
+def _read_unpacked_member(path: Path, expected: str, release: CifarRelease) -> LabelledImages:
+    try:
+        content = read_regular(path, _MEMBER_LIMIT)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: is missing", hint=f"Expected what {release.archive} unpacks to.") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    digest = unsafe_md5()
+    digest.update(content)
+    if digest.hexdigest() != expected:
+        raise UserError(
+            f"{path}: its MD5 checksum is {digest.hexdigest()}, that of the official file is {expected}",
+            hint="It is damaged, or another file. Nothing was read from it.",
+        )
+    return _images_of_member(str(path), content, release)
+
+
 def _read_members(path: Path, file: io.BufferedReader, release: CifarRelease) -> StoredImages:
     try:
         with tarfile.open(fileobj=file, mode="r:gz") as archive:
@@ -46,9 +96,15 @@ def _read_members(path: Path, file: io.BufferedReader, release: CifarRelease) ->
             test = [_read_member(path, archive, name, release) for name in release.test_members]
     except (tarfile.TarError, zlib.error, EOFError) as error:
         raise UserError(f"{path}: is not a readable .tar.gz archive: {error}") from error
+    return _checked(str(path), train, test, release)
+
+
+def _checked(
+    where: str, train: list[LabelledImages], test: list[LabelledImages], release: CifarRelease
+) -> StoredImages:
     stored = StoredImages(_joined(train), _joined(test))
-    check_images(f"{path}, training part", stored.train, count=release.train_images, classes=release.classes)
-    check_images(f"{path}, test part", stored.test, count=release.test_images, classes=release.classes)
+    check_images(f"{where}, training part", stored.train, count=release.train_images, classes=release.classes)
+    check_images(f"{where}, test part", stored.test, count=release.test_images, classes=release.classes)
     return stored
 
 
@@ -60,7 +116,11 @@ def _read_member(path: Path, archive: tarfile.TarFile, name: str, release: Cifar
         raise UserError(f"{where}: is missing", hint=f"Expected the layout of {release.archive}.") from error
     if member is None:
         raise UserError(f"{where}: is not a file")
-    content = load_restricted(where, member.read())
+    return _images_of_member(where, member.read(), release)
+
+
+def _images_of_member(where: str, pickled: bytes, release: CifarRelease) -> LabelledImages:
+    content = load_restricted(where, pickled)
     if not isinstance(content, dict) or not {"data", release.archive_labels} <= content.keys():
         raise UserError(f"{where}: has no entries 'data' and '{release.archive_labels}'")
     pixels = _pixels(where, content["data"])

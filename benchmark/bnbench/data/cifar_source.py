@@ -25,6 +25,8 @@ class CifarRelease:
     train_members: tuple[str, ...]
     """Paths in the archive, in order."""
     test_members: tuple[str, ...]
+    member_md5: tuple[str, ...]
+    """Of the training and the test members, in their order, once they are unpacked."""
     archive_labels: str
     """The key of the labels in an archive member."""
     parquet_labels: tuple[str, ...]
@@ -63,6 +65,14 @@ RELEASES = {
         archive_sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
         train_members=tuple(f"cifar-10-batches-py/data_batch_{number}" for number in range(1, 6)),
         test_members=("cifar-10-batches-py/test_batch",),
+        member_md5=(
+            "c99cafc152244af753f735de768cd75f",
+            "d4bba439e000b95fd0a9bffe97cbabec",
+            "54ebc095f3ab1f0389bbae665268c751",
+            "634d18415352ddfa80567beed471001a",
+            "482c414d41f54cd18b22e5b47cb7c3cb",
+            "40351d587109b95175f43aff81a1287e",
+        ),
         archive_labels="labels",
         parquet_labels=("label",),
         train_images=50_000,
@@ -80,6 +90,7 @@ RELEASES = {
         archive_sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
         train_members=("cifar-100-python/train",),
         test_members=("cifar-100-python/test",),
+        member_md5=("16019d7e3df5f24257cddd939b257f8d", "f0ef6b0ae62326f3e7ffdfab6717acfc"),
         archive_labels="fine_labels",
         parquet_labels=("fine_label", "label"),
         train_images=50_000,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from bnbench.data import digits
-from bnbench.data.cifar_archive import read_archive
+from bnbench.data.cifar_archive import read_archive, read_unpacked, unpacked_folder
 from bnbench.data.cifar_parquet import read_parquet
 from bnbench.data.cifar_source import RELEASES, CifarRelease
 from bnbench.data.dataset import DATASETS
@@ -79,11 +79,12 @@ class DatasetRow:
 
 
 def import_dataset(name: str, path: Path, *, replace: bool = False, release: Release | None = None) -> Manifest:
-    """Import a data set from its official files or, of CIFAR, from a folder of Parquet files.
+    """Import a data set from its official files or, of CIFAR, from what its archive unpacks to or from Parquet files.
 
     Args:
         name: the data set.
-        path: the official files or the folder that holds them; of CIFAR, also a folder of Parquet files.
+        path: the official files or the folder that holds them; of CIFAR, also the folder that the archive unpacks to,
+            or a folder of Parquet files.
         replace: whether different data of that name may be replaced.
         release: what to check against; the official release unless said otherwise.
 
@@ -102,12 +103,18 @@ def import_dataset(name: str, path: Path, *, replace: bool = False, release: Rel
             replace=replace,
         )
     archive = _archive_at(path, release)
-    images = read_parquet(path, release) if archive is None else read_archive(archive, release)
+    unpacked = unpacked_folder(path, release) if archive is None else None
+    if archive is not None:
+        images = read_archive(archive, release)
+    elif unpacked is not None:
+        images = read_unpacked(unpacked, release)
+    else:
+        images = read_parquet(path, release)
     return write_stored(
         data_home(),
         name,
         images,
-        # A copy may have been encoded anew: what it is, only its pixels can tell.
+        # A copy may have been encoded anew, and MD5 alone be forged: what it is, only its pixels can tell.
         origin=origin_of_copy(images.train, release) if archive is None else "official archive",
         archive_md5=None if archive is None else release.archive_md5,
         replace=replace,
@@ -232,7 +239,8 @@ def _archive_at(path: Path, release: CifarRelease) -> Path | None:
     if not path.exists():
         raise UserError(
             f"{path}: there is no such file or folder",
-            hint=f"Give {release.archive}, or a folder of train-….parquet and test-….parquet files.",
+            hint=f"Give {release.archive}, the folder that it unpacks to, or a folder of train-….parquet and "
+            "test-….parquet files.",
         )
     if path.suffix == ".parquet":
         raise UserError(

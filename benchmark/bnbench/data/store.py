@@ -87,8 +87,11 @@ class Manifest(BaseModel):
 def data_home() -> Path:
     """Where imported data sets live: `$BNBENCH_DATA`, or else this platform's cache directory."""
     chosen = os.environ.get("BNBENCH_DATA")
-    if chosen:
-        return given_path(chosen, "BNBENCH_DATA")
+    return given_path(chosen, "BNBENCH_DATA") if chosen else cache_home() / "data"
+
+
+def cache_home() -> Path:
+    """A folder of the user's own, in this platform's cache directory."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
         cache = Path(base) if base else Path.home() / "AppData" / "Local"
@@ -98,7 +101,7 @@ def data_home() -> Path:
         base = os.environ.get("XDG_CACHE_HOME")
         # The XDG specification: a relative path is invalid and must be ignored.
         cache = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
-    return cache / "bnbench" / "data"
+    return cache / "bnbench"
 
 
 def read_manifest(home: Path, name: str) -> Manifest | None:

@@ -34,7 +34,10 @@ FEWEST_STEPS = 2
 STEP_SECONDS = 4.0
 """So long steps are measured where they are slow; for as long the machine is warmed up, by one step at least."""
 EVALUATION_SECONDS = 1.0
-"""So long an evaluation looks at each split."""
+"""So long an evaluation looks at each split, in seconds of the CPU."""
+_PATIENCE = 3
+"""And so many times as long where other work has most of it."""
+_SHORTEST = 1e-9
 
 BUSY = 0.9
 """Below this share of the time that passed, the CPU has done other things too."""
@@ -92,19 +95,22 @@ def measure_speed(spec: RunSpec, device: torch.device, threads: int) -> Measurem
                 event for event in Trainer(spec, whole, device).events() if isinstance(event, EpochEvaluated)
             )
     assert evaluation is not None, "a run begins with an evaluation"
-    eval_s = evaluation.eval_s + (0.0 if cut is None else cut.left_out_s)
-    step_s, steps, cpu_of_steps, wall_of_steps = watch.result()
-    cpu_s, wall_s = cpu_s + cpu_of_steps, wall_s + wall_of_steps
-    share = min(1.0, cpu_s / wall_s) if device.type == "cpu" else 1.0
+    steps, cpu_of_steps, wall_of_steps = watch.result()
+    eval_s, step_s = evaluation.eval_s, wall_of_steps / steps
+    share = min(1.0, (cpu_s + cpu_of_steps) / (wall_s + wall_of_steps)) if device.type == "cpu" else 1.0
     # With several threads this one waits for the others now and then, though it has the machine to itself.
     busy = share < (BUSY if threads == 1 else BUSY_WITH_THREADS)
+    if busy:
+        eval_s, step_s = cpu_s, cpu_of_steps / steps
+    if cut is not None:
+        eval_s += cut.left_out_cpu_s if busy else cut.left_out_s
     speed = Speed(
-        step_s=step_s * (share if busy else 1.0),
-        eval_s=eval_s * (share if busy else 1.0),
+        step_s=max(step_s, _SHORTEST),
+        eval_s=eval_s,
         steps_per_epoch=trainer.steps_per_epoch,
         cpu_share=share if busy else 1.0,
     )
-    return Measurement(speed, steps, cpu_s, wall_s)
+    return Measurement(speed, steps, cpu_s + cpu_of_steps, wall_s + wall_of_steps)
 
 
 class _Watch:
@@ -130,17 +136,16 @@ class _Watch:
         measured = len(self._stamps) - 1 - warm
         return measured >= STEPS or (measured >= FEWEST_STEPS and now - self._stamps[warm][1] >= STEP_SECONDS)
 
-    def result(self) -> tuple[float, int, float, float]:
-        """Seconds a step, steps measured, and the CPU and wall seconds that they took together."""
+    def result(self) -> tuple[int, float, float]:
+        """Steps measured, and the CPU and wall seconds that they took together."""
         warm = self._warm()
         if len(self._stamps) - warm < 2:  # an epoch of two or three steps: by all of it
             warm = 0
         if len(self._stamps) < 2:
             seconds = self._trainer.train_s or time.perf_counter() - self._began
-            return max(seconds / max(1, self._trainer.step), 1e-9), self._trainer.step, seconds, seconds
+            return max(1, self._trainer.step), seconds, seconds
         (first, wall_began, cpu_began), (last, wall_ended, cpu_ended) = self._stamps[warm], self._stamps[-1]
-        wall = wall_ended - wall_began
-        return max(wall / (last - first), 1e-9), last - first, cpu_ended - cpu_began, wall
+        return last - first, cpu_ended - cpu_began, wall_ended - wall_began
 
     def _warm(self) -> int:
         """The first stamp that counts: after `WARM_UP` steps, or after one that is long enough by itself."""
@@ -155,6 +160,8 @@ class _CutPipeline:
         self._whole = whole
         self.left_out_s = 0.0
         """Seconds that the images would have taken that were left out."""
+        self.left_out_cpu_s = 0.0
+        """The same, in seconds of the CPU."""
 
     @property
     def train_size(self) -> int:
@@ -168,17 +175,23 @@ class _CutPipeline:
 
     def evaluation_batches(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         size, seen = self._whole.split_size(split), 0
-        began, after_first = time.perf_counter(), 0.0
+        began = after_first = _both_clocks()
+        first = 0
         for images, labels in self._whole.evaluation_batches(split, batch_size):
             yield images, labels
             seen += len(labels)
-            now = time.perf_counter()
-            if seen == len(labels):
+            now = _both_clocks()
+            if not first:  # it pays for what is set up once
                 after_first, first = now, seen
-            elif now - began >= EVALUATION_SECONDS:
-                # The first batch pays for what is set up once.
-                self.left_out_s += (now - after_first) / (seen - first) * (size - seen)
+            elif now[1] - began[1] >= EVALUATION_SECONDS or now[0] - began[0] >= _PATIENCE * EVALUATION_SECONDS:
+                self.left_out_s += (now[0] - after_first[0]) / (seen - first) * (size - seen)
+                self.left_out_cpu_s += (now[1] - after_first[1]) / (seen - first) * (size - seen)
                 return
+
+
+def _both_clocks() -> tuple[float, float]:
+    """Seconds that have passed, and those of the CPU that this thread has had."""
+    return time.perf_counter(), time.thread_time()
 
 
 def measure_speeds(

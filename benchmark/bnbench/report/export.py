@@ -54,7 +54,7 @@ def save_drawing(drawing: Drawing, folder: Path, formats: Iterable[Format]) -> l
         StorageError: the folder cannot be written.
     """
     written: list[Path] = []
-    with reported(folder):
+    with reported(folder, option="--output"):
         folder.mkdir(parents=True, exist_ok=True)
         for form in formats:
             path = folder / f"{drawing.name}.{form}"

@@ -16,28 +16,29 @@ from bnbench.errors import UserError
 __all__ = ["StorageError", "atomic_file", "reported", "sync_folder", "temporary_files"]
 
 _HINTS = {
-    errno.ENOSPC: "Free some space, or name another folder with --results.",
-    errno.EDQUOT: "Free some of your quota, or name another folder with --results.",
+    errno.ENOSPC: "Free some space, or name another folder with {option}.",
+    errno.EDQUOT: "Free some of your quota, or name another folder with {option}.",
     errno.EFBIG: "A limit on the size of files is in force here (`ulimit -f`): raise it.",
-    errno.EROFS: "Name a folder that can be written with --results.",
-    errno.EACCES: "Change its permissions, or name another folder with --results.",
-    errno.EPERM: "Change its permissions, or name another folder with --results.",
-    errno.ENOTDIR: "A part of that path is a file: name a folder with --results.",
-    errno.EEXIST: "A part of that path is a file: name a folder with --results.",
+    errno.EROFS: "Name a folder that can be written with {option}.",
+    errno.EACCES: "Change its permissions, or name another folder with {option}.",
+    errno.EPERM: "Change its permissions, or name another folder with {option}.",
+    errno.ENOTDIR: "A part of that path is a file: name a folder with {option}.",
+    errno.EEXIST: "A part of that path is a file: name a folder with {option}.",
 }
 
 
 class StorageError(UserError):
-    """The results folder cannot be written or read: which folder, why, and what can be done."""
+    """A results folder, or another one, cannot be written or read: which folder, why, and what can be done."""
 
 
 @contextmanager
-def reported(folder: Path, doing: str = "written") -> Iterator[None]:
+def reported(folder: Path, doing: str = "written", *, option: str = "--results") -> Iterator[None]:
     """Turn an OSError of the block into a StorageError that names the folder and the reason.
 
     Args:
         folder: the folder that was worked on.
         doing: "written" or "read".
+        option: what names such a folder.
 
     Raises:
         StorageError: the block raised an OSError.
@@ -47,7 +48,7 @@ def reported(folder: Path, doing: str = "written") -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         code = error.errno
-        hint = None if code is None else _HINTS.get(code)
+        hint = _HINTS[code].format(option=option) if code in _HINTS else None
         raise StorageError(f"{folder} cannot be {doing}: {reason}", hint=hint) from error
 
 

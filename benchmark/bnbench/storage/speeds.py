@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bnbench.data.store import cache_home
 from bnbench.disk import parse_json, read_regular
 from bnbench.identity import canonical_json
 from bnbench.plan import RunSpec
-from bnbench.storage.files import atomic_file, reported
+from bnbench.storage.files import atomic_file
 
 SPEEDS = "speeds.json"
-"""The file that measured speeds are kept in, in the folder of this machine's imported data."""
+"""The file that measured speeds are kept in: in the folder of this machine's imported data or, where the user may not
+write that, in a folder of the user's own."""
 
 _LIMIT = 16 << 20
 """Bytes of that file: enough for fifty thousand settings."""
@@ -73,25 +77,55 @@ def read_speeds(path: Path, machine: str) -> Speeds:
     """What was measured on a machine; nothing where the file is not there or cannot be read.
 
     Args:
-        path: the file.
+        path: the file among the imported data.
         machine: what it was measured on: the device, and for a CPU its model and the threads.
     """
-    return Speeds(tuple(entry for entry in _read(path) if entry.machine == machine))
+    entries = (entry for file in (_users_own(path), path) for entry in _read(file))
+    return Speeds(tuple(entry for entry in entries if entry.machine == machine))
 
 
 def add_speed(path: Path, machine: str, spec: RunSpec, speed: Speed) -> None:
-    """Keep a speed, in place of what was measured before.
+    """Keep a speed, in place of what was measured before, where there is a place for it (`place_of_speeds`).
 
-    Raises:
-        StorageError: the file cannot be written.
+    Args:
+        path: the file among the imported data.
+        machine: as `read_speeds` takes it.
+        spec: what was measured.
+        speed: what came out.
     """
+    place = place_of_speeds(path)
+    if place is None:
+        return
     exact, alike = _keys(spec)
-    kept = [entry for entry in _read(path) if (entry.machine, entry.exact) != (machine, exact)]
+    kept = [entry for entry in _read(place) if (entry.machine, entry.exact) != (machine, exact)]
     book = _Book(speeds=[*kept, _Entry(machine=machine, exact=exact, alike=alike, speed=speed)])
-    with reported(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as file:
-            file.write(book.model_dump_json(indent=1).encode())
+    with suppress(OSError), atomic_file(place) as file:  # an estimate is worth no error
+        file.write(book.model_dump_json(indent=1).encode())
+
+
+def place_of_speeds(path: Path) -> Path | None:
+    """The file that speeds go to: the one among the imported data or, where that cannot be written, the user's own.
+
+    Args:
+        path: the file among the imported data.
+
+    Returns:
+        None where neither can be written; writing is tried with a real file.
+    """
+    for file in (path, _users_own(path)):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=file.parent) as trial:
+                trial.write(b"\0" * (1 << 16))
+        except OSError:
+            continue
+        return file
+    return None
+
+
+def _users_own(path: Path) -> Path:
+    """In the user's cache, for this folder of imported data: other machines have others."""
+    return cache_home() / f"speeds-{_digest(str(path))}.json"
 
 
 def _read(path: Path) -> list[_Entry]:

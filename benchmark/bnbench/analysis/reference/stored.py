@@ -181,7 +181,7 @@ def write_reference(folder: Path, results: Results, documents: Sequence[RunDocum
     )
     target = folder / chosen[0].size / chosen[0].problem
     run_ids = [identity.run_id for identity in chosen]
-    with reported(target):
+    with reported(target, option="--reference"):
         if target.is_dir():
             shutil.rmtree(target)
         target.mkdir(parents=True)

@@ -11,12 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, pass_eval_context
 from jinja2.environment import TemplateModule
+from jinja2.filters import do_xmlattr
+from jinja2.nodes import EvalContext
 from markupsafe import Markup, escape
 
 from bnbench.analysis.interval import Interval
 from bnbench.analysis.table import Cell, Column, Kind, Remark, Table, Tone, Value, cell, shown
+from bnbench.printable import LINES, printable
 from bnbench.words import counted
 
 MOST_NOTES = 6
@@ -74,6 +77,7 @@ def hints(columns: Sequence[Column]) -> Markup:
 
 def symbol(name: str) -> Markup:
     """A variant's symbol with its subscript set as one: "BN_γ,β"."""
+    name = printable(name)
     stem, underscore, index = name.partition("_")
     if not underscore or not stem or not index:
         return escape(name)
@@ -83,7 +87,7 @@ def symbol(name: str) -> Markup:
 def inline(sentence: str) -> Markup:
     """A sentence as HTML: symbols with their subscripts, what stands in backticks as code, a minus as a minus."""
     found = Markup("")
-    for piece in _INLINE.split(sentence):
+    for piece in _INLINE.split(printable(sentence, keep=LINES)):
         if not _INLINE.fullmatch(piece):
             found += _MINUS.sub("−", piece)
         else:
@@ -92,16 +96,32 @@ def inline(sentence: str) -> Markup:
 
 
 def environment(*packages: str) -> Environment:
-    """What renders the templates of these packages: every value escaped, and a name that is not given an error."""
+    """What renders the templates of these packages.
+
+    Every value is cleaned and escaped, and a name that is not given is an error.
+    """
     made = Environment(
         loader=ChoiceLoader([PackageLoader(package) for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_cleaned,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"symbol": symbol, "inline": inline, "counted": counted}
+    made.filters |= {"symbol": symbol, "inline": inline, "counted": counted, "xmlattr": _attributes}
     return made
+
+
+def _cleaned(value: object) -> object:
+    """A value as a template writes it; what is HTML already was cleaned when it was made."""
+    return printable(value, keep=LINES) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+@pass_eval_context
+def _attributes(context: EvalContext, attributes: Mapping[str, object]) -> str:
+    # Data of an element are exact, and not shown: files are made of them.
+    shown_ones = {name: value if name.startswith("data-") else _cleaned(value) for name, value in attributes.items()}
+    return do_xmlattr(context, shown_ones)
 
 
 @cache

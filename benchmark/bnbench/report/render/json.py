@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 from bnbench.analysis.table import Table
+from bnbench.printable import printable_json
 
 
 def render(table: Table) -> str:
     """The table, with what all its rows have in common and what a reader must know."""
-    return json.dumps(values(table), indent=1, ensure_ascii=False, allow_nan=False)
+    return printable_json(json.dumps(values(table), indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def values(table: Table) -> dict[str, object]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from bnbench.analysis.table import Cell, Column, Kind, Remark, Table, Tone, Value, cell, shown
+from bnbench.printable import printable
 from bnbench.report.render.spelling import spelled
 
 PACKAGES = "% \\usepackage{booktabs}\n"
@@ -78,7 +79,7 @@ def symbol(name: str) -> str:
 
 def _plain(words: str) -> str:
     # Two hyphens would become a dash.
-    return "{}-".join("".join(map(_character, piece)) for piece in re.split("(?<=-)-", words))
+    return "{}-".join("".join(map(_character, piece)) for piece in re.split("(?<=-)-", printable(words)))
 
 
 def _character(each: str) -> str:

@@ -7,35 +7,139 @@
   const blocks = new Map();
   const visible = new Set();
   let plotly = null;
+  let plotlyHas = null;
   let page = null;
   let printing = false;
 
   // --- data ---------------------------------------------------------------------------------------------------
 
-  /** The value of a data block, unpacked when it is first asked for. */
+  /** The value of a data block, unpacked when it is first asked for; at once, since a page is printed at once. */
   function data(name) {
     if (!blocks.has(name)) blocks.set(name, unpack(document.getElementById(name).textContent));
     return blocks.get(name);
   }
 
-  async function unpack(text) {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return JSON.parse(await new Response(stream).text());
+  function unpack(text) {
+    const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    return JSON.parse(new TextDecoder().decode(inflated(packed.subarray(2))));
+  }
+
+  /** The codes of a Huffman table (RFC 1951, 3.2.2) as (symbols, how many there are of each length). */
+  function table(lengths) {
+    const counts = new Uint16Array(16);
+    for (const length of lengths) counts[length] += 1;
+    counts[0] = 0;
+    const starts = new Uint16Array(16);
+    for (let length = 1; length < 15; length += 1) starts[length + 1] = starts[length] + counts[length];
+    const symbols = new Uint16Array(lengths.length);
+    lengths.forEach((length, symbol) => { if (length) symbols[starts[length]++] = symbol; });
+    return { counts, symbols };
+  }
+
+  /** What a deflate stream (RFC 1951) holds. The browser's own DecompressionStream answers later only. */
+  function inflated(bytes) {
+    const order = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+    const grow = (first, count, every) => {
+      const extra = Array.from({ length: count }, (_, place) => Math.max(0, Math.floor(place / every) - 1));
+      const bases = [];
+      extra.reduce((base, more) => { bases.push(base); return base + 2 ** more; }, first);
+      return { extra, bases };
+    };
+    const runs = grow(3, 28, 4);
+    runs.extra.push(0);
+    runs.bases.push(258);
+    const distances = grow(1, 30, 2);
+    let at = 0, held = 0, count = 0, end = 0;
+    let out = new Uint8Array(Math.max(1024, bytes.length * 4));
+    const bits = (wanted) => {
+      while (count < wanted) { held |= bytes[at++] << count; count += 8; }
+      const value = held & ((1 << wanted) - 1);
+      held >>>= wanted;
+      count -= wanted;
+      return value;
+    };
+    const room = (more) => {
+      if (end + more <= out.length) return;
+      const wider = new Uint8Array(Math.max(2 * out.length, end + more));
+      wider.set(out);
+      out = wider;
+    };
+    const symbol = ({ counts, symbols }) => {
+      let code = 0, first = 0, index = 0;
+      for (let length = 1; length < 16; length += 1) {
+        code |= bits(1);
+        if (code - first < counts[length]) return symbols[index + code - first];
+        index += counts[length];
+        first = (first + counts[length]) << 1;
+        code <<= 1;
+      }
+      throw new Error("a data block is damaged");
+    };
+    const fixed = () => [
+      table([...Array(144).fill(8), ...Array(112).fill(9), ...Array(24).fill(7), ...Array(8).fill(8)]),
+      table(Array(30).fill(5)),
+    ];
+    const own = () => {
+      const [literals, places, codes] = [bits(5) + 257, bits(5) + 1, bits(4) + 4];
+      const short = Array(19).fill(0);
+      for (let place = 0; place < codes; place += 1) short[order[place]] = bits(3);
+      const coded = table(short);
+      const lengths = [];
+      while (lengths.length < literals + places) {
+        const found = symbol(coded);
+        if (found < 16) lengths.push(found);
+        else if (found === 16) lengths.push(...Array(3 + bits(2)).fill(lengths.at(-1)));
+        else lengths.push(...Array(found === 17 ? 3 + bits(3) : 11 + bits(7)).fill(0));
+      }
+      return [table(lengths.slice(0, literals)), table(lengths.slice(literals))];
+    };
+    for (let last = 0; !last;) {
+      last = bits(1);
+      const kind = bits(2);
+      if (kind === 0) {
+        held = 0;
+        count = 0;
+        const length = bytes[at] | (bytes[at + 1] << 8);
+        room(length);
+        out.set(bytes.subarray(at + 4, at + 4 + length), end);
+        at += 4 + length;
+        end += length;
+        continue;
+      }
+      const [literals, places] = kind === 1 ? fixed() : own();
+      for (let found = symbol(literals); found !== 256; found = symbol(literals)) {
+        if (found < 256) {
+          room(1);
+          out[end++] = found;
+          continue;
+        }
+        const length = runs.bases[found - 257] + bits(runs.extra[found - 257]);
+        const place = symbol(places);
+        const back = distances.bases[place] + bits(distances.extra[place]);
+        room(length);
+        for (let left = length; left; left -= 1, end += 1) out[end] = out[end - back];
+      }
+    }
+    return out.subarray(0, end);
   }
 
   /** plotly.js, run when the first figure is about to be seen: the page itself does not wait for it. */
   function drawing() {
+    // A moment for the browser to paint what there is; a printer does not give it.
     plotly ??= new Promise((resolve) => {
-      // A moment for the browser to paint what there is.
-      setTimeout(() => {
-        const script = document.createElement("script");
-        script.textContent = document.getElementById("plotly").textContent;
-        document.head.append(script);
-        resolve(window.Plotly);
-      }, 0);
+      plotlyHas = resolve;
+      setTimeout(drawingNow, 0);
     });
     return plotly;
+  }
+
+  function drawingNow() {
+    if (!window.Plotly) {
+      const script = document.createElement("script");
+      script.textContent = document.getElementById("plotly").textContent;
+      document.head.append(script);
+    }
+    plotlyHas?.(window.Plotly);
   }
 
   // --- words and colours --------------------------------------------------------------------------------------
@@ -251,7 +355,7 @@
 
   /** A figure from its frame, by the frame's type; what it is about makes no difference. */
   async function drawTidy(figure, area) {
-    const frame = await data(`data-${figure.id}`);
+    const frame = data(`data-${figure.id}`);
     const Plotly = await drawing();
     const looks = styles(frame);
     const lines = chosen(frame);
@@ -330,8 +434,8 @@
   }
 
   /** The frame as a file: a row for each x of each line, the panels beside each other. */
-  async function frameCsv(name) {
-    const frame = await data(`data-${name}`);
+  function frameCsv(name) {
+    const frame = data(`data-${name}`);
     const along = ["variant", "seed", "split", "statistics"].filter((key) => frame.lines.some((each) => key in each));
     const ends = frame.lines.some((each) => "diverged_at_step" in each) ? ["diverged_at_step"] : [];
     const band = frame.lines.some((each) => "low" in each) ? ["low", "high"] : [];
@@ -364,7 +468,7 @@
 
   async function drawMaps(figure, area) {
     const { comparison, name, seed, parameter } = figure.dataset;
-    const maps = await data(`data-${comparison}-maps-${seed}`);
+    const maps = data(`data-${comparison}-maps-${seed}`);
     const Plotly = await drawing();
     figure.querySelector(".seed").textContent = seed;
     const command = figure.querySelector(".command");
@@ -466,12 +570,15 @@
     }
   }
 
-  /** On paper the figures are light and as wide as the page. What has been drawn before is drawn anew at once. */
+  /** On paper the figures are light and as wide as the page; all that are unfolded are drawn before it is laid out. */
   function print(starts) {
     printing = starts;
     document.documentElement.classList.toggle("printing", starts);
-    if (starts) unfolded().forEach(paint);
-    else repaint();
+    if (!starts) return repaint();
+    drawing();
+    drawingNow();
+    // All that they wait for is there, so they are done as soon as this function is.
+    unfolded().forEach(paint);
   }
 
   // --- files --------------------------------------------------------------------------------------------------
@@ -576,8 +683,8 @@
     target.scrollIntoView();
   }
 
-  async function start() {
-    page = await data("data-page");
+  function start() {
+    page = data("data-page");
     const on = document.querySelector("[data-option=on]");
     shown.on = on?.value ?? null;
     document.addEventListener("change", change);

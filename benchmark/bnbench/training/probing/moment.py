@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from bnbench.measurement import Split
-from bnbench.network.draws import Draws, Network
+from bnbench.network.build import Network
+from bnbench.network.draws import Draws
 from bnbench.plan import Precision
 from bnbench.training.evaluation import Batches
 from bnbench.training.events import Measured
