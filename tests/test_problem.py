@@ -1,6 +1,7 @@
 """Problem files: strict reading, the tiny overlay, overrides, and the files that ship."""
 
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import get_args
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnbench.architecture import ARCHITECTURES, slot_names, trace
+from bnbench import identity
+from bnbench.architecture import ARCHITECTURES, Conv, Dense, slot_names, slot_places, trace
 from bnbench.cli.options import SIZES
 from bnbench.errors import UserError
 from bnbench.identity import hashed
@@ -478,8 +480,9 @@ def test_two_files_of_one_name_are_both_found(read, tmp_path):
 
 FOUNDING = ["cifar100_3c3d", "cifar100_allcnnc", "cifar10_3c3d", "digits_3c3d", "digits_allcnnc", "digits_mlp"]
 NAMES = sorted(path.stem for path in (Path(__file__).parents[1] / "problems").glob("*.toml"))
-CLASSES = {"cifar10": 10, "cifar100": 100, "digits": 10}
-CHANNELS = {"cifar10": 3, "cifar100": 3, "digits": 1}
+RESNETS = [name for name in NAMES if "resnet" in name]
+CLASSES = {"cifar10": 10, "cifar100": 100, "digits": 10, "fmnist": 10}
+CHANNELS = {"cifar10": 3, "cifar100": 3, "digits": 1, "fmnist": 1}
 DIGITS_TRAINING_IMAGES = 1077
 COLOUR_JITTER = {"brightness": 63 / 255, "contrast": 0.8, "saturation": 0.5}
 SEEDS = (4842821, 42, 43, 44, 45, 46, 47, 48, 49, 50)
@@ -512,18 +515,72 @@ def test_a_shipped_problem_is_whole_at_both_sizes(name, size):
     layers = architecture.layers(CLASSES[problem.dataset], problem.width)
     image = (CHANNELS[problem.dataset], architecture.image_size, architecture.image_size)
     assert trace(layers, image)[-1].output_shape == (CLASSES[problem.dataset],)
-    masks = [parse_placement(each, slot_names(layers)) for each in problem.placements]
+    masks = [parse_placement(each, slot_places(layers)) for each in problem.placements]
     assert problem.placements[0] == "hidden"
     assert len(set(masks)) == len(masks)
-    assert problem.name == name == f"{find_problem(name).problem().dataset}_{problem.architecture}"
-    assert problem.seeds == SEEDS
+    full = find_problem(name).problem()
+    assert problem.name == name == f"{full.dataset}_{full.architecture}"
+    assert len(problem.seeds) >= 10
     assert problem.split_seed == 2023
+    if problem.dataset == "digits":
+        augmentation = problem.augmentation.model_dump()
+        assert augmentation.pop("crop_padding") in {0, 2}
+        assert not any(augmentation.values()), "a mirrored digit is no digit, and one channel has no colours"
+
+
+@pytest.mark.parametrize("size", ["full", "tiny"])
+@pytest.mark.parametrize("name", FOUNDING)
+def test_a_founding_problem_is_plain_sgd_with_the_studys_seeds(name, size):
+    problem = find_problem(name).problem(size)
+    assert problem.seeds == SEEDS
     assert problem.snapshots.schedule == "every:5"
+    assert set(hashed(problem.training)) == identity.FOUNDING["Training"]
     assert problem.training.momentum == 0
-    if CHANNELS[problem.dataset] == 1:
-        assert problem.augmentation.model_dump() == {
-            "crop_padding": 2, "horizontal_flip": 0, "brightness": 0, "contrast": 0, "saturation": 0,
-        }  # fmt: skip
+    if problem.dataset == "digits":
+        assert problem.augmentation.crop_padding == 2
+
+
+# Read in the authors' code: Frankle et al. (open_lth at 2ce732f), Davis & Frank (revisiting-bn-init at 34043d3).
+FRANKLE = {
+    "batch_size": 128, "epochs": 160, "learning_rate": 0.1, "momentum": 0.9, "population_statistics": False,
+    "l2": 1e-4, "l2_scope": "all", "schedule": "steps", "milestones": [80, 120],
+}  # fmt: skip
+DAVIS = {
+    "batch_size": 128, "epochs": 180, "learning_rate": 0.1, "momentum": 0.9, "population_statistics": False,
+    "l2": 1e-4, "schedule": "cosine", "anneal": "epoch", "floor": 1e-8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_the_residual_networks_have_their_papers_settings(name):
+    problem = find_problem(name).problem()
+    davis = name.endswith("resnet18")
+    assert hashed(problem.training) == (DAVIS if davis else FRANKLE)
+    assert problem.augmentation.model_dump() == {
+        "crop_padding": 0 if davis else 4, "horizontal_flip": 0.5, "brightness": 0, "contrast": 0, "saturation": 0,
+    }  # fmt: skip
+    assert problem.seeds == (tuple(range(1, 16)) if davis else tuple(range(42, 52)))
+    assert problem.targets == ()
+    source = "this suite" if name.endswith("29b") else "Davis & Frank 2022" if davis else "Frankle, Schwab & Morcos"
+    assert source in problem.source
+
+
+def test_what_a_comment_says_of_the_snapshots_is_so():
+    for name in RESNETS:
+        problem = find_problem(name).problem()
+        layers = ARCHITECTURES.get(problem.architecture).layers(CLASSES[problem.dataset], 1.0)
+        image = (CHANNELS[problem.dataset], 32, 32)
+        hidden = parse_placement("hidden", slot_places(layers))
+        shapes = {
+            each.layer.name: each.output_shape[0]
+            for each in trace(layers, image)
+            if isinstance(each.layer, Conv | Dense)
+        }
+        normalised = [each for each, digit in zip(slot_names(layers), hidden, strict=True) if digit == "1"]
+        numbers = 2 * sum(shapes[each] for each in normalised)
+        updates = 40_000 // problem.training.batch_size * problem.training.epochs
+        text = problem_files()[name].read_text(encoding="utf-8")
+        assert f"# {updates:,} updates of {numbers:,} numbers" in text
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -553,7 +610,7 @@ def test_every_problem_is_a_setting_of_its_own_at_every_size():
 
     problems = [find_problem(name).problem(size) for name in NAMES for size in ("full", "tiny")]
     settings = [expand_grid(each, facts(each.dataset), expand_variants(("bn",)))[0].setting_id for each in problems]
-    assert len(set(settings)) == 12
+    assert len(set(settings)) == 2 * len(NAMES)
 
 
 # The study's table (Tsingunidis 2023, chapter 3, with the released code's learning rates), typed here again.
@@ -620,6 +677,6 @@ def test_a_shipped_file_says_at_its_top_what_it_is(name):
     path = shipped_folder("problems") / f"{name}.toml"
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# ")
-    assert "# Reproduces " in text.split("\n\n")[0]
+    assert re.search("^# (Reproduces|After) ", text.split("\n\n")[0], re.MULTILINE)
     assert max(map(len, text.splitlines())) <= 120
     assert tomllib.loads(text)["summary"]
