@@ -95,7 +95,9 @@ def command(
 
             size = size or "tiny"
             place = results or passing_folder(stack)
-            train_anew(problems, size=size, seeds=seeds, results=place, device=device, workers=workers)
+            # Without names what there is a reference for; of a folder without any, as if it had all.
+            asked = problems or tuple(each.problem for each in references if each.size == size)
+            train_anew(asked, size=size, seeds=seeds, results=place, device=device, workers=workers)
         opened = open_results(place)
         report = check_results(
             opened,
