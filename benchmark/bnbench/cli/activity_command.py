@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     "--parameter",
     "parameters",
     multiple=True,
-    type=click.Choice(["gamma", "beta", "bias"]),
+    type=click.Choice(["gamma", "beta", "bias", "scale"]),
     help="Only this parameter; default: gamma and beta. Repeatable.",
 )
 @click.option("--slot", "slots", multiple=True, help="Only this slot, e.g. conv1. Repeatable.")
