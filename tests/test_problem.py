@@ -447,6 +447,15 @@ def test_the_command_line_offers_the_sizes_that_there_are():
     assert set(OVERLAYS) == {*SIZES} - {"full"}
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_probe_that_is_switched_on_and_has_options(order):
+    changes = [("probes.landscape", True), ("probes.landscape.schedule", "log:3")][::order]
+    problem = find_problem("digits_mlp").problem("tiny", dict(changes))
+    assert problem.probes.hashed()["landscape"] == {"schedule": "log:3"}
+    with pytest.raises(UserError, match="'landscape' is set to a value too"):
+        find_problem("digits_mlp").problem("tiny", {"probes.landscape": False, "probes.landscape.schedule": "log:3"})
+
+
 @given(st.floats(min_value=0, max_value=1e6))
 def test_a_number_survives_an_override_to_the_last_bit(value):
     assert parse_override(f"training.l2={value!r}")[1] == value
@@ -523,7 +532,7 @@ def test_a_shipped_problem_is_whole_at_both_sizes(name, size):
     assert problem.placements[0] == "hidden"
     assert len(set(masks)) == len(masks)
     full = find_problem(name).problem()
-    assert problem.name == name == f"{full.dataset}_{full.architecture}"
+    assert problem.name == name == f"{full.dataset}_{full.architecture}{'_batch4' if 'batch4' in name else ''}"
     assert len(problem.seeds) >= 10
     if name == "fmnist_2c2d":
         assert problem.seeds[:7] == DEEPOBS_SEEDS

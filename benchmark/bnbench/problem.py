@@ -686,11 +686,21 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as tables. Of a probe that is switched on (true) and has options, only the options need be said.
+
+    Raises:
+        UserError: one key is a value, and another one lies below it.
+    """
     nested: dict[str, Any] = {}
     for key, value in dotted.items():
         *parents, leaf = key.split(".")
         table = nested
         for parent in parents:
+            if table.get(parent) is True:
+                table[parent] = {}
             table = table.setdefault(parent, {})
-        table[leaf] = value
+            if not isinstance(table, dict):
+                raise UserError(f"--set {key}: '{parent}' is set to a value too, and has no keys below it")
+        if not (value is True and isinstance(table.get(leaf), dict)):
+            table[leaf] = value
     return nested
