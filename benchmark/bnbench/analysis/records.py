@@ -19,6 +19,7 @@ from bnbench.plan import Origin
 from bnbench.reparametrisation import PLAIN, REPARAMETRISATIONS
 from bnbench.storage.document import RunDocument, Status
 from bnbench.storage.schema import TableName
+from bnbench.storage.third_parties import ThirdPartyRow, recorded_rows
 from bnbench.variant import Affine
 
 
@@ -58,6 +59,8 @@ class RunRecord:
     overrides: tuple[str, ...] | None
     """What differs from the problem's file, e.g. ("training.epochs = 2",): empty at the problem's own settings, None
     where the file is not known."""
+    third_parties: tuple[ThirdPartyRow, ...] = ()
+    """The rows of plug-ins and other packages that it was made of, as they were then."""
 
     @cached_property
     def row(self) -> Mapping[str, JsonValue]:
@@ -122,6 +125,7 @@ def record_of(document: RunDocument, *, readable: bool) -> RunRecord:
         device=_device(document.provenance),
         variant_row=canonical_json(document.spec["variant"]),
         overrides=overrides(document.problem, document.size, spec),
+        third_parties=recorded_rows(document.provenance),
     )
 
 

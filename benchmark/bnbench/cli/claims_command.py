@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bnbench.cli.options import SIZES, results_option
+from bnbench.cli.options import SIZES, plugin_option, results_option
 from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, say, warn
 
 
@@ -16,6 +16,7 @@ from bnbench.cli.output import Format, chosen, format_options, print_json, print
 @click.option("--size", type=click.Choice(SIZES), help="A table of the runs of this size, even if no evidence.")
 @format_options
 @results_option
+@plugin_option
 def command(
     claims: tuple[str, ...], study: str | None, size: str | None, style: Format | None, as_json: bool, results: Path
 ) -> None:
