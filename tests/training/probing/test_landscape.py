@@ -64,7 +64,7 @@ def test_what_is_not_finite_on_the_way_is_recorded_and_at_the_step_itself_there_
         along_gradient([x], evaluate, 0.1)
 
 
-@pytest.mark.parametrize("variant", ["vanilla", "bn_gamma_beta"])
+@pytest.mark.parametrize("variant", ["vanilla", "bn_gamma_beta", "bn_running", "bn_noisy", "random_entries"])
 def test_at_distance_zero_it_is_the_loss_of_the_coming_update_with_its_dropout_to_the_last_bit(variant):
     told = train(trainer(probed_spec({"landscape": {"schedule": "every:3"}}, variant, architecture="allcnnc")))
     found = {row[0]: row for row in told.table("landscape") if row[4] == 0}
