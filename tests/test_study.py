@@ -322,7 +322,10 @@ def test_mistakes_outside_the_file():
 
 
 def test_the_shipped_studies_are_found():
-    assert list(study_files()) == ["thesis", "thesis_code", "thesis_outlook"]
+    assert list(study_files()) == [
+        "davis2021", "frankle2020", "ghorbani2019", "normalisers", "parts", "peerthum2023", "santurkar2018", "thesis",
+        "thesis_code", "thesis_outlook",
+    ]  # fmt: skip
 
 
 def test_the_study_in_the_documentation_is_one(tmp_path):
