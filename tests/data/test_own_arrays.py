@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bnbench.execution.cluster_job import Chunk
+from bnbench.execution.slurm.job import Chunk
 
 import bnbench
 from bnbench.data import npz
