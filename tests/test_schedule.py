@@ -1,6 +1,7 @@
 """The snapshot schedule."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -33,7 +34,28 @@ def test_more_snapshots_than_there_is_use_for_are_refused_before_they_are_listed
     assert len(scheduled_steps("log:99999", 10**12)) < 100_001
 
 
-@given(st.sampled_from(["every", "log"]), st.integers(1, 300), st.integers(0, 5000))
+def test_even_has_one_step_more_than_its_number_the_end_among_them():
+    assert scheduled_steps("even:4", 100) == (0, 25, 50, 75, 100)
+    assert scheduled_steps("even:30", 31_200) == tuple(range(0, 31_201, 1040))
+    assert scheduled_steps("even:3", 16) == (0, 5, 11, 16)
+    assert scheduled_steps("even:9", 4) == (0, 1, 2, 3, 4)
+    assert scheduled_steps("even:5", 0) == (0,)
+
+
+@given(st.integers(1, 300), st.integers(0, 5000))
+def test_even_is_as_even_as_whole_steps_can_be(number, total):
+    steps = scheduled_steps(f"even:{number}", total)
+    if total >= number:
+        assert len(steps) == number + 1
+        gaps = {after - before for before, after in pairwise(steps)}
+        assert max(gaps) - min(gaps) <= 1
+    else:
+        assert steps == tuple(range(total + 1))
+    # Read backwards it is the same but for halves, which are rounded one way.
+    assert all(abs(total - there - here) <= 1 for here, there in zip(steps, reversed(steps), strict=True))
+
+
+@given(st.sampled_from(["every", "log", "even"]), st.integers(1, 300), st.integers(0, 5000))
 def test_steps_ascend_from_the_first_to_the_last(family, number, total):
     steps = scheduled_steps(f"{family}:{number}", total)
     assert list(steps) == sorted(set(steps))
@@ -42,22 +64,37 @@ def test_steps_ascend_from_the_first_to_the_last(family, number, total):
     if family == "every":
         assert all(step % number == 0 for step in steps[:-1])
         assert set(range(0, total, number)) <= set(steps)
-    elif total > 0:
+    elif family == "log" and total > 0:
         ideals = [math.exp(math.log(total) * index / number) for index in range(1, number + 1)]
         assert all(any(abs(step - ideal) <= 0.500001 for ideal in ideals) for step in steps[1:])
 
 
 @pytest.mark.parametrize(
     "expression",
-    ["", "5", "every", "every:", "every:0", "every:-5", "every:5.0", " every:5", "log:0", "log:100000", "each:5"],
+    [
+        "",
+        "5",
+        "every",
+        "every:",
+        "every:0",
+        "every:-5",
+        "every:5.0",
+        " every:5",
+        "log:0",
+        "log:100000",
+        "each:5",
+        "even:0",
+        "even:",
+        "even:2.5",
+    ],
 )
 def test_anything_else_is_refused_with_the_grammar(expression):
-    with pytest.raises(UserError, match=r"is not known\n.*every:N .*log:N"):
+    with pytest.raises(UserError, match=r"is not known\n.*every:N .*log:N.*even:N"):
         check_schedule(expression)
     with pytest.raises(UserError):
         scheduled_steps(expression, 100)
 
 
-@pytest.mark.parametrize("expression", ["every:1", "every:5", "log:50", "log:99999"])
+@pytest.mark.parametrize("expression", ["every:1", "every:5", "log:50", "log:99999", "even:1", "even:30"])
 def test_a_good_schedule_is_given_back(expression):
     assert check_schedule(expression) == expression

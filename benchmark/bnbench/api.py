@@ -21,7 +21,7 @@ from bnbench.data.dataset import DATASETS, Dataset
 from bnbench.errors import UserError, unknown
 from bnbench.execution.executors import local_executor
 from bnbench.execution.listening import Listener, Silent
-from bnbench.execution.options import CHECKPOINT_SECONDS, RunOptions
+from bnbench.execution.options import CHECKPOINT_SECONDS, PROBE_MEMORY, RunOptions
 from bnbench.execution.selection import Grid, Settings, as_overrides, check_seeds, identify, require_data, select
 from bnbench.execution.sweep import Sweep
 from bnbench.optimiser import OPTIMISERS, Optimiser
@@ -252,6 +252,7 @@ def run(
     runs_per_gpu: int = 1,
     run_timeout: float | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    probe_memory: float = PROBE_MEMORY,
     retry_failed: bool = False,
     fresh: bool = False,
     progress: bool | Listener = True,
@@ -276,6 +277,7 @@ def run(
         runs_per_gpu: how many share one.
         run_timeout: seconds after which a run is ended and recorded as failed.
         checkpoint_seconds: what a kill costs a run at most.
+        probe_memory: gigabytes that a probe may need beside the training of its run.
         retry_failed: try runs that failed before once more.
         fresh: begin unfinished runs with their first step; results stay.
         progress: True: say on standard error how far it is; False: nothing; or a listener of your own.
@@ -296,6 +298,7 @@ def run(
         runs_per_gpu=runs_per_gpu,
         run_timeout=run_timeout,
         checkpoint_seconds=checkpoint_seconds,
+        probe_memory=probe_memory,
         retry_failed=retry_failed,
         fresh=fresh,
     )

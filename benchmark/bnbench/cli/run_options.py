@@ -124,6 +124,14 @@ _TRAINING_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         show_default=True,
         help="What a kill costs a run at most.",
     ),
+    click.option(
+        "--probe-memory",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="GB",
+        default=4.0,
+        show_default=True,
+        help="What a probe may need beside training; `show` says what it does.",
+    ),
 )
 
 
@@ -136,9 +144,9 @@ def run_options_of(options: dict[str, Any]) -> RunOptions:
     from bnbench.execution.options import RunOptions
 
     names = ("device", "threads", "workers", "gpus", "runs_per_gpu", "fresh", "shard")
-    times = [name for name in ("run_timeout", "checkpoint_seconds") if name in options]
+    of_training = [name for name in ("run_timeout", "checkpoint_seconds", "probe_memory") if name in options]
     return RunOptions(
-        **{name: options.pop(name) for name in (*names, *times)}, retry_failed=options.pop("retry") == "failed"
+        **{name: options.pop(name) for name in (*names, *of_training)}, retry_failed=options.pop("retry") == "failed"
     )
 
 

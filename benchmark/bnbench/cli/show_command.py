@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from bnbench.analysis.table import Table, Value
     from bnbench.architecture import Layer, Subsample, TracedLayer
     from bnbench.placement import SlotPlace
-    from bnbench.problem import Problem, Size, Target, Training
+    from bnbench.probe import NetworkSize
+    from bnbench.problem import Probes, Problem, Size, Target, Training
     from bnbench.slot_plan import SlotPlan
 
 BACKWARD = 2
@@ -41,6 +42,7 @@ def command(name: str, placement: str | None, variant: str, size: Size) -> None:
     from bnbench.data.own_arrays import dataset_of
     from bnbench.identity import LONGEST_MASK
     from bnbench.placement import NOWHERE, canonical_placement, parse_placement
+    from bnbench.probe import network_size
     from bnbench.problem import find_problem
     from bnbench.slot_plan import plan_slots
     from bnbench.variant import VARIANTS
@@ -58,8 +60,9 @@ def command(name: str, placement: str | None, variant: str, size: Size) -> None:
     traced = trace(layers, (dataset.channels, image, image))
 
     say(Styled(problem.name, bold=True), f"  {problem.summary}")
+    weight = network_size(traced, dataset.classes, problem.training.batch_size)
     data = dataset.title if problem.dataset_file is None else f"{dataset.title} ({dataset.summary})"
-    print_tables([_settings(problem, data, architecture.title)])
+    print_tables([_settings(problem, data, architecture.title, weight)])
     shown = canonical_placement(mask, places)
     digits = f"mask {mask}" if len(mask) <= LONGEST_MASK else f"{mask.count('1')} of {len(mask)} slots"
     where = "no normaliser anywhere" if shown == NOWHERE else f"placement {shown} ({digits})"
@@ -75,7 +78,15 @@ def command(name: str, placement: str | None, variant: str, size: Size) -> None:
         say("  no target: none has a source yet")
 
 
-def _settings(problem: Problem, data: str, network: str) -> Table:
+def _probe(probes: Probes, name: str, size: NetworkSize) -> str:
+    """A probe that is on, and the memory that it needs where that is much."""
+    from bnbench.probe import PROBES, probe_bytes
+
+    needed = probe_bytes(PROBES.get(name), probes.options(name), size)
+    return f"{name} (up to {needed / 1e9:.2g} GB)" if needed else name
+
+
+def _settings(problem: Problem, data: str, network: str, size: NetworkSize) -> Table:
     from bnbench.analysis.table import Column, Kind, Table
 
     changes = {key: value for key, value in problem.augmentation.model_dump().items() if value}
@@ -87,7 +98,7 @@ def _settings(problem: Problem, data: str, network: str) -> Table:
         **_training(problem.training),
         "augmentation": ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in changes.items()) or "none",
         "snapshots": problem.snapshots.schedule,
-        "probes": ", ".join(problem.probes.on) or "none",
+        "probes": ", ".join(_probe(problem.probes, name, size) for name in problem.probes.on) or "none",
         "seeds": ", ".join(map(str, problem.seeds)),
     }
     counts = {"train on": problem.training.images, "validate and test on": problem.evaluation.images}

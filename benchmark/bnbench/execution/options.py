@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ BOUNDS = {"threads": (1, 1_024), "workers": (0, 1_024), "runs_per_gpu": (1, 128)
 CHECKPOINT_SECONDS = 60.0
 """How much training a kill may cost. It decides where parts end, never what the tables hold."""
 
+
+PROBE_MEMORY = 4.0
+"""Gigabytes that a probe may need unless more is allowed."""
 
 MOST_SHARDS = 100_000
 
@@ -70,8 +74,12 @@ class RunOptions:
     fresh: bool = False
     """Whether unfinished runs begin with their first step; results stay."""
     shard: Shard | None = None
+    probe_memory: float = PROBE_MEMORY
+    """Gigabytes that a probe may need beside the training of its run."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.probe_memory, bool) or not 0 < self.probe_memory < math.inf:
+            raise UserError(f"probe_memory = {self.probe_memory!r}: a positive number of gigabytes is needed")
         if self.gpus and self.workers is not None:
             raise UserError("--workers and --gpus contradict each other", hint="Runs on a GPU: --runs-per-gpu.")
         if self.gpus and self.device not in {"auto", "cuda"}:

@@ -19,6 +19,7 @@ from bnbench.execution.listening import Listener, Notice, Outcome, bearing
 from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Room
 from bnbench.execution.planning import SweepPlan, make_plan
+from bnbench.execution.probe_memory import require_probe_memory
 from bnbench.execution.selection import require_data
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
 from bnbench.optimiser import OPTIMISERS
@@ -134,6 +135,7 @@ class Sweep:
         if not {spec.run_id for spec in self.specs} <= self.contents.ended:
             self.executor.warm_up()
         plan = self.plan()
+        require_probe_memory(plan.todo, self.options.probe_memory)
         self._listener.planned(plan)
         if not plan.todo:
             ended = "The run has" if len(plan.runs) == 1 else f"All {len(plan.runs)} runs have"

@@ -85,6 +85,7 @@ def submit_sweep(specs: Sequence[RunSpec], store: Path, options: RunOptions, set
         runs_per_gpu=settings.runs_per_gpu,
         run_timeout=options.run_timeout,
         checkpoint_seconds=options.checkpoint_seconds,
+        probe_memory=options.probe_memory,
     )
     chunks = [Chunk(chunk, store.absolute(), of_a_job) for chunk in split(specs, settings, options.threads)]
     name = f"bnbench-{secrets.token_hex(4)}"
