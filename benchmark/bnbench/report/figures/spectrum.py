@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, SymmetricalLogLocator
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from bnbench.analysis.asked import classes_and_channels
 from bnbench.analysis.comparison import Comparison, seed_order
@@ -45,11 +45,11 @@ MOMENTS = 5
 POINTS = 800
 """Of a drawn density, at most."""
 FLOOR = 1e-6
-"""Where the axis of densities ends: what lies below comes from the flanks of the Gaussians."""
+"""Where densities are cut off: what lies below comes from the flanks of the Gaussians."""
 MAKES = "bnbench run digits_mlp --variant vanilla --variant bn_gamma_beta --set probes.spectrum=true --seeds 3"
 ABOUT = (
     "Spectral density of the Hessian of the training loss, by Lanczos quadrature (Ghorbani et al. 2019): a Gaussian of "
-    f"variance 10⁻⁵·max(1, λ_max − λ_min) at every node, averaged over draws, its integral 1; cut off at {FLOOR:g}. A "
+    "variance 10⁻⁵·max(1, λ_max − λ_min) at every node, averaged over draws, its integral 1; cut off at 10⁻⁶. A "
     "peak by itself is an outlier."
 )
 ABOUT_EIGENVALUES = (
@@ -84,9 +84,9 @@ def density(results: Results, found: Sequence[Comparison], request: Request) -> 
             nodes["node"].to_numpy(np.float64), nodes["weight"].to_numpy(np.float64), nodes["draw"].to_numpy(np.int64)
         )
         x, y = highest_of_each(*curve, POINTS)
-        pieces.append(pd.DataFrame({"x": x, "y": y}).assign(series=variant, panel=f"step {step}", step=step))
-    frame = pd.concat(pieces, ignore_index=True)
-    frame = frame[frame["y"] >= FLOOR].sort_values("step", kind="stable").reset_index(drop=True)
+        columns = {"x": x, "y": np.maximum(y, FLOOR), "series": str(variant), "panel": f"step {step}"}
+        pieces.append(pd.DataFrame({**columns, "step": int(str(step))}))
+    frame = pd.concat(pieces, ignore_index=True).sort_values("step", kind="stable").reset_index(drop=True)
     left = f" Of {len(steps)} probed steps {len(drawn)} are drawn." if len(drawn) < len(steps) else ""
     caption = f"{ABOUT}{left} Drawn is seed {seed}.{not_measured(results, compared, 'spectrum', PROBE)}"
     panels = {str(panel): PanelLabel(DENSITY_LABEL, "log") for panel in frame["panel"].unique()}
@@ -151,13 +151,12 @@ def _scales(axes: Axes, frame: pd.DataFrame) -> None:
     # Linear where the Gaussians are too wide for anything to be told apart.
     linear = 10.0 ** np.ceil(np.log10(np.sqrt(1e-5 * max(1.0, farthest)) * 4))
     axes.set_xscale("symlog", linthresh=linear, linscale=0.6)
-    axes.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear))
-    decades = np.arange(np.log10(linear), np.ceil(np.log10(farthest)) + 1)
-    every = max(1, int(np.ceil(len(decades) / 2)))
-    ticks = [10.0**power for power in decades[::-1][::every]][::-1]
-    below = [-tick for tick in ticks if -tick >= frame["x"].min()]
-    axes.set_xticks([*reversed(below), 0.0, *(tick for tick in ticks if tick <= 1.05 * frame["x"].max())])
-    axes.minorticks_off()
+    decades = 10.0 ** np.arange(np.log10(linear), max(np.floor(np.log10(farthest)), np.log10(linear)) + 1)
+    both = np.array([*-decades[::-1], 0.0, *decades])
+    inside = both[(both >= 1.05 * frame["x"].min()) & (both <= 1.05 * frame["x"].max())]
+    axes.set_xticks(sorted({inside[0], 0.0, inside[-1]}))
+    axes.set_xticks(inside, minor=True)
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yscale("log")
     axes.set_ylim(FLOOR, 3 * float(frame["y"].max()))
     axes.yaxis.set_major_locator(LogLocator(numticks=5))
@@ -188,7 +187,7 @@ def eigenvalues(results: Results, found: Sequence[Comparison], _request: Request
     order = {panel: place for place, panel in enumerate(_QUANTITIES)}
     frame = frame.sort_values("panel", key=lambda names: names.map(order), kind="stable").reset_index(drop=True)
     panels = {
-        panel: PanelLabel(label, "share" if panel == "gradient share" else scale_of(own["y"]))
+        str(panel): PanelLabel(label, "share" if panel == "gradient share" else scale_of(own["y"]))
         for (panel, own), label in zip(frame.groupby("panel", sort=False), _QUANTITIES.values(), strict=True)
     }
     gaps = f" No ratio at {doubtful} of {moments}: λ_C not positive, or an eigenvalue not exact." if doubtful else ""
