@@ -1,6 +1,7 @@
 """Problem files: strict reading, the tiny overlay, overrides, and the files that ship."""
 
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import get_args
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnbench.architecture import ARCHITECTURES, slot_names, trace
+from bnbench import identity
+from bnbench.architecture import ARCHITECTURES, Conv, Dense, slot_names, slot_places, trace
 from bnbench.cli.options import SIZES
 from bnbench.errors import UserError
 from bnbench.identity import hashed
@@ -17,7 +19,6 @@ from bnbench.placement import parse_placement
 from bnbench.plan import DataFacts, expand_grid
 from bnbench.problem import (
     OVERLAYS,
-    Augmentation,
     DeepOBSSource,
     RunsSource,
     Size,
@@ -390,8 +391,8 @@ def test_every_settable_key_is_one_that_decides_what_is_recorded():
      ({"optimiser": "adamw", "momentum": 0.9}, "training.momentum = 0.9: optimiser 'adamw' has no momentum"),
      ({"nesterov": True}, "training.nesterov = true: needs a momentum"),
      ({"warmup_epochs": 6}, "training.warmup_epochs = 6: longer than the run, 5 epochs"),
-     ({"optimiser_options": {"rho": 0.9}}, "optimiser 'sgd' has no options of its own, so no 'rho'"),
-     ({"schedule_options": {"power": 2}}, "rate schedule 'constant' has no options of its own, so no 'power'")],
+     ({"optimiser_options": {"rho": 0.9}}, "optimiser 'sgd' has no options, and 'rho' is given"),
+     ({"schedule_options": {"power": 2}}, "rate schedule 'constant' has no options, and 'power' is given")],
 )  # fmt: skip
 def test_an_option_that_the_chosen_row_does_not_have_is_refused_with_those_that_have_it(read, changes, reason):
     file = read(SMALL)
@@ -446,6 +447,15 @@ def test_the_command_line_offers_the_sizes_that_there_are():
     assert set(OVERLAYS) == {*SIZES} - {"full"}
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_probe_that_is_switched_on_and_has_options(order):
+    changes = [("probes.landscape", True), ("probes.landscape.schedule", "log:3")][::order]
+    problem = find_problem("digits_mlp").problem("tiny", dict(changes))
+    assert problem.probes.hashed()["landscape"] == {"schedule": "log:3"}
+    with pytest.raises(UserError, match="'landscape' is set to a value too"):
+        find_problem("digits_mlp").problem("tiny", {"probes.landscape": False, "probes.landscape.schedule": "log:3"})
+
+
 @given(st.floats(min_value=0, max_value=1e6))
 def test_a_number_survives_an_override_to_the_last_bit(value):
     assert parse_override(f"training.l2={value!r}")[1] == value
@@ -483,6 +493,7 @@ def test_two_files_of_one_name_are_both_found(read, tmp_path):
 FOUNDING = ["cifar100_3c3d", "cifar100_allcnnc", "cifar10_3c3d", "digits_3c3d", "digits_allcnnc", "digits_mlp"]
 NAMES = sorted(path.stem for path in (Path(__file__).parents[1] / "problems").glob("*.toml"))
 DEEPOBS_SEEDS = (43, 44, 46, 48, 49, 50, 51)
+RESNETS = [name for name in NAMES if "resnet" in name]
 CLASSES = {"cifar10": 10, "cifar100": 100, "digits": 10, "fmnist": 10}
 CHANNELS = {"cifar10": 3, "cifar100": 3, "digits": 1, "fmnist": 1}
 DIGITS_TRAINING_IMAGES = 1077
@@ -517,22 +528,74 @@ def test_a_shipped_problem_is_whole_at_both_sizes(name, size):
     layers = architecture.layers(CLASSES[problem.dataset], problem.width)
     image = (CHANNELS[problem.dataset], architecture.image_size, architecture.image_size)
     assert trace(layers, image)[-1].output_shape == (CLASSES[problem.dataset],)
-    masks = [parse_placement(each, slot_names(layers)) for each in problem.placements]
+    masks = [parse_placement(each, slot_places(layers)) for each in problem.placements]
     assert problem.placements[0] == "hidden"
     assert len(set(masks)) == len(masks)
-    assert problem.name == name == f"{find_problem(name).problem().dataset}_{problem.architecture}"
+    full = find_problem(name).problem()
+    assert problem.name == name == f"{full.dataset}_{full.architecture}{'_batch4' if 'batch4' in name else ''}"
+    assert len(problem.seeds) >= 10
     if name == "fmnist_2c2d":
         assert problem.seeds[:7] == DEEPOBS_SEEDS
-        assert problem.augmentation == Augmentation()
-    else:
-        assert problem.seeds == SEEDS
     assert problem.split_seed == 2023
+    if problem.dataset == "digits":
+        augmentation = problem.augmentation.model_dump()
+        assert augmentation.pop("crop_padding") in {0, 2}
+        assert not any(augmentation.values()), "a mirrored digit is no digit, and one channel has no colours"
+
+
+@pytest.mark.parametrize("size", ["full", "tiny"])
+@pytest.mark.parametrize("name", FOUNDING)
+def test_a_founding_problem_is_plain_sgd_with_the_studys_seeds(name, size):
+    problem = find_problem(name).problem(size)
+    assert problem.seeds == SEEDS
     assert problem.snapshots.schedule == "every:5"
+    assert set(hashed(problem.training)) == identity.FOUNDING["Training"]
     assert problem.training.momentum == 0
-    if CHANNELS[problem.dataset] == 1 and name != "fmnist_2c2d":
-        assert problem.augmentation.model_dump() == {
-            "crop_padding": 2, "horizontal_flip": 0, "brightness": 0, "contrast": 0, "saturation": 0,
-        }  # fmt: skip
+    if problem.dataset == "digits":
+        assert problem.augmentation.crop_padding == 2
+
+
+# Read in the authors' code: Frankle et al. (open_lth at 2ce732f), Davis & Frank (revisiting-bn-init at 34043d3).
+FRANKLE = {
+    "batch_size": 128, "epochs": 160, "learning_rate": 0.1, "momentum": 0.9, "population_statistics": False,
+    "l2": 1e-4, "l2_scope": "all", "schedule": "steps", "milestones": [80, 120],
+}  # fmt: skip
+DAVIS = {
+    "batch_size": 128, "epochs": 180, "learning_rate": 0.1, "momentum": 0.9, "population_statistics": False,
+    "l2": 1e-4, "schedule": "cosine", "anneal": "epoch", "floor": 1e-8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_the_residual_networks_have_their_papers_settings(name):
+    problem = find_problem(name).problem()
+    davis = name.endswith(("resnet18", "resnet34", "resnet50"))
+    assert hashed(problem.training) == (DAVIS if davis else FRANKLE)
+    assert problem.augmentation.model_dump() == {
+        "crop_padding": 0 if davis else 4, "horizontal_flip": 0.5, "brightness": 0, "contrast": 0, "saturation": 0,
+    }  # fmt: skip
+    assert problem.seeds == (tuple(range(1, 16)) if davis else tuple(range(42, 52)))
+    assert problem.targets == ()
+    source = "this suite" if name.endswith("29b") else "Davis & Frank 2022" if davis else "Frankle, Schwab & Morcos"
+    assert source in problem.source
+
+
+def test_what_a_comment_says_of_the_snapshots_is_so():
+    for name in RESNETS:
+        problem = find_problem(name).problem()
+        layers = ARCHITECTURES.get(problem.architecture).layers(CLASSES[problem.dataset], 1.0)
+        image = (CHANNELS[problem.dataset], 32, 32)
+        hidden = parse_placement("hidden", slot_places(layers))
+        shapes = {
+            each.layer.name: each.output_shape[0]
+            for each in trace(layers, image)
+            if isinstance(each.layer, Conv | Dense)
+        }
+        normalised = [each for each, digit in zip(slot_names(layers), hidden, strict=True) if digit == "1"]
+        numbers = 2 * sum(shapes[each] for each in normalised)
+        updates = 40_000 // problem.training.batch_size * problem.training.epochs
+        text = problem_files()[name].read_text(encoding="utf-8")
+        assert f"# {updates:,} updates of {numbers:,} numbers" in text
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -629,6 +692,6 @@ def test_a_shipped_file_says_at_its_top_what_it_is(name):
     path = shipped_folder("problems") / f"{name}.toml"
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# ")
-    assert "# Reproduces " in text.split("\n\n")[0]
+    assert re.search("^# (Reproduces|After) ", text.split("\n\n")[0], re.MULTILINE)
     assert max(map(len, text.splitlines())) <= 120
     assert tomllib.loads(text)["summary"]

@@ -265,10 +265,10 @@ def test_what_cannot_be_is_refused_when_it_is_planned(variant, changes, message)
 @pytest.mark.parametrize(
     ("layers", "variant", "message"),
     [((Conv("conv1", 4, 7, padding="valid"), Conv("conv2", 4, 2, padding="valid"), Flatten(), Dense("dense1", 10)),
-      "in", "cannot be at conv2 (a map of 1 positions, fewer than 4)\nChoose a placement without: --placement conv1."),
+      "in", "cannot be at conv2 (a map of 1 position, fewer than 4)\nChoose a placement without: --placement conv1."),
      ((Conv("conv1", 4, 1), GlobalMean(), Dense("dense1", 10)), "ws_gn", "cannot be at conv1 (one weight a channel"),
-     ((Flatten(), Dense("dense1", 1), Dense("dense2", 10)), "ln", "cannot be at dense1 (one number an image"),
-     ((Flatten(), Dense("dense1", 1), Dense("dense2", 10)), "gn", "cannot be at dense1 (one number an image"),
+     ((Flatten(), Dense("dense1", 3), Dense("dense2", 10)), "ln", "cannot be at dense1 (3 numbers an image"),
+     ((Flatten(), Dense("dense1", 1), Dense("dense2", 10)), "gn", "cannot be at dense1 (1 number an image"),
      ((Conv("conv1", 4, 1), GlobalMean(), Dense("dense1", 10)), "random_entries", "1 weights a channel, fewer than 2")],
 )  # fmt: skip
 def test_slots_that_are_too_small_are_named(layers, variant, message, monkeypatch):

@@ -145,6 +145,27 @@ def test_every_claim_is_there_and_all_but_the_conjecture_can_be_decided():
     assert deciding == {claim.id for claim in THESIS.claims} - {"c22"}
 
 
+def test_the_outlook_decides_the_conjecture_with_runs_of_its_own_and_some_of_the_studys():
+    outlook = find_study("thesis_outlook")
+    (claim,) = outlook.claims
+    assert claim.id == "c22"
+    assert "thesis_outlook" in THESIS.claim("c22").remark
+    compared = [(part.rule, part.measure, part.a.placement, part.a.variant, part.b.variant) for part in claim.parts]
+    assert compared == [
+        ("similar", "final accuracy", "hidden", "bn_last_only", "bn_gamma_beta"),
+        ("similar", "final accuracy", "every", "bn_output_only", "bn_gamma_beta"),
+        ("similar", "final accuracy", "every", "bn_gamma_output", "bn_gamma_beta"),
+    ]
+    runs = frozenset().union(*(experiment.runs for experiment in outlook.experiments))
+    assert {run for part in claim.parts for run in runs_of(part)} <= runs
+    shared = runs & frozenset().union(*(experiment.runs for experiment in THESIS.experiments))
+    assert len(runs) == 8
+    assert {(run.variant, run.placement) for run in shared} == {
+        ("bn", "hidden"), ("bn_gamma_beta", "hidden"),
+        ("bn", "every"), ("bn_beta", "every"), ("bn_gamma_beta", "every"),
+    }  # fmt: skip
+
+
 def test_an_experiment_decides_only_claims_that_look_at_its_runs():
     for experiment in THESIS.experiments:
         for name in experiment.claims:
@@ -301,7 +322,10 @@ def test_mistakes_outside_the_file():
 
 
 def test_the_shipped_studies_are_found():
-    assert list(study_files()) == ["thesis", "thesis_code"]
+    assert list(study_files()) == [
+        "davis2021", "frankle2020", "ghorbani2019", "normalisers", "parts", "peerthum2023", "santurkar2018", "thesis",
+        "thesis_code", "thesis_outlook",
+    ]  # fmt: skip
 
 
 def test_the_study_in_the_documentation_is_one(tmp_path):

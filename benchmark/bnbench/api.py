@@ -21,12 +21,13 @@ from bnbench.data.dataset import DATASETS, Dataset
 from bnbench.errors import UserError, unknown
 from bnbench.execution.executors import local_executor
 from bnbench.execution.listening import Listener, Silent
-from bnbench.execution.options import CHECKPOINT_SECONDS, PROBE_MEMORY, RunOptions
+from bnbench.execution.options import CHECKPOINT_SECONDS, PROBE_MEMORY, PluginChange, RunOptions
 from bnbench.execution.selection import Grid, Settings, as_overrides, check_seeds, identify, require_data, select
 from bnbench.execution.sweep import Sweep
 from bnbench.optimiser import OPTIMISERS, Optimiser
 from bnbench.paths import given_path
 from bnbench.plan import Precision, RunSpec, expand_grid
+from bnbench.plugins import load_plugin
 from bnbench.problem import Problem, Size, find_problem, problem_files
 from bnbench.rate_schedule import RATE_SCHEDULES, RateSchedule
 from bnbench.registry import check_name
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "train_eval", "valid", "test"]
 OneOrMore = str | Sequence[str]
+Plugins = Sequence[str | PathLike[str]]
 
 
 # --- what there is ------------------------------------------------------------------------------------------------
@@ -57,17 +59,24 @@ def list_problems(pattern: str = "*") -> list[str]:
     return [name for name in problem_files() if fnmatchcase(name, pattern)]
 
 
-def load_problem(name: str | PathLike[str], size: Size = "full", set: Mapping[str, object] | None = None) -> Problem:  # noqa: A002 -- as --set
+def load_problem(
+    name: str | PathLike[str],
+    size: Size = "full",
+    set: Mapping[str, object] | None = None,  # noqa: A002 -- as --set
+    plugins: Plugins = (),
+) -> Problem:
     """A problem at a size.
 
     Args:
         name: of a problem that ships, or the path of a problem file of your own (it ends in .toml).
         size: "full"; "short": on real data, minutes a run; "tiny": on embedded data, seconds.
         set: settings to change, dotted keys to values, such as {"training.epochs": 2}.
+        plugins: files of your own, whose rows the tables have from then on (`use_plugins`).
 
     Raises:
         UserError: there is no such problem, size or setting, or a value cannot be.
     """
+    use_plugins(plugins)
     return find_problem(str(name)).problem(size, Settings(overrides=as_overrides(set or {})).changes)
 
 
@@ -85,7 +94,23 @@ def variant(name: str) -> Variant:
     return VARIANTS.get(name)
 
 
-# --- rows of a session --------------------------------------------------------------------------------------------
+# --- rows of one's own --------------------------------------------------------------------------------------------
+
+
+def use_plugins(plugins: Plugins) -> None:
+    """Let names mean the rows of files of your own, for this session, as `--plugin` does for a command.
+
+    Every variant, normaliser, architecture, data set or other row at the level of a file's module is in its table from
+    then on, also in the processes of runs (docs/plugins.md). A file that has changed is loaded anew.
+
+    Args:
+        plugins: paths, such as ["mine.py"].
+
+    Raises:
+        UserError: a file cannot be read or loaded, or has no row.
+    """
+    for path in plugins:
+        load_plugin(path)
 
 
 def register_variant(row: Variant) -> Variant:
@@ -255,6 +280,8 @@ def run(
     probe_memory: float = PROBE_MEMORY,
     retry_failed: bool = False,
     fresh: bool = False,
+    plugins: Plugins = (),
+    plugin_changed: PluginChange = "stop",
     progress: bool | Listener = True,
 ) -> Results:
     """Train problems under variants; what is finished already is not trained again.
@@ -280,6 +307,8 @@ def run(
         probe_memory: gigabytes that a probe may need beside the training of its run.
         retry_failed: try runs that failed before once more.
         fresh: begin unfinished runs with their first step; results stay.
+        plugins: files of your own, whose rows may be named (`use_plugins`).
+        plugin_changed: where a run was made with another state of a plug-in: "stop", or "keep" it and go on.
         progress: True: say on standard error how far it is; False: nothing; or a listener of your own.
 
     Returns:
@@ -289,6 +318,7 @@ def run(
         UserError: something does not exist or does not fit; nothing was written.
         KeyboardInterrupt: it was asked to stop; the runs left checkpoints, and the same call does the rest.
     """
+    use_plugins(plugins)
     specs = _select(problems, variants, placements, lr_factors, seeds, size, set, precision)
     options = RunOptions(
         device=device,
@@ -301,6 +331,7 @@ def run(
         probe_memory=probe_memory,
         retry_failed=retry_failed,
         fresh=fresh,
+        plugin_changed=plugin_changed,
     )
     folder = given_path(results, "results")
     names = dict.fromkeys(spec.problem for spec in specs)
@@ -333,6 +364,7 @@ def plan(
     results: str | PathLike[str] = "results/runs",
     workers: int | None = None,
     device: str = "auto",
+    plugins: Plugins = (),
 ) -> pd.DataFrame:
     """What `run` with the same arguments would do. Writes nothing.
 
@@ -344,6 +376,7 @@ def plan(
     Raises:
         UserError: something does not exist or does not fit.
     """
+    use_plugins(plugins)
     specs = _select(problems, variants, placements, lr_factors, seeds, size, set, precision)
     options = RunOptions(device=device, workers=workers)
     sweep = Sweep(specs, given_path(results, "results"), options, local_executor(options), Silent())
@@ -563,10 +596,15 @@ class Results(RecordedResults):
         return next(iter(sizes), "full")
 
 
-def open_results(path: str | PathLike[str] = "results/runs") -> Results:
+def open_results(path: str | PathLike[str] = "results/runs", plugins: Plugins = ()) -> Results:
     """The results folder at a path, to be read; a leading `~` is a home folder.
+
+    Args:
+        path: of the folder.
+        plugins: files of your own, with the rows that the runs were made of (`use_plugins`).
 
     Raises:
         UserError: the path is none, there are no results, or they are of another schema version.
     """
+    use_plugins(plugins)
     return Results.open(path)

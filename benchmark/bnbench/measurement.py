@@ -232,7 +232,7 @@ _STEP_PROBED = (
 _STATISTICS_OF_PROBE = Column(
     "statistics",
     "string",
-    "`batch`: the network as it is trained, normalising with a batch's own statistics; `running`: as it is evaluated",
+    "`batch`: in train mode, where BatchNorm normalises with a batch's own statistics; `running`: in eval mode",
     known=get_args(ProbeStatistics),
 )
 

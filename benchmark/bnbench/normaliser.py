@@ -13,12 +13,14 @@ from bnbench.component import Fit, Reference, Site, Unfit, keep
 from bnbench.options import Option, Options
 from bnbench.registry import Registry
 from bnbench.row import Count, Name, Row, Text
+from bnbench.words import counted
 
 NONE = "none"
 """The normaliser that leaves everything as it is."""
 
-SMALLEST_MAP = 4
-"""Positions below which a channel of one image has no statistics to speak of."""
+SMALLEST = 4
+"""Numbers of which a mean and a variance are taken at least, within one image. Of one nothing is left when these are
+gone, of two the sign: no gradient passes, and nothing in the results would say why."""
 
 
 @dataclass(frozen=True)
@@ -57,30 +59,34 @@ class Normaliser(Row):
 NORMALISERS: Registry[Normaliser] = Registry("normaliser", Normaliser, "bnbench.normalisers")
 
 
-def groups_of(channels: int, wanted: int) -> int:
-    """Into how many groups channels are parted: the largest divisor, at most `wanted`, that leaves 2 channels a group.
+def groups_of(channels: int, positions: int, wanted: int) -> int:
+    """Into how many groups the channels of a slot are parted.
 
-    One group where there is no such divisor.
+    The largest divisor, at most `wanted`, that leaves a group two channels (or it would be instance normalisation) and
+    `SMALLEST` numbers; one group where there is none.
     """
-    return max(g for g in range(1, min(wanted, channels) + 1) if g == 1 or (channels % g == 0 and channels // g >= 2))
+
+    def large_enough(group: int) -> bool:
+        return group >= 2 and group * positions >= SMALLEST
+
+    divisors = [g for g in range(1, min(wanted, channels) + 1) if channels % g == 0]
+    return max((g for g in divisors if large_enough(channels // g)), default=1)
 
 
 def _one_image(site: Site, options: Options) -> Options:
-    if site.channels * site.positions < 2:
-        raise Unfit("one number an image, of which the mean is the number itself")
+    if site.channels * site.positions < SMALLEST:
+        raise Unfit(f"{counted(site.channels * site.positions, 'number')} an image, fewer than {SMALLEST}")
     return options
 
 
 def _groups(site: Site, options: Options) -> Options:
-    groups = groups_of(site.channels, int(options["groups"]))
-    if site.channels // groups * site.positions < 2:
-        raise Unfit("one number an image, of which the mean is the number itself")
-    return Options({**options, "groups": groups})
+    groups = groups_of(site.channels, site.positions, int(options["groups"]))
+    return Options({**_one_image(site, options), "groups": groups})
 
 
 def _one_map(site: Site, options: Options) -> Options:
-    if site.positions < SMALLEST_MAP:
-        raise Unfit(f"a map of {site.positions} positions, fewer than {SMALLEST_MAP}")
+    if site.positions < SMALLEST:
+        raise Unfit(f"a map of {counted(site.positions, 'position')}, fewer than {SMALLEST}")
     return options
 
 
@@ -143,8 +149,8 @@ for _row in (
             Option(
                 "groups",
                 32,
-                "groups of channels; at a slot the largest divisor of its channels that is no larger and leaves two "
-                "channels a group",
+                "groups of channels; at a slot the largest divisor of its channels that is no larger and leaves a "
+                "group two channels and four numbers",
                 minimum=1,
             ),
         ),

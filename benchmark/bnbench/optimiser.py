@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from bnbench.option import Option
+from bnbench.options import Option
 from bnbench.registry import Registry
 from bnbench.row import Count, Name, Row, Text
 

@@ -247,4 +247,12 @@ def _resolved(
 def _at(component: Normaliser | Reparametrisation, site: Site, options: Options) -> Options:
     if isinstance(component, Normaliser) and component.needs_map and not site.is_map:
         raise Unfit("a dense slot, which has no map")
-    return component.fit(site, options)
+    try:
+        return Options(component.fit(site, options))
+    except Unfit:
+        raise
+    except Exception as error:  # whatever a third-party function raises
+        raise UserError(
+            f"{component.kind} '{component.name}' cannot say what its options come to at slot {site.slot}: "
+            f"{type(error).__name__}: {error}"
+        ) from error

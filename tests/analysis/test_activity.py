@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import tracemalloc
 
@@ -20,7 +21,7 @@ from bnbench.analysis.trajectory import (
     measure_trajectory,
 )
 from bnbench.errors import UserError
-from bnbench.variant import Affine, AffineRule, Variant
+from bnbench.variant import VARIANTS, Affine, AffineRule, Variant
 from support.figure_runs import run
 from support.synthetic_store import SyntheticRun, build_store
 
@@ -193,6 +194,27 @@ def test_one_name_with_two_definitions_is_two_variants(results, tmp_path):
     ]
     means = average_over_seeds(activity_summary(open_results(build_store(tmp_path, runs))))
     assert sorted(set(means["variant"])) == ["bn_beta#1", "bn_beta#2"]
+
+
+def test_the_scale_and_the_bias_of_weight_norm_are_learned_where_gamma_and_beta_are(tmp_path):
+    scale = (STEPS, 2.0 * ramp([0.5, 2.0], 1.0))
+    bias = {("conv1", "bias"): (STEPS, ramp([0.5, 0.5])), ("dense3", "bias"): (STEPS, ramp([0.5, 0.5]))}
+    frozen_but_output = dataclasses.replace(
+        VARIANTS.get("vanilla"), name="output", symbol="o", train_weights=False, weights_in="output"
+    )
+    runs = [
+        SyntheticRun("digits_3c3d", VARIANTS.get(name), 42, CURVE, affine={("conv1", "scale"): scale, **bias})
+        for name in ("wn_beta", "wn_gamma_beta")
+    ]
+    runs.append(SyntheticRun("digits_3c3d", frozen_but_output, 42, CURVE, affine=bias))
+    frame = activity_summary(open_results(build_store(tmp_path, runs)))
+    learned = set(zip(frame["variant"], frame["parameter"], frame["slot"], strict=True))
+    assert learned == {
+        ("wn_beta", "bias", "conv1"), ("wn_beta", "bias", "dense3"), ("wn_gamma_beta", "bias", "conv1"),
+        ("wn_gamma_beta", "bias", "dense3"), ("wn_gamma_beta", "scale", "conv1"), ("output", "bias", "dense3"),
+    }  # fmt: skip
+    own = frame[frame["parameter"] == "scale"].iloc[0]
+    assert (own["minimum"], own["maximum"]) == (0.5, 2.0)
 
 
 def test_sparsity_per_run_and_slot(results):

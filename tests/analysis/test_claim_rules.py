@@ -201,10 +201,6 @@ def test_slots_in_shortcuts_belong_to_all_and_are_neither_first_nor_last_nor_bet
     for which in ("first", "intermediate", "last", "others"):
         assert list(parameters.pooled(SLOTS, which, shortcuts)) == list(parameters.pooled(SLOTS, which))
     assert list(parameters.pooled(SLOTS, "all", shortcuts))[-2:] == [-9.0, 9.0]
-    assert parameters.statistic(SLOTS, "gamma", "all", "range", shortcuts) == 18.0
-    assert parameters.statistic(SLOTS, "gamma", "last", "range", shortcuts) == 1.0
-    assert parameters.share(SLOTS, "last", "> +band", 0.3) == 1.0
-    assert parameters.share(SLOTS, "last", "> +band", 0.3, shortcuts) == 0.5  # the band is a share of the largest, 9
 
 
 @pytest.mark.parametrize(

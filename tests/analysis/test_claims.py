@@ -314,7 +314,7 @@ def test_with_noise_a_comparison_is_undecided(claim):
 def test_the_conjecture_has_no_data_and_says_why():
     result = verdict("c22", results())
     assert (result.verdict, result.parts) == (NO_DATA, ())
-    assert "needs a variant" in result.notes[0]
+    assert "bnbench claims --study thesis_outlook" in result.notes[0]
 
 
 def test_numbers_behind_a_verdict():

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from bnbench.analysis.frames import Trajectory
 from bnbench.analysis.trajectory import (
+    as_measured,
     crossings,
     dead_band,
     excess_variation,
@@ -142,6 +143,14 @@ def test_what_comes_after_a_value_that_is_not_finite_is_left_out():
     assert (got.snapshots, got.last_step, got.maximum) == (2, 5, 2)
     with pytest.raises(ValueError, match="finite"):
         measure_trajectory(Trajectory(steps[:1], np.full((1, 2), np.nan, np.float32)), "gamma")
+
+
+def test_a_scale_is_measured_as_a_multiple_of_its_first_snapshot():
+    values = np.array([[2.0, 4.0], [2.0, 5.0], [3.0, 2.0]], np.float32)
+    got = measure_trajectory(Trajectory(np.arange(3) * 5, values), "scale")
+    assert (got.mean, got.minimum, got.maximum) == (1.0, 0.5, 1.5)
+    assert got.magnitude == 0.5
+    assert as_measured(Trajectory(np.arange(3), values), "gamma").values is values
 
 
 def test_what_never_moves():

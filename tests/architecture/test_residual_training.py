@@ -8,6 +8,7 @@ import pytest
 
 import bnbench
 from bnbench.analysis.frames import open_results
+from bnbench.architecture import ARCHITECTURES, Architecture, Conv, Dense, GlobalMean, Norm, Residual, Subsample
 from bnbench.storage.document import read_document
 from support.command_line import invoke
 
@@ -99,6 +100,27 @@ def test_show_prints_what_is_in_a_block_indented_with_roles():
         "em", "b1c1", "b1c2", "b1sc"})  # fmt: skip
     out = int(lines["out"].split()[-2].replace(",", ""))
     assert f"{total + out:,}" in lines["in"]
+
+
+def test_show_counts_nothing_for_a_normaliser_that_stands_alone_and_is_not_placed(tmp_path, monkeypatch):
+    monkeypatch.setattr(ARCHITECTURES, "_session", {})
+
+    def layers(classes, width):
+        block = Residual("one", (Norm("before"), Conv("conv", 3, 3, activation=False)), Subsample(1, 3))
+        return (Norm("input", activation=False), block, GlobalMean(), Dense("out", classes, activation=False))
+
+    bnbench.register_architecture(Architecture("alone", "Alone", "", "this test", 8, layers))
+    problem = tmp_path / "alone.toml"
+    problem.write_text(
+        PROBLEM.read_text("utf-8").replace("resnet8", "alone").replace('"residual-last"', '"before"'), "utf-8"
+    )
+    result = invoke("show", problem, "--placement", "before")
+    assert result.exit_code == 0, result.output
+    lines = {line.split()[0]: line.split() for line in result.output.splitlines() if line.split()}
+    assert lines["input"][:3] == ["input", "stem", "normaliser"]
+    assert lines["input"][-2:] == ["0", "0.0"]
+    assert lines["before"][-2:] == ["2", "0.0"]  # γ and β of one channel
+    assert "shortcut: every pixel of 1, zeros to 3 channels" in result.output
 
 
 def test_a_misspelt_role_or_slot_is_a_users_mistake_with_the_grammar(tmp_path):

@@ -61,7 +61,7 @@ def test_the_first_experiment_on_real_data_is_one_command(tmp_path, monkeypatch)
     part = ("--size", "short", "--only", "fig-4.1", "--problem", "cifar10_3c3d")
     result = invoke("study", "thesis", *part, "--seeds", 3, "--dry-run", "--results", tmp_path / "no")
     assert result.exit_code == 0, result.output
-    assert "size short: width 0.5, 10 epochs, batch 128, cifar10 (cifar10_3c3d)" in result.stdout
+    assert "size short: width 0.5, 10 epochs, batch 128, all images of cifar10 (cifar10_3c3d)" in result.stdout
     assert "15 runs (5 a seed, 3 seeds); 0 finished, 15 to run" in result.stdout
     other = invoke("study", "thesis", "--only", "fig-4.3", "--problem", "cifar10_3c3d", "--results", tmp_path / "no")
     assert other.exit_code == 2

@@ -248,6 +248,7 @@ def test_noise_has_a_fixed_stream():
     assert all(each.tolist() != numbers for each in other)
     many = uniform_noise(7, 3, "conv1", (20000,), torch.ones(1, dtype=torch.float64))
     assert many.dtype is torch.float64
+    assert uniform_noise(7, 3, "conv1", (4,), torch.ones(1, dtype=torch.bfloat16)).dtype is torch.float32
     assert float(many.min()) >= 0
     assert float(many.max()) < 1
     assert abs(float(many.mean()) - 0.5) < 0.01

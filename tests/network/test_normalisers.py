@@ -19,7 +19,7 @@ from bnbench.variant import VARIANTS, Affine, AffineRule, Variant
 
 EPSILON = 1e-5
 LEARNED = AffineRule(Affine.LEARNED, 1.0), AffineRule(Affine.LEARNED, 0.0)
-SHAPES = {"map": (4, 6, 3, 2), "dense": (4, 6), "one channel": (4, 1, 2, 3), "one image": (1, 6, 2, 2)}
+SHAPES = {"map": (4, 6, 3, 2), "dense": (4, 12), "one channel": (4, 1, 2, 3), "one image": (1, 6, 2, 2)}
 
 
 def row(normaliser, **options):
@@ -286,12 +286,13 @@ def test_running_statistics_of_ghost_batches_take_in_the_average_over_the_chunks
 
 
 @pytest.mark.parametrize(
-    ("channels", "wanted", "groups"),
-    [(64, 32, 32), (96, 32, 32), (48, 32, 24), (100, 32, 25), (10, 32, 5), (32, 32, 16), (7, 32, 1), (1, 32, 1),
-     (6, 4, 3), (6, 1, 1), (2, 32, 1), (4, 2, 2)],
+    ("channels", "positions", "wanted", "groups"),
+    [(64, 9, 32, 32), (96, 9, 32, 32), (48, 9, 32, 24), (100, 9, 32, 25), (10, 9, 32, 5), (32, 9, 32, 16),
+     (7, 9, 32, 1), (1, 9, 32, 1), (6, 9, 4, 3), (6, 9, 1, 1), (2, 9, 32, 1), (4, 9, 2, 2), (8, 2, 32, 4),
+     (512, 1, 32, 32), (64, 1, 32, 16), (10, 1, 32, 2), (6, 1, 32, 1), (3, 1, 32, 1)],
 )  # fmt: skip
-def test_groups_are_the_largest_divisor_that_leaves_two_channels(channels, wanted, groups):
-    assert groups_of(channels, wanted) == groups
+def test_groups_are_the_largest_divisor_that_leaves_two_channels_and_four_numbers(channels, positions, wanted, groups):
+    assert groups_of(channels, positions, wanted) == groups
 
 
 def test_every_normaliser_builds_on_maps_and_where_it_may_on_dense_slots():

@@ -50,6 +50,8 @@ class MadeUpRun:
     """What the problem was called when it was run; its own name if None."""
     device: str = "cpu"
     failed: bool = False
+    tables: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)
+    """Rows of probes' tables."""
 
     @property
     def diverged(self) -> bool:
@@ -140,6 +142,11 @@ class MadeUpResults(Results):
         accuracy = run.accuracy()
         frame = pd.DataFrame({"epoch": list(accuracy), "accuracy": list(accuracy.values())})
         return frame.assign(step=frame["epoch"] * 10, split=split, loss=run.curve.loss)[list(columns)]
+
+    def table(self, name, *, columns=None, **filters):
+        run = self._runs[filters.pop("run_id")]
+        assert not filters
+        return pd.DataFrame(list(run.tables.get(name, ())), columns=list(columns))
 
     def affine(self, *, columns=None, **filters):
         trajectory = self.trajectory(filters.pop("run_id"), filters.pop("slot"), filters.pop("parameter"))

@@ -38,6 +38,7 @@ from bnbench.analysis.trajectory import (
     NEUTRAL,
     SnapshotMeasures,
     TrajectoryMeasures,
+    as_measured,
     finite,
     measure_trajectory,
     snapshot_at,
@@ -45,7 +46,7 @@ from bnbench.analysis.trajectory import (
 )
 from bnbench.errors import unknown
 from bnbench.measurement import IDENTITY
-from bnbench.placement import parse_placement
+from bnbench.placement import masked_slots, parse_placement
 
 MEASURES: tuple[str, ...] = tuple(field.name for field in fields(TrajectoryMeasures))
 """The measured columns of `activity_summary`."""
@@ -68,14 +69,15 @@ def activity_summary(
     Args:
         results: an opened results folder.
         learned_only: leave out what the variant keeps fixed (and so has no activity).
-        **filters: a value, or several, for any identity column, `slot` or `parameter` ("gamma", "beta", "bias").
+        **filters: a value, or several, for any identity column, `slot` or `parameter` ("gamma", "beta", "bias",
+            "scale").
 
     Returns:
         The identity columns; `status` ("finished" or "diverged": the numbers are then those before the divergence);
         `variant_row` (the variant's row of the table, as JSON); `label` (what the variant is called: its name, numbered
         where it was defined in several ways); `overrides` (what differs from the problem's file; empty if nothing or
         not known); `dataset`; `slot`; `position` (the slot's place in the network, from 0); `parameter`; `learned`;
-        then `MEASURES`, the fields of `TrajectoryMeasures`. Sorted by run, parameter (γ, β, bias) and position. Runs
+        then `MEASURES`, the fields of `TrajectoryMeasures`. Sorted by run, parameter (γ, β, bias, scale) and position. Runs
         without snapshots have no rows.
 
     Raises:
@@ -114,7 +116,8 @@ def activity_over_training(
     lengths: list[int] = []
     measured: list[pd.DataFrame] = []
     for each in _trajectories(results, learned_only=learned_only, filters=filters):
-        steps, values = finite(results.trajectory(each.record.identity.run_id, each.slot, each.parameter))
+        read = results.trajectory(each.record.identity.run_id, each.slot, each.parameter)
+        steps, values = finite(as_measured(read, each.parameter))
         if at_most is not None and len(steps) > at_most:
             kept = np.linspace(0, len(steps) - 1, at_most).round().astype(np.int64)
             steps, values = steps[kept], values[kept]
@@ -148,7 +151,8 @@ def magnitudes_at(
     """
     rows: list[dict[str, object]] = []
     for each in _trajectories(results, learned_only=learned_only, filters=filters):
-        steps, values = finite(results.trajectory(each.record.identity.run_id, each.slot, each.parameter))
+        read = results.trajectory(each.record.identity.run_id, each.slot, each.parameter)
+        steps, values = finite(as_measured(read, each.parameter))
         if len(steps):
             snapshots = [snapshot_at(steps, share) for share in shares]
             magnitudes = snapshot_measures(values[snapshots], NEUTRAL[each.parameter]).magnitude
@@ -351,10 +355,14 @@ def _positions(record: RunRecord) -> dict[str, int]:
 def _is_learned(record: RunRecord, slot: str, parameter: str) -> bool:
     """Whether the optimiser moves a trajectory, by the variant's row of the table as the run recorded it."""
     if parameter == "bias":
-        return bool(record.row["train_weights"])
+        weights_in = record.row.get("weights_in")
+        return bool(record.row["train_weights"]) or (
+            isinstance(weights_in, str)
+            and slot in masked_slots(parse_placement(weights_in, record.slots), record.slots)
+        )
     if not record.learns(parameter):
         return False
-    rule = record.row[parameter]
+    rule = record.row["gamma" if parameter == "scale" else parameter]
     learned_in = rule["learned_in"] if isinstance(rule, dict) else None
     if not isinstance(learned_in, str):
         return True

@@ -28,7 +28,7 @@ from bnbench.analysis.trajectory import DEAD_BAND, EARLY_SHARE, EXCESS_ALLOWED, 
 from bnbench.placement import NOWHERE
 from bnbench.words import counted
 
-SYMBOLS = {"gamma": "γ", "beta": "β", "bias": "bias"}
+SYMBOLS = {"gamma": "γ", "beta": "β", "bias": "bias", "scale": "g"}
 SHOWN_AT = (0.01, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of training at which the table of the way there shows the magnitude."""
 

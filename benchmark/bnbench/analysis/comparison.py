@@ -29,6 +29,7 @@ from bnbench.measurement import RunIdentity
 from bnbench.natural_order import natural_key
 from bnbench.placement import NOWHERE, SlotPlace, Slots, canonical_placement, parse_placement
 from bnbench.problem import Problem
+from bnbench.storage.third_parties import ThirdPartyRow
 from bnbench.variant import VARIANTS
 
 USUAL_PLACEMENT = "hidden"
@@ -243,6 +244,16 @@ class Comparison:
         return tuple(dict.fromkeys(row.name for row in self.rows if row.variant != row.name))
 
     @property
+    def changed_parts(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        """Kind and name of what others brought, and its states, where its runs were made with several."""
+        found: dict[tuple[str, str], list[ThirdPartyRow]] = {}
+        for part in (each for record in self.records for each in record.third_parties):
+            known = found.setdefault((part.kind, part.name), [])
+            if not any(part.is_as(other) for other in known):
+                known.append(part)
+        return {key: tuple(each.state for each in states) for key, states in found.items() if len(states) > 1}
+
+    @property
     def cautions(self) -> tuple[str, ...]:
         """What anyone must know before comparing the rows, whatever is measured on them."""
         said = []
@@ -254,6 +265,8 @@ class Comparison:
             f"the variant '{name}' was defined differently in some of these runs: shown apart"
             for name in self.redefined
         ]
+        for (kind, name), states in self.changed_parts.items():
+            said.append(f"the {kind} '{name}' is not the same in all of these runs: {', '.join(states)}")
         return tuple(said)
 
     def row(self, variant: str) -> VariantRow | None:

@@ -11,12 +11,15 @@ from typing import Literal
 from pydantic import JsonValue
 
 from bnbench.analysis.settings import overrides
+from bnbench.errors import UserError
 from bnbench.identity import canonical_json
 from bnbench.measurement import TABLES, RunIdentity
 from bnbench.placement import SlotPlace, masked_slots
 from bnbench.plan import Origin
+from bnbench.reparametrisation import PLAIN, REPARAMETRISATIONS
 from bnbench.storage.document import RunDocument, Status
 from bnbench.storage.schema import TableName
+from bnbench.storage.third_parties import ThirdPartyRow, recorded_rows
 from bnbench.variant import Affine
 
 
@@ -56,6 +59,8 @@ class RunRecord:
     overrides: tuple[str, ...] | None
     """What differs from the problem's file, e.g. ("training.epochs = 2",): empty at the problem's own settings, None
     where the file is not known."""
+    third_parties: tuple[ThirdPartyRow, ...] = ()
+    """The rows of plug-ins and other packages that it was made of, as they were then."""
 
     @cached_property
     def row(self) -> Mapping[str, JsonValue]:
@@ -64,14 +69,24 @@ class RunRecord:
         return found
 
     def learns(self, parameter: str) -> bool:
-        """Whether the variant learns "gamma" or "beta" anywhere."""
-        rule = self.row[parameter]
+        """Whether the variant learns "gamma" or "beta" anywhere, or the "scale" of its weights."""
+        if (parameter == "scale") is not self._weights_take_affine:
+            return False
+        rule = self.row["gamma" if parameter == "scale" else parameter]
         return isinstance(rule, dict) and rule["status"] == Affine.LEARNED
 
     @property
     def slots(self) -> tuple[str, ...]:
         """The names of its network's slots, in order, the output last."""
         return tuple(place.name for place in self.places)
+
+    @property
+    def _weights_take_affine(self) -> bool:
+        """Whether γ and β are the weights' scale and the slot's bias; not, where their package is not here to say."""
+        try:
+            return REPARAMETRISATIONS.get(str(self.row.get("weights", PLAIN))).takes_affine
+        except UserError:
+            return False
 
     @property
     def normalised_slots(self) -> list[str]:
@@ -110,6 +125,7 @@ def record_of(document: RunDocument, *, readable: bool) -> RunRecord:
         device=_device(document.provenance),
         variant_row=canonical_json(document.spec["variant"]),
         overrides=overrides(document.problem, document.size, spec),
+        third_parties=recorded_rows(document.provenance),
     )
 
 

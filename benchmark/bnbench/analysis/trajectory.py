@@ -1,22 +1,23 @@
-"""What one trajectory did: γ, β or the bias of one slot of one run, an array [snapshots, channels].
+"""What one trajectory did: γ, β, the bias or the scale of one slot of one run, an array [snapshots, channels].
 
-**Neutral** is 1 for γ, 0 for β and for a bias; a *deviation* is a value minus neutral. **Dead band:** deviations of at
-most 5 % of the largest one (of any channel of the trajectory, at any snapshot) count as neither above nor below neutral
-where crossings are counted and where a final value is asked for: every γ and β starts at exactly neutral, and what
-stays about there crosses it by noise alone.
+**Neutral** is 1 for γ, 0 for β and for a bias. The scale of weights (g of weight normalisation) begins where its
+weights were drawn: it is measured as a multiple of its first snapshot, so that its neutral is 1, too. A *deviation* is
+a value minus neutral. **Dead band:** deviations of at most 5 % of the largest one (of any channel of the trajectory, at
+any snapshot) count as neither above nor below neutral where crossings are counted and where a final value is asked for:
+every γ and β starts at exactly neutral, and what stays about there crosses it by noise alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from bnbench.analysis.frames import Trajectory
 
-NEUTRAL: dict[str, float] = {"gamma": 1.0, "beta": 0.0, "bias": 0.0}
+NEUTRAL: dict[str, float] = {"gamma": 1.0, "beta": 0.0, "bias": 0.0, "scale": 1.0}
 """The value at which a parameter does nothing, in the order in which parameters are listed."""
 
 DEAD_BAND = 0.05
@@ -199,18 +200,25 @@ def settled_steps(steps: Integers, values: Values, neutral: float, band: float) 
     return _per_channel(lambda block: _settled(steps, block - neutral, band), values)
 
 
+def as_measured(trajectory: Trajectory, parameter: str) -> Trajectory:
+    """A trajectory in the unit in which its parameter is measured: that of a scale is its first snapshot."""
+    if parameter != "scale" or len(trajectory.values) == 0:
+        return trajectory
+    return replace(trajectory, values=trajectory.values / trajectory.values[0])
+
+
 def measure_trajectory(trajectory: Trajectory, parameter: str) -> TrajectoryMeasures:
     """Everything about one trajectory; of one with values that are not finite, up to the first such snapshot.
 
     Args:
-        trajectory: at least one snapshot.
-        parameter: "gamma", "beta" or "bias".
+        trajectory: at least one snapshot, as it was recorded.
+        parameter: "gamma", "beta", "bias" or "scale".
 
     Raises:
         ValueError: no snapshot is finite throughout.
     """
     neutral = NEUTRAL[parameter]
-    steps, values = finite(trajectory)
+    steps, values = finite(as_measured(trajectory, parameter))
     if len(steps) == 0:
         raise ValueError("no snapshot of the trajectory is finite")
     last = snapshot_measures(values[[snapshot_at(steps, EARLY_SHARE), -1]], neutral)

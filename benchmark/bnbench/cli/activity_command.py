@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from bnbench.cli.options import SIZES, results_option
+from bnbench.cli.options import SIZES, plugin_option, results_option
 from bnbench.cli.output import (
     Format,
     chosen,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     "--parameter",
     "parameters",
     multiple=True,
-    type=click.Choice(["gamma", "beta", "bias"]),
+    type=click.Choice(["gamma", "beta", "bias", "scale"]),
     help="Only this parameter; default: gamma and beta. Repeatable.",
 )
 @click.option("--slot", "slots", multiple=True, help="Only this slot, e.g. conv1. Repeatable.")
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @format_options
 @click.option("--csv", "as_csv", is_flag=True, help="Short for --format csv.")
 @results_option
+@plugin_option
 def command(
     problems: tuple[str, ...],
     size: str | None,

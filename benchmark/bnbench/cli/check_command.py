@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.options import DEFAULT_RESULTS, SIZES
+from bnbench.cli.options import DEFAULT_RESULTS, SIZES, plugin_option
 from bnbench.cli.output import print_json, print_warnings, say
 from bnbench.cli.path_type import GivenPath
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     help="What to print.",
 )
 @click.option("--reference", type=GivenPath(exists=True, file_okay=False), help="Other reference results.")
+@plugin_option
 def command(
     problems: tuple[str, ...],
     results: Path | None,
@@ -95,7 +96,9 @@ def command(
 
             size = size or "tiny"
             place = results or passing_folder(stack)
-            train_anew(problems, size=size, seeds=seeds, results=place, device=device, workers=workers)
+            # Without names what there is a reference for; of a folder without any, as if it had all.
+            asked = problems or tuple(each.problem for each in references if each.size == size)
+            train_anew(asked, size=size, seeds=seeds, results=place, device=device, workers=workers)
         opened = open_results(place)
         report = check_results(
             opened,

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
-from bnbench.cli.options import SIZES, results_option
+from bnbench.cli.options import SIZES, plugin_option, results_option
 from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, say, warn
 
 
 @click.command("claims")
 @click.argument("claims", nargs=-1, metavar="[CLAIM]...")
-@click.option("--study", default="thesis", show_default=True, help="A study's name, or the path of its file.")
+@click.option("--study", help="A study's name, or the path of its file; default: every study that ships.")
 @click.option("--size", type=click.Choice(SIZES), help="A table of the runs of this size, even if no evidence.")
 @format_options
 @results_option
+@plugin_option
 def command(
     claims: tuple[str, ...], study: str | None, size: str | None, style: Format | None, as_json: bool, results: Path
 ) -> None:

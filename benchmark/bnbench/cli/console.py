@@ -193,8 +193,10 @@ def size_in_words(problems: Iterable[Problem]) -> list[str]:
     for each in problems:
         if each.size == "full":
             continue
-        words = [f"width {each.width:g}", counted(each.training.epochs, "epoch"), f"batch {each.training.batch_size}"]
-        alike.setdefault(f"size {each.size}: {', '.join(words)}, {each.dataset}", []).append(each.name)
+        training, images = each.training, each.training.images
+        seen = "all images" if images is None else counted(images, "image")
+        words = [f"width {each.width:g}", counted(training.epochs, "epoch"), f"batch {training.batch_size}", seen]
+        alike.setdefault(f"size {each.size}: {', '.join(words)} of {each.dataset}", []).append(each.name)
     return [f"{words} ({', '.join(names)})" for words, names in alike.items()]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnbench.cli.console import say_that_it_begins, summary, sweep_of
-from bnbench.cli.options import grid_of, grid_options, results_option
+from bnbench.cli.options import grid_of, grid_options, plugin_option, results_option
 from bnbench.cli.output import print_json, say, warn
 from bnbench.cli.run_options import planning_options, run_options_of
 from bnbench.words import duration
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @results_option
 @planning_options
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, a record for each kind of run.")
+@plugin_option
 def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN401 -- the fields of Grid and RunOptions
     """Measure a few steps and an evaluation of each problem under each variant, and say how long the runs would take.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.options import size_option
+from bnbench.cli.options import plugin_option, size_option
 from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, say
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @size_option
 @format_options
+@plugin_option
 def command(patterns: tuple[str, ...], size: Size, style: Format | None, as_json: bool) -> None:
     """List the test problems, a row for each placement; a PATTERN is a name or `digits_*`.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from bnbench.cli.options import results_option
+from bnbench.cli.options import plugin_option, results_option
 from bnbench.cli.output import print_json, say
 from bnbench.cli.path_type import GivenPath
 
@@ -32,6 +32,7 @@ _WRONG = ("damaged", "conflict")
 @click.argument("others", nargs=-1, required=True, type=GivenPath(), metavar="OTHER_RESULTS...")
 @results_option
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, a record for each run.")
+@plugin_option
 def command(others: tuple[Path, ...], results: Path, as_json: bool) -> None:
     """Copy the runs of other results folders into this one (--results); nothing here is ever overwritten.
 

@@ -57,6 +57,28 @@ def results_option(command: Command) -> Command:
     )(command)
 
 
+def _load_plugins(ctx: click.Context, param: click.Parameter, paths: tuple[Path, ...]) -> None:
+    from bnbench.plugins import load_plugin
+
+    if not ctx.resilient_parsing:
+        for path in paths:
+            load_plugin(path)
+
+
+def plugin_option(command: Command) -> Command:
+    """`--plugin FILE.py`, whose rows every table has from then on: before any other option is looked at."""
+    return click.option(
+        "--plugin",
+        multiple=True,
+        type=GivenPath(),
+        metavar="FILE.py",
+        is_eager=True,
+        expose_value=False,
+        callback=_load_plugins,
+        help="A file with rows of your own: normalisers, networks, … (docs/plugins.md). Repeatable.",
+    )(command)
+
+
 def size_option(command: Command) -> Command:
     """`--size`, the full problem or one of its overlays."""
     return click.option(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bnbench.cli.console import print_plan, size_in_words, sweep_of
-from bnbench.cli.options import grid_of, grid_options, results_option
+from bnbench.cli.options import grid_of, grid_options, plugin_option, results_option
 from bnbench.cli.output import say
 from bnbench.cli.run_options import planning_options, run_options_of
 
@@ -18,6 +18,7 @@ from bnbench.cli.run_options import planning_options, run_options_of
 @results_option
 @planning_options
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, a record for each run.")
+@plugin_option
 def command(results: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN401 -- the fields of Grid and RunOptions
     """Say what `bnbench run` with the same options would do; nothing is written.
 

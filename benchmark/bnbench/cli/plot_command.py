@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.options import SIZES, results_option
+from bnbench.cli.options import SIZES, plugin_option, results_option
 from bnbench.cli.output import print_json, print_tables, print_warnings, say, warn, warnings_after
 from bnbench.cli.path_type import GivenPath
 
@@ -50,6 +50,7 @@ DEFAULT_OUTPUT = Path("figures")
 )
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable: files, captions and commands.")
 @results_option
+@plugin_option
 def command(
     numbers: tuple[str, ...],
     study: str,

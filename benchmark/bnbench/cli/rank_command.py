@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.options import SIZES, results_option
+from bnbench.cli.options import SIZES, plugin_option, results_option
 from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, print_warnings
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--details", is_flag=True, help="Add tests and effect sizes of the differences.")
 @format_options
 @results_option
+@plugin_option
 def command(
     problems: tuple[str, ...],
     size: str | None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bnbench.cli.options import results_option
+from bnbench.cli.options import plugin_option, results_option
 from bnbench.cli.output import print_warnings, say, warnings_after
 from bnbench.cli.path_type import GivenPath
 
@@ -21,6 +21,7 @@ FILE = "report.html"
     help=f"The file to write; default: {FILE} in the results folder.",
 )
 @results_option
+@plugin_option
 def command(output: Path | None, results: Path) -> None:
     """Write one self-contained HTML file: ranking, curves, γ and β, provenance. It needs no network.
 

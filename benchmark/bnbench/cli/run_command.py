@@ -17,7 +17,7 @@ from bnbench.cli.console import (
     size_in_words,
     sweep_of,
 )
-from bnbench.cli.options import grid_of, grid_options, results_option
+from bnbench.cli.options import grid_of, grid_options, plugin_option, results_option
 from bnbench.cli.output import say
 from bnbench.cli.run_options import executor_of, run_options_of, training_options
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @results_option
 @training_options
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop; as `bnbench plan`.")
+@plugin_option
 def command(
     results: Path,
     dry_run: bool,

@@ -110,6 +110,13 @@ _CLUSTER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 _TRAINING_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
+        "--plugin-changed",
+        type=click.Choice(["stop", "keep"]),
+        default="stop",
+        show_default=True,
+        help="Where a run was made with another state of a plug-in: train nothing, or keep it and go on.",
+    ),
+    click.option(
         "--run-timeout",
         callback=_parse_duration,
         metavar="TIME",
@@ -144,7 +151,8 @@ def run_options_of(options: dict[str, Any]) -> RunOptions:
     from bnbench.execution.options import RunOptions
 
     names = ("device", "threads", "workers", "gpus", "runs_per_gpu", "fresh", "shard")
-    of_training = [name for name in ("run_timeout", "checkpoint_seconds", "probe_memory") if name in options]
+    own = ("run_timeout", "checkpoint_seconds", "probe_memory", "plugin_changed")
+    of_training = [name for name in own if name in options]
     return RunOptions(
         **{name: options.pop(name) for name in (*names, *of_training)}, retry_failed=options.pop("retry") == "failed"
     )

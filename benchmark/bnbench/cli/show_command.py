@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import click
 
-from bnbench.cli.options import size_option
+from bnbench.cli.options import plugin_option, size_option
 from bnbench.cli.output import Styled, print_tables, say
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ SMALL_NETWORK = 1e7
 @click.option("--placement", help="Show the network under this placement; default: the problem's.")
 @click.option("--variant", default="bn_gamma_beta", show_default=True, help="Show the network of this variant.")
 @size_option
+@plugin_option
 def command(name: str, placement: str | None, variant: str, size: Size) -> None:
     """Describe a problem: data, network, settings, targets, cost.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnbench.cli.jobs import print_jobs
-from bnbench.cli.options import results_option
+from bnbench.cli.options import plugin_option, results_option
 from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, say, warn
 from bnbench.words import counted, duration
 
@@ -76,6 +76,7 @@ class _Folder:
 @results_option
 @click.option("--runs", "each_run", is_flag=True, help="A line for each run instead of a count for each setting.")
 @format_options
+@plugin_option
 def command(results: Path, each_run: bool, style: Format | None, as_json: bool) -> None:
     """Say what a results folder holds: finished, diverged, failed, damaged, running, resumable and waiting runs.
 

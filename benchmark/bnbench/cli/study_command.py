@@ -17,7 +17,7 @@ from bnbench.cli.console import (
     summary,
     sweep_of,
 )
-from bnbench.cli.options import DEFAULT_RESULTS, results_option, setting_options, settings_of
+from bnbench.cli.options import DEFAULT_RESULTS, plugin_option, results_option, setting_options, settings_of
 from bnbench.cli.output import print_json, print_tables, say
 from bnbench.cli.run_options import executor_of, run_options_of, training_options
 from bnbench.words import counted
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @training_options
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: machine-readable.")
+@plugin_option
 def command(
     name: str,
     only: tuple[str, ...],

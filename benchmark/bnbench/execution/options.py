@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
-from bnbench.errors import UserError
+from bnbench.errors import UserError, unknown
 from bnbench.plan import RunSpec
+from bnbench.plugins import PluginFile, loaded_plugins
 
 BOUNDS = {"threads": (1, 1_024), "workers": (0, 1_024), "runs_per_gpu": (1, 128)}
 """What numbers of a run's and a sweep's making may be: more than any machine has a use for is a slip."""
 
 CHECKPOINT_SECONDS = 60.0
 """How much training a kill may cost. It decides where parts end, never what the tables hold."""
+
+PluginChange = Literal["stop", "keep"]
+"""What to do where a run was made with another state of a plug-in: train nothing, or go on and keep what there is."""
 
 
 PROBE_MEMORY = 4.0
@@ -76,6 +81,10 @@ class RunOptions:
     shard: Shard | None = None
     probe_memory: float = PROBE_MEMORY
     """Gigabytes that a probe may need beside the training of its run."""
+    plugin_changed: PluginChange = "stop"
+    """Where a run that is wanted was made with another state of a plug-in."""
+    plugins: tuple[PluginFile, ...] = field(default_factory=loaded_plugins)
+    """The files that the processes of runs load: those of this one."""
 
     def __post_init__(self) -> None:
         if isinstance(self.probe_memory, bool) or not 0 < self.probe_memory < math.inf:
@@ -84,6 +93,8 @@ class RunOptions:
             raise UserError("--workers and --gpus contradict each other", hint="Runs on a GPU: --runs-per-gpu.")
         if self.gpus and self.device not in {"auto", "cuda"}:
             raise UserError(f"--gpus and --device {self.device} contradict each other", hint="Leave out --device.")
+        if self.plugin_changed not in get_args(PluginChange):
+            raise unknown("answer to a changed plug-in", self.plugin_changed, get_args(PluginChange))
         for name, (least, most) in BOUNDS.items():
             value = getattr(self, name)
             whole = isinstance(value, int) and not isinstance(value, bool)

@@ -23,6 +23,7 @@ from bnbench.execution.run import execute, in_one_line, record_failure, recorded
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
 from bnbench.execution.streams import outlive_readers
 from bnbench.plan import RunSpec
+from bnbench.plugins import load_again
 from bnbench.storage.lock import LockView, LockWatch, look_at_lock
 from bnbench.storage.rename_watch import RenameWatch
 from bnbench.words import counted
@@ -134,7 +135,7 @@ class Pool:
     def _start(self, spec: RunSpec, place: Place, given_up: LockView | None) -> None:
         context = process_context()
         ours, theirs = context.Pipe(duplex=False)
-        arguments = (spec, self.store, self.options, place, given_up, theirs)
+        arguments = (spec, spec.run_id, self.store, self.options, place, given_up, theirs)
         process = context.Process(target=_in_a_process, args=arguments, daemon=True)
         start(process)
         theirs.close()
@@ -246,6 +247,7 @@ def _cause_of_death(exit_code: int | None) -> str:
 
 def _in_a_process(
     spec: RunSpec,
+    run_id: str,
     store: Path,
     options: RunOptions,
     place: Place,
@@ -261,10 +263,11 @@ def _in_a_process(
         os.environ["CUDA_VISIBLE_DEVICES"] = place.gpu
     with stop_on(STOP_SIGNALS) as request:
         try:
+            load_again(options.plugins)  # before anything is asked of the run, whose rows they may have
             told = now_and_then(lambda message: _send(messages, message, request))
             outcome = execute(spec, store, options, told, stop=request, given_up=given_up, store_is_there=True)
         except UserError as error:
-            outcome = Outcome(spec.run_id, "failed", error=in_one_line(error))
+            outcome = Outcome(run_id, "failed", error=in_one_line(error))
         _send(messages, outcome, request)
 
 

@@ -18,6 +18,7 @@ from bnbench.data.own_arrays import dataset_of
 from bnbench.data.pipeline import ImagePipeline
 from bnbench.data.subset import subset
 from bnbench.errors import UserError
+from bnbench.execution.components import third_parties
 from bnbench.execution.listening import Notice, Outcome
 from bnbench.execution.options import RunOptions
 from bnbench.execution.pace import Pace
@@ -30,6 +31,7 @@ from bnbench.storage.recorder import RunRecorder, remove_progress
 from bnbench.storage.schema import SCHEMA_VERSION
 from bnbench.storage.set_aside import set_aside
 from bnbench.storage.states import ended_document
+from bnbench.storage.third_parties import KEY, changes, recorded_rows
 from bnbench.storage.workspace import LockLostError
 from bnbench.training.checkpoint import CheckpointError, checkpoint_bytes, restore_checkpoint
 from bnbench.training.events import Diverged, EpochEvaluated, Event, Finished, Measured, Paused, StepReached
@@ -240,10 +242,14 @@ class _Attempt:
             "torch": version("torch"),
             **switches(os.environ, USUAL_SWITCHES),
         }
-        last = {key: value for key, value in before[-1].items() if key != "from_step"} if before else circumstances
+        own = third_parties(self._spec)
+        last = {k: value for k, value in before[-1].items() if k not in {"from_step", KEY}} if before else circumstances
         for key, (began, goes_on) in differing_facts(last, circumstances).items():
             self._warn(f"was begun with {key} {began} and goes on with {goes_on}: its last digits may differ")
-        self._stretches = [*before, {"from_step": step, **circumstances}]
+        for ours, theirs in changes(own, recorded_rows(before[-1]) if before else ()):
+            self._warn(f"was begun with {ours.kind} '{ours.name}' of {theirs.state} and goes on with {ours.state}")
+        told: dict[str, JsonValue] = {KEY: [row.recorded() for row in own]} if own else {}
+        self._stretches = [*before, {"from_step": step, **circumstances, **told}]
 
     def _to_its_end(self, trainer: Trainer, recorder: RunRecorder) -> Outcome:
         """To the end of the run, with a checkpoint now and then, or to the next step if that is wanted."""
@@ -325,6 +331,7 @@ def _provenance(spec: RunSpec, device: str, threads: int) -> dict[str, JsonValue
             **switches(os.environ, USUAL_SWITCHES),
         },
         data=spec.data,
+        plugins=third_parties(spec),
     )
 
 

@@ -11,9 +11,8 @@ from contextlib import nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 
-from bnbench.architecture import ARCHITECTURES
-from bnbench.data.dataset import DATASETS
 from bnbench.errors import UserError
+from bnbench.execution.components import parts_of, third_parties
 from bnbench.execution.executors import Executor
 from bnbench.execution.listening import Listener, Notice, Outcome, bearing
 from bnbench.execution.options import RunOptions
@@ -22,14 +21,15 @@ from bnbench.execution.planning import SweepPlan, make_plan
 from bnbench.execution.probe_memory import require_probe_memory
 from bnbench.execution.selection import require_data
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
-from bnbench.optimiser import OPTIMISERS
 from bnbench.plan import RunSpec
-from bnbench.probe import PROBES
-from bnbench.rate_schedule import RATE_SCHEDULES
+from bnbench.plugins import require_unchanged
+from bnbench.storage.checkpoints import newest_header
 from bnbench.storage.processes import this_process
 from bnbench.storage.repeating import forget_failure, start_afresh, tidy_result
 from bnbench.storage.store import ResultStore, StoreContents
 from bnbench.storage.sweeps import SweepRecord, tidy_sweeps, write_sweep
+from bnbench.storage.third_parties import ThirdPartyRow, changes, recorded_rows
+from bnbench.variant import VARIANTS
 from bnbench.words import counted
 
 
@@ -131,10 +131,12 @@ class Sweep:
             SweepInterrupted: it was asked to stop.
         """
         require_data(self.specs)
+        require_unchanged(self.options.plugins)
         self._require_components()
         if not {spec.run_id for spec in self.specs} <= self.contents.ended:
             self.executor.warm_up()
         plan = self.plan()
+        self._require_same_plugins(plan)
         require_probe_memory(plan.todo, self.options.probe_memory)
         self._listener.planned(plan)
         if not plan.todo:
@@ -186,19 +188,43 @@ class Sweep:
         if self.executor.in_this_process:
             return
         for spec in self.specs:
-            for kind, name, of_session in (
-                ("architecture", spec.architecture, ARCHITECTURES.is_of_session(spec.architecture)),
-                ("dataset", spec.data.name, DATASETS.is_of_session(spec.data.name)),
-                ("optimiser", spec.training.optimiser, OPTIMISERS.is_of_session(spec.training.optimiser)),
-                ("rate schedule", spec.training.schedule, RATE_SCHEDULES.is_of_session(spec.training.schedule)),
-                *(("probe", name, PROBES.is_of_session(name)) for name in spec.probes.on),
-            ):
-                if of_session:
+            for registry, name in parts_of(spec):
+                if registry is not VARIANTS and registry.is_of_session(name):
                     raise UserError(
-                        f"{kind} '{name}' was registered in this session, and other processes do not know its code",
-                        hint="Train in this process (workers=0), or offer it by an entry point of an installed "
-                        "package (docs/adding-a-problem.md).",
+                        f"{registry.kind} '{name}' was registered in this session, and other processes do not know its "
+                        "code",
+                        hint="Train in this process (workers=0), or put it into a file of its own: "
+                        "plugins=[…] in Python, --plugin on the command line (docs/plugins.md).",
                     )
+
+    def _require_same_plugins(self, plan: SweepPlan) -> None:
+        """Refuse to go on where a run that is wanted was made, or begun, with another state of a plug-in."""
+        if self.options.plugin_changed == "keep":
+            return
+        finished = {document.run_id: document for document in self.contents.finished}
+        for run in plan.runs:
+            own = third_parties(run.spec)
+            if not own or run.state is None:
+                continue
+            run_id = run.spec.run_id
+            if run_id in finished:
+                told, made = recorded_rows(finished[run_id].provenance), "was made"
+            elif run.state.name == "resumable":
+                told, made = self._begun_with(run_id), "was begun"
+            else:
+                continue
+            for ours, theirs in changes(own, told):
+                unless = "" if run_id in finished else ", or --fresh to begin it anew"
+                raise UserError(
+                    f"{ours.kind} '{ours.name}' has changed: run {run_id} {made} with that of {theirs.state}, and now "
+                    f"it is that of {ours.state}",
+                    hint="If its numbers changed, raise the row's revision: its runs get ids of their own, and are "
+                    f"trained. If not, --plugin-changed keep goes on with the runs that there are{unless}.",
+                )
+
+    def _begun_with(self, run_id: str) -> tuple[ThirdPartyRow, ...]:
+        header = newest_header(self.store.run_folder(run_id))
+        return () if header is None or not header.stretches else recorded_rows(header.stretches[-1])
 
     def _look(self) -> StoreContents:
         if not self._own_runs_only:

@@ -269,7 +269,7 @@ class Noisy(BatchPart):
         own_mean = mean + self._jitter * (2 * noise("mean of an image", each) - 1)
         own_scale = spread + self._jitter * _normal(noise("radius", each), noise("angle", each))
         shape = each + (1,) * (x.dim() - 2)
-        return torch.addcmul(own_mean.view(shape), y, own_scale.view(shape))
+        return torch.addcmul(own_mean.view(shape), y, own_scale.view(shape)).to(y.dtype)
 
 
 def _normal(radius: Tensor, angle: Tensor) -> Tensor:

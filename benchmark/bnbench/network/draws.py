@@ -31,7 +31,7 @@ class Draws(Protocol):
         Args:
             name: the slot's, and what they are for.
             shape: of the result.
-            like: the result has its dtype and device.
+            like: the result has its device, and its dtype if that is single precision or more.
 
         Returns:
             Uniform in [0, 1), the same bits on every device.

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from pydantic import JsonValue
 
 import bnbench
 from bnbench.plan import DataFacts
+from bnbench.storage.third_parties import KEY, ThirdPartyRow
 
 RECORDED_PACKAGES = ("numpy", "pyarrow")
 """Installed packages whose version is recorded without being asked for; these and only these touch the tables."""
@@ -36,6 +37,7 @@ def collect_provenance(
     threads: int,
     flags: Mapping[str, bool | int | str],
     data: DataFacts,
+    plugins: Sequence[ThirdPartyRow] = (),
 ) -> dict[str, JsonValue]:
     """Everything worth knowing about the circumstances of a run that does not decide its identity.
 
@@ -45,7 +47,9 @@ def collect_provenance(
         threads: threads of one run.
         flags: switches of the arithmetic, e.g. {"deterministic": True, "tf32": False}.
         data: the data set that was trained on.
+        plugins: the rows of other people that the run was made of.
     """
+    recorded: dict[str, JsonValue] = {KEY: [row.recorded() for row in plugins]} if plugins else {}
     return {
         "versions": {
             "python": platform.python_version(),
@@ -65,6 +69,7 @@ def collect_provenance(
         "device": device,
         "threads": threads,
         "flags": dict(flags),
+        **recorded,
     }
 
 

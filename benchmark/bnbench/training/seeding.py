@@ -85,15 +85,16 @@ def uniform_noise(seed: int, step: int, name: str, shape: tuple[int, ...], like:
         step: updates done before this one.
         name: the slot's, and what they are for.
         shape: of the result.
-        like: the result has its dtype and device.
+        like: the result has its device, and its dtype if that is single precision or more.
 
     Returns:
         Uniform over the multiples of 2⁻²⁴ in [0, 1).
     """
     key = derive(seed, "noise", name, step)
+    dtype = torch.promote_types(like.dtype, torch.float32)  # half precision would round some of them to 1
     low, high = _signed(key & 0xFFFFFFFF), _signed(key >> 32)
     hashed = _hash(torch.arange(math.prod(shape), dtype=torch.int32, device=like.device), low, high)
-    return ((hashed >> 8) & 0xFFFFFF).to(torch.float32).mul_(2.0**-24).to(like.dtype).view(shape)
+    return ((hashed >> 8) & 0xFFFFFF).to(torch.float32).mul_(2.0**-24).to(dtype).view(shape)
 
 
 @dataclass(frozen=True)

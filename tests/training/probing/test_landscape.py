@@ -12,7 +12,7 @@ from bnbench.training.probing.gradients import flat, loss_and_gradient, norm
 from bnbench.training.probing.landscape import RELATIVE_STEPS, along_gradient
 from bnbench.training.probing.moment import NotMeasuredError, TrainingBatch
 from bnbench.training.seeding import StepDraws
-from support.networks import CPU, pipeline, train, trainer
+from support.networks import CPU, pipeline, run_spec, train, trainer
 from support.probing import probed_spec
 
 RATE = 0.03
@@ -64,7 +64,7 @@ def test_what_is_not_finite_on_the_way_is_recorded_and_at_the_step_itself_there_
         along_gradient([x], evaluate, 0.1)
 
 
-@pytest.mark.parametrize("variant", ["vanilla", "bn_gamma_beta"])
+@pytest.mark.parametrize("variant", ["vanilla", "bn_gamma_beta", "bn_running", "bn_noisy", "random_entries"])
 def test_at_distance_zero_it_is_the_loss_of_the_coming_update_with_its_dropout_to_the_last_bit(variant):
     told = train(trainer(probed_spec({"landscape": {"schedule": "every:3"}}, variant, architecture="allcnnc")))
     found = {row[0]: row for row in told.table("landscape") if row[4] == 0}
@@ -74,6 +74,9 @@ def test_at_distance_zero_it_is_the_loss_of_the_coming_update_with_its_dropout_t
         assert np.float32(found[step][5]) == losses[step]
         assert found[step][1] == step // 8
     assert len(told.table("landscape")) == 9 * 7
+    # At the end it is the batch that one more epoch would begin with.
+    longer = train(trainer(run_spec(variant, architecture="allcnnc", epochs=3)))
+    assert np.float32(found[16][5]) == longer.column("batch_loss")[16]
     assert told.rows_of("probe_notes") == []
 
 

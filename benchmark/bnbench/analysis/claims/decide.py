@@ -441,7 +441,8 @@ class _Reader:
         quantity = PROBE_QUANTITIES[part.quantity]
         key = (record.identity.run_id, part.quantity)
         if key not in self._probed:
-            rows = self._results.table(quantity.table, run_id=record.identity.run_id)
+            columns = quantity.columns
+            rows = self._results.table(quantity.table, columns=columns, run_id=record.identity.run_id)
             self._probed[key] = quantity.series(rows, self.body.classes(part.a.problem)) if len(rows) else {}
         return self._probed[key]
 

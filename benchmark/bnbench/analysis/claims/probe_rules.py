@@ -26,7 +26,7 @@ MOMENT_SLACK = 0.01
 """How far, as a share of the steps, a probed step may be from the moment that a part names."""
 
 Series = Mapping[int, float]
-"""Step to value; NaN where the probe could not measure."""
+"""Step to value; NaN, or no step, where the probe could not measure."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def log_ratio(a: Series, b: Series, at: float | None = None, b_at: float | None 
     last = max(*a, *b)
     if at is not None:
         return _at_moments(a, b, at * last, (at if b_at is None else b_at) * last)
-    steps = [step for step in sorted(a.keys() & b.keys()) if step > EARLY_SHARE * last]
-    good_steps = [step for step in steps if _counts(a[step]) and _counts(b[step])]
+    steps = [step for step in sorted(a.keys() | b.keys()) if step > EARLY_SHARE * last]
+    good_steps = [step for step in steps if _counts(a.get(step, math.nan)) and _counts(b.get(step, math.nan))]
     if len(steps) < FEWEST_STEPS:
         says = f"{counted(len(steps), 'probed step')} after the first tenth, {FEWEST_STEPS} are needed"
         return Reading(None, says, measured=False)

@@ -26,6 +26,7 @@ from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
 from bnbench.execution.streams import outlive_readers
 from bnbench.execution.sweep import Sweep, SweepInterrupted
 from bnbench.plan import RunSpec
+from bnbench.plugins import load_again
 from bnbench.storage.checkpoints import newest_header
 from bnbench.training.events import EpochEvaluated
 
@@ -54,6 +55,11 @@ class Chunk:
             SystemExit: with 1 where a run failed; with 128 plus the signal's number where the job was asked to stop.
         """
         outlive_readers()
+        try:
+            load_again(self.options.plugins)
+        except UserError as error:
+            say(in_one_line(error))
+            raise SystemExit(1) from error
         began = progress(self.specs, self.store)
         with stop_on(STOP_SIGNALS) as request:
             outcomes = self._outcomes(request)

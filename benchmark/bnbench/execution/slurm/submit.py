@@ -86,6 +86,8 @@ def submit_sweep(specs: Sequence[RunSpec], store: Path, options: RunOptions, set
         run_timeout=options.run_timeout,
         checkpoint_seconds=options.checkpoint_seconds,
         probe_memory=options.probe_memory,
+        plugin_changed=options.plugin_changed,
+        plugins=options.plugins,
     )
     chunks = [Chunk(chunk, store.absolute(), of_a_job) for chunk in split(specs, settings, options.threads)]
     name = f"bnbench-{secrets.token_hex(4)}"
