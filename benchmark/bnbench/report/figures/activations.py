@@ -12,7 +12,7 @@ from bnbench.report.drawn_slots import drawn_slots, left_out
 from bnbench.report.figures.activity import OVER_SEEDS, draw_lines
 from bnbench.report.figures.kind import FigureKind, Labels, PanelLabel, Request, Scale, labelled
 from bnbench.report.figures.layers import LayerPanel, LayerRow, tidy_layers
-from bnbench.report.figures.probed import NOTHING, not_measured, probe_rows, scale_of, variants_in_pages
+from bnbench.report.figures.probed import NOTHING, not_measured, probe_rows, scale_of, settled, variants_in_pages
 from bnbench.report.style import EPOCH_LABEL
 
 PROBE = "activations"
@@ -36,6 +36,7 @@ def data(results: Results, found: Sequence[Comparison], _request: Request) -> pd
     rows = probe_rows(results, compared, PROBE, ["epoch", "slot", "statistics", *_QUANTITIES])
     if rows.empty:
         return NOTHING
+    rows = pd.concat([settled(own) for _, own in rows.groupby("series", sort=False)])
     slots = drawn_slots(compared.places, set(rows["slot"]))
     variants = list(dict.fromkeys(rows["series"]))
     layers: list[LayerRow] = []
@@ -51,7 +52,7 @@ def data(results: Results, found: Sequence[Comparison], _request: Request) -> pd
         panels |= {panel.title: PanelLabel(label, scale) for panel in row}
     normalised = " and ".join(sorted(rows["statistics"].unique()))
     caption = (
-        f"{ABOUT} Normalised with {normalised} statistics. {OVER_SEEDS}"
+        f"{ABOUT} Normalised with {normalised} statistics. {OVER_SEEDS} Seeds that diverged are left out where others did not."
         f"{left_out(slots, set(rows['slot']))}{not_measured(results, compared, PROBE, PROBE)}"
     )
     labels = Labels(EPOCH_LABEL, "moments of the pre-activations", caption=caption, panels=panels)
@@ -69,6 +70,8 @@ ACTIVATIONS = FigureKind(
     web="lines",
     lacks="runs with the probe `activations`",
     tables=("activations", "probe_notes"),
-    portions=variants_in_pages(lambda page: 4 if page.wide else 2 if page.width < 4 else 3),
+    portions=variants_in_pages(
+        lambda page: 4 if page.wide else 2 if page.width < 4 else 3, lambda each: PROBE in each.tables
+    ),
     makes="bnbench run digits_mlp --variant all --set probes.activations=true --seeds 3",
 )

@@ -46,7 +46,7 @@ def groups_of(places: Sequence[SlotPlace], carrying: Sequence[str]) -> dict[str,
 
 def run_disabled(
     results: Results, record: RunRecord, groups: Mapping[str, Sequence[str]], *, most: int, per_epoch: float
-) -> pd.DataFrame:
+) -> list[pd.DataFrame]:
     """The share of disabled channels of each group of layers of a run, over training.
 
     Args:
@@ -57,7 +57,8 @@ def run_disabled(
         per_epoch: updates an epoch.
 
     Returns:
-        seed, slot (the group's name), epoch (a fraction inside an epoch), value.
+        For each group of which γ was recorded: seed, slot (the group's name), epoch (a fraction inside an epoch),
+        value.
 
     Raises:
         UserError: a table is damaged.
@@ -73,7 +74,7 @@ def run_disabled(
         value = [disabled_share(snapshot) for snapshot in channels]
         epochs = there[0].steps[kept] / per_epoch
         pieces.append(pd.DataFrame({"seed": record.identity.seed, "slot": name, "epoch": epochs, "value": value}))
-    return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=["seed", "slot", "epoch", "value"])
+    return pieces
 
 
 def data(results: Results, found: Sequence[Comparison], request: Request) -> pd.DataFrame:
@@ -88,8 +89,13 @@ def data(results: Results, found: Sequence[Comparison], request: Request) -> pd.
     most = int(request.page.width * request.page.dots_per_inch)
     panels = []
     for row in rows:
-        read = [run_disabled(results, each, groups, most=most, per_epoch=per_epoch) for each in row.records]
-        panels.append(LayerPanel(symbol_of(row.variant), pd.concat(read, ignore_index=True), row.variant))
+        read = [
+            piece
+            for each in row.records
+            for piece in run_disabled(results, each, groups, most=most, per_epoch=per_epoch)
+        ]
+        if read:
+            panels.append(LayerPanel(symbol_of(row.variant), pd.concat(read, ignore_index=True), row.variant))
     if not any((panel.rows["value"] > 0).any() for panel in panels):
         return NOTHING
     across = 2 if request.page.width < 4 else 3
@@ -114,6 +120,6 @@ DISABLED = FigureKind(
     web="lines",
     lacks=f"a learned γ that comes below {DISABLED_BELOW:g}",
     tables=("curves", "affine"),
-    portions=variants_in_pages(lambda _page: 12),
+    portions=variants_in_pages(lambda _page: 12, lambda each: each.learns(GAMMA)),
     makes="bnbench run digits_3c3d --variant bn_only --seeds 3",
 )

@@ -29,7 +29,7 @@ from bnbench.report.figures.kind import FigureKind, Labels, PanelLabel, Portion,
 from bnbench.report.figures.probed import NOTHING
 from bnbench.report.page import Page
 from bnbench.report.style import EPOCH_LABEL
-from bnbench.variant import VARIANTS
+from bnbench.variant import VARIANTS, Affine
 
 VANILLA = "vanilla"
 REFERENCE = "bn"
@@ -84,7 +84,11 @@ def _family_key(row: VariantRow) -> str:
 
 
 def _role(row: VariantRow) -> str:
-    return _LEARNED[row.learns("gamma"), row.learns("beta")]
+    """By the row of the table: what the weights' scale is called does not matter."""
+    gamma, beta = (row.records[0].row[name] for name in ("gamma", "beta"))
+    assert isinstance(gamma, dict)
+    assert isinstance(beta, dict)
+    return _LEARNED[gamma["status"] == Affine.LEARNED, beta["status"] == Affine.LEARNED]
 
 
 def _title(rows: Mapping[str, VariantRow]) -> str:

@@ -82,6 +82,8 @@ def landscape_steps(results: Results, compared: Comparison) -> pd.DataFrame:
     who = ["run_id", "series", "seed", "step"]
     for key, own in rows.groupby(who, sort=False):
         size, loss, norm, distance = (own[name].to_numpy(np.float64) for name in columns[1:])
+        if (size == 0).sum() != 1 or not (size > 0).any():
+            continue  # a row is missing: the probe notes why
         found.append(
             {
                 **dict(zip(who, key, strict=True)),
@@ -191,7 +193,9 @@ LANDSCAPE = FigureKind(
     web="lines",
     lacks="runs with the probe `landscape`",
     tables=("landscape", "probe_notes"),
-    portions=variants_in_pages(lambda page: 5 if page.wide else 6 if page.width < 4 else 8),
+    portions=variants_in_pages(
+        lambda page: 5 if page.wide else 6 if page.width < 4 else 8, lambda each: "landscape" in each.tables
+    ),
     makes=MAKES,
 )
 SMOOTHNESS = FigureKind(

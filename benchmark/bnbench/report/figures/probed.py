@@ -10,6 +10,7 @@ import pandas as pd
 
 from bnbench.analysis.comparison import Comparison, VariantRow, symbol_of
 from bnbench.analysis.frames import Results
+from bnbench.analysis.records import RunRecord
 from bnbench.report.figures.kind import Portion, Portions, Scale
 from bnbench.report.figures.parts import Floats
 from bnbench.report.page import Page
@@ -71,7 +72,7 @@ def not_measured(results: Results, compared: Comparison, table: TableName, probe
     return "".join(f" {each}" for each in said)
 
 
-def _seeds_in_words(row: VariantRow, lacks: Callable[..., bool]) -> str:
+def _seeds_in_words(row: VariantRow, lacks: Callable[[RunRecord], bool]) -> str:
     """A variant and those of its seeds that lack something; empty if none does, without seeds if all do."""
     seeds = [record.identity.seed for record in row.records if lacks(record)]
     if len(seeds) < len(row.records) and seeds:
@@ -109,17 +110,27 @@ def scale_of(values: pd.Series) -> Scale:
     return "log" if positive.max() >= _WIDE_RANGE * positive.min() else "linear"
 
 
-def variants_in_pages(most: Callable[[Page], int]) -> Portions:
-    """A comparison in drawings of so many variants, evenly spread, where it has more."""
+def variants_in_pages(most: Callable[[Page], int], has: Callable[[RunRecord], bool]) -> Portions:
+    """A comparison in drawings of so many variants, evenly spread, where it has more.
+
+    Args:
+        most: variants of a drawing on a page.
+        has: whether there is anything to draw of a run; variants that have no such run are left out.
+    """
 
     def portions(found: Sequence[Comparison], page: Page) -> list[Portion]:
-        return [portion for each in found for portion in _of_rows(each, most(page))]
+        return [portion for each in found for portion in _of_rows(each, most(page), has)]
 
     return portions
 
 
-def _of_rows(compared: Comparison, most: int) -> Iterator[Portion]:
-    count = -(-len(compared.rows) // most)
-    for number, rows in enumerate(np.array_split(np.arange(len(compared.rows)), count), start=1):
-        part = replace(compared, rows=tuple(compared.rows[place] for place in rows))
-        yield Portion([part], number if count > 1 else None, [compared])
+def _of_rows(compared: Comparison, most: int, has: Callable[[RunRecord], bool]) -> Iterator[Portion]:
+    drawn = [row for row in compared.rows if any(map(has, row.records))]
+    if len(drawn) <= most:
+        # Those that are left out too: the caption says why.
+        yield Portion([compared])
+        return
+    count = -(-len(drawn) // most)
+    for number, places in enumerate(np.array_split(np.arange(len(drawn)), count), start=1):
+        part = replace(compared, rows=tuple(drawn[place] for place in places))
+        yield Portion([part], number, [compared])

@@ -216,7 +216,7 @@ SPECTRUM = FigureKind(
     web="lines",
     lacks="runs with the probe `spectrum`",
     tables=("spectrum", "probe_notes"),
-    portions=variants_in_pages(lambda page: 3 if page.wide else 5),
+    portions=variants_in_pages(lambda page: 3 if page.wide else 5, lambda each: "spectrum" in each.tables),
     seeded=True,
     makes=MAKES,
 )

@@ -35,7 +35,7 @@ def draw_variant_lines(frame: pd.DataFrame, page: Page) -> Figure:
         looks = looks_of(map(str, frame["series"].unique()))
         across = _across(len(panels), page)
         down = -(-len(panels) // across)
-        height = page.width * (0.95 if across == 1 else 0.8) / across * down + 7 * page.font / 72
+        height = page.width * (0.6 if across == 1 else 0.8) / across * down + 7 * page.font / 72
         figure = page.figure(page.tallest if page.wide else height + legend_room(looks, page))
         grid = figure.subplots(down, across, squeeze=False, sharey=alike, sharex=True)
         for place, (title, (label, own)) in enumerate(panels.items()):
