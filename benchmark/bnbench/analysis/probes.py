@@ -158,7 +158,11 @@ def density_curve(
     return values, total / (total.sum() * (values[1] - values[0]))
 
 
-def disabled_share(gamma: npt.NDArray[np.float32], threshold: float = 0.01) -> float:
+DISABLED_BELOW = 0.01
+"""The |γ| below which a feature counts as switched off."""
+
+
+def disabled_share(gamma: npt.NDArray[np.float32], threshold: float = DISABLED_BELOW) -> float:
     """The share of channels whose |γ| is below a threshold, so that the feature is as good as switched off."""
     return float((np.abs(gamma) < threshold).mean())
 

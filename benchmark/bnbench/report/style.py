@@ -6,6 +6,7 @@ report. What the colours say, dash and marker say too, so a figure can be read i
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ ACTIVITY_LABELS: Mapping[str, str] = MappingProxyType(
         BIAS: "mean |bias|\n[dimensionless]",
     }
 )
-SPARSITY_LABEL = "zeroed activations [%]"
+SPARSITY_LABEL = "zeroed activations"
 DIFFERENCE_LABEL = "difference [% points]"
 EPOCH_LABEL = "epoch"
 LOSS_LABEL = "training loss [nats]"
@@ -145,6 +146,11 @@ def variant_label(variant: str) -> str:
     base, _, subscript = symbol.partition("_")
     set_low = subscript and variant.partition("#")[0] in VARIANTS
     return (rf"{base}$_{{{subscript}}}$" if set_low else symbol) + hash_sign + number
+
+
+def typeset(text: str) -> str:
+    """A plain text for matplotlib: what stands behind an underscore at its end is set below the line."""
+    return re.sub(r"_(\w+)$", r"$_{\1}$", text)
 
 
 def diverging_map() -> Colormap:

@@ -68,7 +68,7 @@ def data_with(how: str) -> Data:
 
     def data(results: Results, found: Sequence[Comparison], request: Request) -> pd.DataFrame:
         (compared,) = found
-        per_epoch = _steps_per_epoch(results, compared)
+        per_epoch = updates_per_epoch(results, compared)
         if per_epoch is None:
             return _NOTHING
         most = int(request.page.width * request.page.dots_per_inch)
@@ -104,7 +104,7 @@ def draw_heat_map(frame: pd.DataFrame, page: Page) -> Figure:
     return layer_heat_map(*layer_rows(frame), page)
 
 
-def _steps_per_epoch(results: Results, compared: Comparison) -> float | None:
+def updates_per_epoch(results: Results, compared: Comparison) -> float | None:
     """Updates an epoch; None where every run diverged before its first epoch ended."""
     rows = results.curves(columns=["epoch", "step"], run_id=compared.run_ids)
     later = rows[rows["epoch"] > 0]
@@ -117,7 +117,6 @@ ACTIVITY = FigureKind(
     "mean activity of γ and β per layer over training",
     data_with(OVER_SEEDS),
     draw_lines,
-    web="lines",
     lacks="a variant that learns γ or β",
     tables=("curves", "affine"),
 )

@@ -29,8 +29,8 @@ ABOUT = (
     "seed. Where a seed diverged there is no mean: each seed is a thin line, a diverged one ends in a cross at the "
     "step where it stopped. Triangles at the upper edge: values above the axis or not finite."
 )
-_METRICS = {"loss": LOSS_LABEL, "accuracy": ACCURACY_LABEL}
-_NOT_STOPPED = -1
+METRICS: Mapping[str, str] = {"loss": LOSS_LABEL, "accuracy": ACCURACY_LABEL}
+NOT_STOPPED = -1
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def data(results: Results, found: Sequence[Comparison], _request: Request) -> pd
         group = curve_group(results, compared, letter)
         rows = group.training()
         stopped = [
-            group.diverged.get((str(variant), int(seed)), _NOT_STOPPED)
+            group.diverged.get((str(variant), int(seed)), NOT_STOPPED)
             for variant, seed in zip(rows["variant"], rows["seed"], strict=True)
         ]
         who = rows[["epoch", "variant", "seed", "step"]].rename(columns={"epoch": "x", "variant": "series"})
@@ -102,18 +102,23 @@ def data(results: Results, found: Sequence[Comparison], _request: Request) -> pd
                 stopped_at_step=stopped,
                 epochs=group.epochs,
             )
-            for metric, label in _METRICS.items()
+            for metric, label in METRICS.items()
         ]
-    return labelled(pd.concat(pieces, ignore_index=True), Labels(EPOCH_LABEL, joined(_METRICS.values()), caption=ABOUT))
+    return labelled(pd.concat(pieces, ignore_index=True), Labels(EPOCH_LABEL, joined(METRICS.values()), caption=ABOUT))
 
 
 def draw(frame: pd.DataFrame, page: Page) -> Figure:
     """The frame of `data`, a pair of axes for each comparison."""
+    return training_curves(groups_of_frame(frame), page)
+
+
+def groups_of_frame(frame: pd.DataFrame) -> list[CurveGroup]:
+    """The runs of each pair of axes of a frame that has the columns of `data`."""
     groups = []
     for title, own in frame.groupby("group", sort=False):
-        loss, accuracy = (own[own["metric"] == metric] for metric in _METRICS)
+        loss, accuracy = (own[own["metric"] == metric] for metric in METRICS)
         rows = loss.rename(columns={"x": "epoch", "y": "loss", "series": "variant"})
-        stopped = rows.loc[rows["stopped_at_step"] != _NOT_STOPPED, ["variant", "seed", "stopped_at_step"]]
+        stopped = rows.loc[rows["stopped_at_step"] != NOT_STOPPED, ["variant", "seed", "stopped_at_step"]]
         groups.append(
             CurveGroup(
                 title=str(title),
@@ -122,10 +127,16 @@ def draw(frame: pd.DataFrame, page: Page) -> Figure:
                 epochs=int(own["epochs"].iloc[0]),
             )
         )
-    return training_curves(groups, page)
+    return groups
 
 
-def training_curves(groups: Sequence[CurveGroup], page: Page = TEXT) -> Figure:
+def training_curves(
+    groups: Sequence[CurveGroup],
+    page: Page = TEXT,
+    *,
+    names: Mapping[str, str] | None = None,
+    alike: bool = False,
+) -> Figure:
     """Training loss and accuracy over the epochs, a pair of axes for each group (thesis, figures 4.1 to 4.5, A.1 …).
 
     Measured on `train_eval` with running statistics. With several seeds the line is their mean and the band spans
@@ -136,13 +147,21 @@ def training_curves(groups: Sequence[CurveGroup], page: Page = TEXT) -> Figure:
     Args:
         groups: at least one.
         page: the size.
+        names: what the variants are called; their symbols if None.
+        alike: whether all groups have the same axes.
     """
     with page.style():
         looks = looks_of(name for group in groups for name in group.variants())
         figure, pairs = _axes(len(groups), page, legend_room(looks, page))
         for group, (loss, accuracy) in zip(groups, pairs, strict=True):
+            _set_up(loss, accuracy, group, page, columns=len(groups) if page.wide else 1, names=names)
+        if alike:
+            for column in zip(*pairs, strict=True):
+                highest = max(each.get_ylim()[1] for each in column)
+                for each in column:
+                    each.set_ylim(top=highest)
+        for group, (loss, accuracy) in zip(groups, pairs, strict=True):
             rows = group.training()
-            _set_up(loss, accuracy, group, page, columns=len(groups) if page.wide else 1)
             for index, (name, look) in enumerate(looks.items()):
                 own = rows[rows["variant"] == name]
                 if own.empty:
@@ -158,7 +177,7 @@ def training_curves(groups: Sequence[CurveGroup], page: Page = TEXT) -> Figure:
             elif index < len(pairs) - 1:
                 loss.set_xlabel("")
                 accuracy.set_xlabel("")
-        variant_legend(figure, looks, page)
+        variant_legend(figure, looks, page, names)
         return figure
 
 
@@ -173,9 +192,11 @@ def _axes(count: int, page: Page, room: float) -> tuple[Figure, list[tuple[Axes,
     return figure, [(grid[row, 0], grid[row, 1]) for row in range(count)]
 
 
-def _set_up(loss: Axes, accuracy: Axes, group: CurveGroup, page: Page, *, columns: int) -> None:
+def _set_up(
+    loss: Axes, accuracy: Axes, group: CurveGroup, page: Page, *, columns: int, names: Mapping[str, str] | None
+) -> None:
     characters = int(page.width / columns * 72 / (page.font * 0.58))
-    page.heading(loss, "\n".join(textwrap.wrap(_title(group), characters)))
+    page.heading(loss, "\n".join(textwrap.wrap(_title(group, names), characters)))
     for axes, label in ((loss, LOSS_LABEL), (accuracy, ACCURACY_LABEL)):
         page.dress(axes)
         axes.set_xlabel(EPOCH_LABEL)
@@ -191,7 +212,7 @@ def _set_up(loss: Axes, accuracy: Axes, group: CurveGroup, page: Page, *, column
     accuracy.set_ylim(0, 1 if not highest > 0 else min(1.02, 1.1 * float(highest)))
 
 
-def _title(group: CurveGroup) -> str:
+def _title(group: CurveGroup, names: Mapping[str, str] | None) -> str:
     """The group's title, and of which variants seeds diverged."""
     rows = group.training()
     parts = []
@@ -199,7 +220,8 @@ def _title(group: CurveGroup) -> str:
         gone = {seed for variant, seed in group.diverged if variant == name}
         if gone:
             seeds = rows[rows["variant"] == name]["seed"].nunique()
-            parts.append(f"{variant_label(name)} {len(gone)} of {seeds}")
+            label = variant_label(name) if names is None else names[name]
+            parts.append(f"{label} {len(gone)} of {seeds}")
     return f"{group.title} (diverged: {', '.join(parts)})" if parts else group.title
 
 
@@ -280,7 +302,6 @@ CURVES = FigureKind(
     "training loss and accuracy, the variants in one pair of axes",
     data,
     draw,
-    web="lines",
     portions=by_setting_in_pages(high=5, wide=3),
     joint=" of ",
 )

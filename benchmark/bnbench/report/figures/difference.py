@@ -222,7 +222,6 @@ DIFFERENCE = FigureKind(
     "training accuracy minus vanilla's, with its interval",
     data,
     draw,
-    web="lines",
     lacks="vanilla and another variant",
     portions=portions,
 )

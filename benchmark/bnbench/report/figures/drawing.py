@@ -110,15 +110,13 @@ def usable_kinds() -> tuple[list[FigureKind], list[str]]:
 
 
 def page_frames(results: Results, compared: Comparison) -> Iterator[tuple[FigureKind, pd.DataFrame, Labels]]:
-    """What other packages' kinds have to show of a comparison on the page: kind, tidy frame, and what stands beside it.
-
-    What this package has to show of a single comparison is on the page already.
+    """What the kinds have to show of a comparison on the page: kind, tidy frame, and what stands beside it.
 
     Raises:
         UserError: a kind's frame is not tidy.
     """
     for kind in usable_kinds()[0]:
-        if kind.web == "none" or not FIGURES.is_third_party(kind.name):
+        if kind.web == "none":
             continue
         left = compared.only(results.sound(compared.records, *kind.tables))
         if left is None:

@@ -20,8 +20,8 @@ and whatever else its drawing needs (`seed` tells lines of one series apart). `l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pandas as pd
@@ -36,6 +36,9 @@ from bnbench.storage.schema import TableName
 Web = Literal["lines", "heat", "bars", "none"]
 """How the page draws a tidy frame: y over x, a line for each series; y as a colour at each x, a row for each series; y
 at each x, a bar for each series; or not at all."""
+
+Scale = Literal["linear", "log", "share", "part"]
+"""Of a y axis: linear, logarithmic, a share from 0 to 100 %, or a share as far up as it goes."""
 
 COLUMNS = ("x", "y", "series", "panel")
 BAND = ("low", "high")
@@ -52,6 +55,15 @@ class Request:
 
 
 @dataclass(frozen=True)
+class PanelLabel:
+    """What is to be said of the axes of one panel."""
+
+    y: str
+    """What `y` is there, with its unit; of a share without one."""
+    scale: Scale = "linear"
+
+
+@dataclass(frozen=True)
 class Labels:
     """What stands beside the numbers of a tidy frame."""
 
@@ -64,6 +76,8 @@ class Labels:
     """Of the figure; made from the kind's and what the comparisons have in common if None."""
     runs: str | None = None
     """Which runs are drawn, in sentences; all of the comparisons if None."""
+    panels: Mapping[str, PanelLabel] = field(default_factory=dict)
+    """Panels, by name, whose y axis is another than `y`."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +141,7 @@ class FigureKind:
     draw: Draw
     """(tidy frame, page) to a figure."""
     web: Web = "none"
-    """How the page draws the frame of a comparison."""
+    """How the page draws the frame of a comparison; what it shows in another form anyway is not drawn twice."""
     lacks: str = "any run"
     """What the runs must have been, where nothing could be drawn."""
     tables: tuple[TableName, ...] = ("curves",)
@@ -148,6 +162,12 @@ def labelled(frame: pd.DataFrame, labels: Labels) -> pd.DataFrame:
     return frame
 
 
+def labels_on(frame: pd.DataFrame) -> Labels | None:
+    """What stands beside a frame's numbers; None of one that nobody labelled."""
+    found = frame.attrs.get(_LABELS)
+    return found if isinstance(found, Labels) else None
+
+
 def labels_of(frame: pd.DataFrame, kind: FigureKind) -> Labels:
     """What stands beside the numbers of a kind's frame.
 
@@ -156,8 +176,8 @@ def labels_of(frame: pd.DataFrame, kind: FigureKind) -> Labels:
     """
     band = [name for name in BAND if name in frame.columns]
     lacking = [name for name in (*COLUMNS, *(BAND if band else ())) if name not in frame.columns]
-    labels = frame.attrs.get(_LABELS)
-    if lacking or not isinstance(labels, Labels):
+    labels = labels_on(frame)
+    if lacking or labels is None:
         what = f"no column {', '.join(lacking)}" if lacking else "no labels"
         raise UserError(
             f"the frame of the figure '{kind.name}' has {what}",

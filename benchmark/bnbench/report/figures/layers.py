@@ -14,9 +14,12 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from bnbench.analysis.comparison import symbol_of
+from bnbench.report.figures.kind import PanelLabel, Scale
 from bnbench.report.figures.parts import BAND, Floats
+from bnbench.report.figures.variant_lines import scale_axis, set_y_label
 from bnbench.report.page import TEXT, Page
-from bnbench.report.style import EPOCH_LABEL, percent, sequential_map, slot_colours
+from bnbench.report.style import EPOCH_LABEL, percent, sequential_map, slot_colours, variant_label
 
 LINE_HEIGHT = 0.25
 """Height of a row of panels, in page widths."""
@@ -31,6 +34,8 @@ class LayerPanel:
     title: str
     rows: pd.DataFrame
     """seed, slot, epoch (a fraction inside an epoch), value; at the same epochs for every seed and slot."""
+    variant: str | None = None
+    """Whose it is, where the title has its symbol as plain text."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +43,22 @@ class LayerRow:
     """Panels that share a quantity and its scale."""
 
     label: str
-    """What it is, with its unit."""
+    """What it is, with its unit; of a share without one."""
     panels: tuple[LayerPanel, ...]
-    shares: bool = False
-    """Whether the values are shares, shown in percent from 0 to 100."""
+    scale: Scale = "linear"
 
 
 def tidy_layers(rows: Sequence[LayerRow], slots: Sequence[str]) -> pd.DataFrame:
     """Rows of panels as a tidy frame: `x` is the epoch, `y` the quantity, a series for each layer.
 
-    Beside them: the `seed`, the `row` of panels, and whether its values are `shares`. What is of other layers than
-    these is left out.
+    Beside them: the `seed`, the `row` of panels, the `scale` of its axis, and the `variant` if it is given. What is of
+    other layers than these is left out.
     """
     pieces = [
         panel.rows[["epoch", "value", "slot", "seed"]]
         .rename(columns={"epoch": "x", "value": "y", "slot": "series"})
-        .assign(panel=panel.title, row=place, label=row.label, shares=row.shares)
+        .assign(panel=panel.title, row=place, label=row.label, scale=row.scale)
+        .assign(**({} if panel.variant is None else {"variant": panel.variant}))
         for place, row in enumerate(rows)
         for panel in row.panels
     ]
@@ -68,12 +73,20 @@ def layer_rows(frame: pd.DataFrame) -> tuple[list[LayerRow], list[str]]:
     rows = [
         LayerRow(
             str(own["label"].iloc[0]),
-            tuple(LayerPanel(str(title), panel) for title, panel in own.groupby("panel", sort=False)),
-            shares=bool(own["shares"].iloc[0]),
+            tuple(LayerPanel(_title(str(title), panel), panel) for title, panel in own.groupby("panel", sort=False)),
+            own["scale"].iloc[0],
         )
         for _, own in named.groupby("row")
     ]
     return rows, list(frame["series"].cat.categories)
+
+
+def _title(panel: str, rows: pd.DataFrame) -> str:
+    """A panel's title for matplotlib: the symbol of its variant with the subscript set as one."""
+    if "variant" not in rows:
+        return panel
+    variant = str(rows["variant"].iloc[0])
+    return panel.replace(symbol_of(variant), variant_label(variant))
 
 
 def layer_lines(rows: Sequence[LayerRow], slots: Sequence[str], page: Page = TEXT) -> Figure:
@@ -92,23 +105,24 @@ def layer_lines(rows: Sequence[LayerRow], slots: Sequence[str], page: Page = TEX
         figure = page.figure(height)
         grid = figure.subplots(len(rows), widest, squeeze=False, sharex=True, sharey="row")
         colours = slot_colours(slots)
-        for axes_row, row in zip(grid, rows, strict=True):
-            for axes, panel in zip(axes_row, row.panels, strict=False):
+        # Rows of one quantity have one scale.
+        alike = len({row.label for row in rows}) == 1
+        values = [pd.concat([panel.rows["value"] for panel in row.panels]) for row in rows]
+        for place, (axes_row, row) in enumerate(zip(grid, rows, strict=True)):
+            below = 0 if place + 1 == len(rows) else len(rows[place + 1].panels)
+            for column, (axes, panel) in enumerate(zip(axes_row, row.panels, strict=False)):
                 page.dress(axes)
                 axes.set_title(panel.title)
                 _draw_lines(axes, panel.rows, colours, page)
-                axes.set_xlabel(EPOCH_LABEL)
+                if column >= below:
+                    axes.set_xlabel(EPOCH_LABEL)
                 axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=2, steps=[1, 2, 5, 10]))
                 axes.tick_params(labelbottom=True)
             for axes in axes_row[len(row.panels) :]:
                 axes.set_visible(False)
             first = axes_row[0]
-            first.set_ylabel(row.label)
-            first.set_ylim(bottom=0)
-            first.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
-            if row.shares:
-                first.set_ylim(0, 1.02)
-                first.yaxis.set_major_formatter(FuncFormatter(percent))
+            set_y_label(first, PanelLabel(row.label, row.scale))
+            scale_axis(first, row.scale, pd.concat(values) if alike else values[place])
         handles = [Line2D([], [], color=colour, linewidth=1.5 * page.line) for colour in colours.values()]
         lines = -(-len(slots) // 9)
         figure.legend(
@@ -138,7 +152,7 @@ def layer_heat_map(rows: Sequence[LayerRow], slots: Sequence[str], page: Page = 
         for part, row in zip(parts, rows, strict=True):
             axes_row: list[Axes] = list(part.subplots(1, widest, squeeze=False, sharey=True)[0])
             highest = max((float(np.nanmax(_grid(panel.rows, slots)[1])) for panel in row.panels), default=0.0)
-            scale = Normalize(0, 1 if row.shares else highest or 1.0)
+            scale = Normalize(0, 1 if row.scale == "share" else highest or 1.0)
             image = None
             for axes, panel in zip(axes_row, row.panels, strict=False):
                 image = _draw_map(axes, panel, slots, scale, page, most)
@@ -149,7 +163,7 @@ def layer_heat_map(rows: Sequence[LayerRow], slots: Sequence[str], page: Page = 
             bar.set_label(row.label)
             bar.ax.tick_params(labelsize=page.small, width=page.line / 2)
             bar.outline.set_linewidth(page.line / 2)
-            if row.shares:
+            if row.scale == "share":
                 bar.ax.yaxis.set_major_formatter(FuncFormatter(percent))
         return figure
 

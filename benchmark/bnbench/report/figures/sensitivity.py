@@ -127,7 +127,6 @@ SENSITIVITY = FigureKind(
     "final accuracy over the learning rate",
     data,
     draw,
-    web="lines",
     lacks="one placement at two learning rates",
     portions=portions,
     makes="bnbench run digits_3c3d --variant all --lr-factor 0.1 --lr-factor 1 --lr-factor 10 --seeds 3",

@@ -35,12 +35,12 @@ def data(results: Results, found: Sequence[Comparison], request: Request) -> pd.
     ]
     across = 2 if request.page.width < 4 else 3
     rows = [
-        LayerRow(SPARSITY_LABEL, tuple(panels[start : start + across]), shares=True)
+        LayerRow(SPARSITY_LABEL, tuple(panels[start : start + across]), "share")
         for start in range(0, len(panels), across)
     ]
     slots = drawn_slots(relu_sites(compared.places), recorded)
     caption = f"{ABOUT} {OVER_SEEDS}{left_out(slots, recorded)}"
-    return labelled(tidy_layers(rows, slots), Labels(EPOCH_LABEL, SPARSITY_LABEL, caption=caption))
+    return labelled(tidy_layers(rows, slots), Labels(EPOCH_LABEL, f"{SPARSITY_LABEL} [%]", caption=caption))
 
 
 SPARSITY = FigureKind(
@@ -49,7 +49,6 @@ SPARSITY = FigureKind(
     "share of activations that each ReLU zeroes",
     data,
     draw_lines,
-    web="lines",
     lacks="runs with the probe `sparsity`",
     tables=("sparsity",),
     makes="bnbench run digits_3c3d --variant all --set probes.sparsity=true --seeds 3",

@@ -19,7 +19,7 @@ from bnbench.report.webpage.contents import Contents, MoreFigures, gather
 from bnbench.report.webpage.coverage import coverage_table
 from bnbench.report.webpage.curves import MEASURED_ON
 from bnbench.report.webpage.embedding import data_block, page_file, plotly_script, script_hash
-from bnbench.report.webpage.registered import figures_of_others
+from bnbench.report.webpage.registered import registered_figures
 from bnbench.report.webpage.sections import Section
 from bnbench.report.webpage.tables import Boxed
 from bnbench.report.webpage.templating import rendered
@@ -34,14 +34,14 @@ _SHADES = 20
 
 
 def report_page(
-    results: Results, on_run: Callable[[], None] = lambda: None, more: Iterable[MoreFigures] = (figures_of_others,)
+    results: Results, on_run: Callable[[], None] = lambda: None, more: Iterable[MoreFigures] = (registered_figures,)
 ) -> str:
     """The whole page, the same for the same results: there is no date in it, no host and no path.
 
     Args:
         results: an opened results folder.
         on_run: called whenever the trajectories of a run have been read, which is what takes the time.
-        more: figures of each comparison beside those that every page has; those of other packages by default.
+        more: figures of each comparison beside those that every page has; those of the registry by default.
 
     Raises:
         UserError: plotly is not installed, or a table is damaged.

@@ -60,6 +60,8 @@ class Panel:
     """Of the y axis while all of x is shown; found from the values if None."""
     can_be_log: bool = False
     """Whether the reader may look at it on a logarithmic scale."""
+    is_log: bool = False
+    """Whether it is on one in any case."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +142,12 @@ class TidyFigure:
             "x_end": self.x_end,
             "names": {"x": self.x_label, "series": "series", **self.names},
             "panels": [
-                {"name": each.name, "y_label": each.y_label, "limits": each.limits, "log": each.can_be_log}
+                {
+                    "name": each.name,
+                    "y_label": each.y_label,
+                    "limits": each.limits,
+                    "log": "always" if each.is_log else each.can_be_log,
+                }
                 for each in panels
             ],
             "lines": self._lines({panel.name: place for place, panel in enumerate(panels)}),

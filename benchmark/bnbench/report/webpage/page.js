@@ -402,13 +402,13 @@
           return made;
         });
       }
-      const log = panel.log && shown.log;
+      const log = panel.log === "always" || (panel.log && shown.log);
       drawn[`xaxis${suffix}`] = axis(plain(frame.x_label), {
         domain: x, anchor: `y${suffix}`, ...(across > 2 ? { nticks: 5 } : {}),
         ...(cut === null ? {} : { range: [first, cut] }),
         ...(whole && cut !== null && cut - first <= 10 ? { dtick: 1 } : {}),
       });
-      drawn[`yaxis${suffix}`] = heat ? axis("", { domain: y, anchor: `x${suffix}`, showticklabels: index % across === 0 }) : axis(plain(panel.y_label), {
+      drawn[`yaxis${suffix}`] = heat ? axis("", { domain: y, anchor: `x${suffix}`, showticklabels: index % across === 0 }) : axis(symbol(panel.y_label), {
         domain: y, anchor: `x${suffix}`, type: log ? "log" : "linear",
         ...(frame.web === "bars" ? { rangemode: "tozero" } : { range: range(panel, own, log, cut ?? Infinity) }),
       });
