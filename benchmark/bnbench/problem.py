@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainSerializer,
     Tag,
     ValidationError,
     model_validator,
@@ -28,7 +29,7 @@ from bnbench.errors import UserError, cut, few, nearest, unknown
 from bnbench.identity import hashed
 from bnbench.measurement import Split
 from bnbench.optimiser import OPTIMISER_SETTINGS, OPTIMISERS, Optimiser
-from bnbench.option import Options, OptionValue, resolved
+from bnbench.options import NO_OPTIONS, Options, OptionValue, complete
 from bnbench.paths import expand_home, given_path
 from bnbench.placement import parse_placement
 from bnbench.probe import PROBES, REVISION
@@ -85,7 +86,7 @@ class _Strict(BaseModel):
 
 _RowName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 _Decay = Annotated[float, Field(ge=0, lt=1)]
-_Options = Annotated[Mapping[str, OptionValue], AfterValidator(Options)]
+_Options = Annotated[Mapping[str, OptionValue], AfterValidator(Options), PlainSerializer(dict)]
 
 
 class Training(_Strict):
@@ -111,7 +112,7 @@ class Training(_Strict):
     """How much the running means of the gradient and of its square keep at each update."""
     eps: Annotated[float, Field(gt=0)] = 1e-8
     """What is added to the root of the mean square before dividing by it."""
-    optimiser_options: _Options = Options()
+    optimiser_options: _Options = NO_OPTIONS
     """Options that an optimiser of another package has beside these."""
     schedule: _RowName = "constant"
     milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_to_tuple)] = ()
@@ -121,7 +122,7 @@ class Training(_Strict):
     """The learning rate that the schedule comes down to."""
     anneal: Literal["step", "epoch"] = "step"
     """Whether the rate follows the cosine at every step, or once an epoch."""
-    schedule_options: _Options = Options()
+    schedule_options: _Options = NO_OPTIONS
     """Options that a rate schedule of another package has beside these."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     """So many epochs in which the rate rises linearly to the schedule's."""
@@ -557,10 +558,10 @@ def check_training(training: Training) -> Training:
     """
     optimiser = _row("optimiser", OPTIMISERS, training.optimiser)
     _check_owned(training, optimiser, OPTIMISERS, OPTIMISER_SETTINGS)
-    options = resolved(f"optimiser '{optimiser.name}'", optimiser.options, training.optimiser_options)
+    options = complete(f"optimiser '{optimiser.name}'", optimiser.options, training.optimiser_options)
     schedule = _row("schedule", RATE_SCHEDULES, training.schedule)
     _check_owned(training, schedule, RATE_SCHEDULES, SCHEDULE_SETTINGS)
-    more = resolved(f"rate schedule '{schedule.name}'", schedule.options, training.schedule_options)
+    more = complete(f"rate schedule '{schedule.name}'", schedule.options, training.schedule_options)
     if training.nesterov and training.momentum == 0:
         raise UserError("training.nesterov = true: needs a momentum", hint="For example training.momentum = 0.9.")
     milestones = training.milestones

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from bnbench.option import Option, resolved
+from bnbench.options import Described, complete
 from bnbench.registry import Registry
 from bnbench.row import Count, Name, Row, Text
 
@@ -58,7 +58,7 @@ class RateSchedule(Row):
     depend on nothing else: the same arguments, the same rate."""
     settings: tuple[ScheduleSetting, ...] = ()
     """The keys of [training] that are options of it."""
-    options: tuple[Option, ...] = ()
+    options: Described = ()
     """What else it can be told, in the table [training.schedule_options]."""
     revision: Count = 1
     """Raised by its author whenever the same settings come to mean other rates."""
@@ -130,7 +130,7 @@ def rate_function(training: Training, steps_per_epoch: int) -> Callable[[int], f
     row = RATE_SCHEDULES.get(training.schedule)
     course = Course(training.learning_rate, training.epochs, steps_per_epoch)
     told: dict[str, Any] = {name: getattr(training, name) for name in row.settings}
-    told |= resolved(f"rate schedule '{row.name}'", row.options, training.schedule_options)
+    told |= complete(f"rate schedule '{row.name}'", row.options, training.schedule_options)
     warmup_steps = training.warmup_epochs * steps_per_epoch
 
     def rate(step: int) -> float:

@@ -9,7 +9,7 @@ import torch
 from bnbench.architecture import ARCHITECTURES
 from bnbench.errors import UserError
 from bnbench.optimiser import OPTIMISER_SETTINGS, OPTIMISERS, Optimiser
-from bnbench.option import Option
+from bnbench.options import Option
 from bnbench.problem import Training
 from bnbench.training.optimiser import build_optimiser, parameter_groups
 from bnbench.training.seeding import generator
@@ -266,7 +266,7 @@ def own_optimiser(monkeypatch):
     monkeypatch.setattr(OPTIMISERS, "_session", {})
 
     def register(**fields):
-        given = {"settings": ("momentum",), "options": (Option("scale", 0.5, "of a sign", at_least=0.0),)} | fields
+        given = {"settings": ("momentum",), "options": (Option("scale", 0.5, "of a sign", minimum=0.0),)} | fields
         row = Optimiser("signs", "signs", "θ ← θ − η·s·sign(g)", "part of g", "a test", f"{__name__}:signs", **given)
         return OPTIMISERS.register_for_session(row)
 

@@ -193,7 +193,7 @@ class Trainer:
         return last
 
     def _probe_the_end(self, epoch: int) -> Iterator[Measured]:
-        """Probes at the last step: before the update that one more epoch would begin with, at the last update's rate."""
+        """Probes at the last step: before the update that one more epoch would begin with, at the last rate."""
         training, spec, rate = self.spec.training, self.spec, self.learning_rate(self.step - 1)
         order, parameters = draw_epoch(spec, self._pipeline.train_size, epoch + 1, self._device)
         images, labels = self._pipeline.training_batch(order[: training.batch_size], parameters)

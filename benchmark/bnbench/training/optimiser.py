@@ -13,7 +13,7 @@ from bnbench.network.build import Network
 from bnbench.network.layers import Slot
 from bnbench.network.roles import Role
 from bnbench.optimiser import OPTIMISERS
-from bnbench.option import resolved
+from bnbench.options import complete
 from bnbench.problem import Training
 from bnbench.variant import Variant
 
@@ -64,7 +64,7 @@ def build_optimiser(network: Network, variant: Variant, training: Training) -> t
         raise UserError(f"variant '{variant.name}' leaves no parameter to learn under this placement")
     row = OPTIMISERS.get(training.optimiser)
     told = {name: getattr(training, name) for name in row.settings}
-    options = resolved(f"optimiser '{row.name}'", row.options, training.optimiser_options)
+    options = complete(f"optimiser '{row.name}'", row.options, training.optimiser_options)
     built = pkgutil.resolve_name(row.build)(groups, **told, **options)
     if not isinstance(built, torch.optim.Optimizer) or len(built.param_groups) != len(groups):
         raise UserError(
