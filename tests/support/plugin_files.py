@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,3 +55,5 @@ def forgetting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What is loaded within the test is forgotten after it."""
     monkeypatch.setattr(plugins, "_loaded", {})
     yield
+    for name in [each for each in sys.modules if each.startswith("bnbench_plugin_")]:
+        del sys.modules[name]

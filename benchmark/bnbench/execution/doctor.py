@@ -117,7 +117,7 @@ def examine(
     with numerics("fp32", _CPU, 1), as_in_a_process_of_its_own():
         patient: Patient | None = None
         try:
-            patient = admit(what, name, base.problem("tiny", {**_changes(what, name), **changes}))
+            patient = admit(what, name, base.problem("tiny", {**changes_for(what, name), **changes}))
             check_use(patient)
         except Exception as error:  # noqa: BLE001 -- whatever the code of somebody's raises
             checks.append(Check(USE, _in_words(error)))
@@ -148,7 +148,7 @@ def _in_words(error: Exception) -> str:
 # --- what is trained ----------------------------------------------------------------------------------------------
 
 
-def _changes(what: str, name: str) -> dict[str, object]:
+def changes_for(what: str, name: str) -> dict[str, object]:
     """What the problem's settings are to be, for a row of such a table."""
     own: dict[str, dict[str, object]] = {
         "optimisers": {"training.optimiser": name},
@@ -164,7 +164,7 @@ def admit(what: str, name: str, problem: Problem) -> Patient:
     Args:
         what: its table.
         name: the row's.
-        problem: what is trained, with `_changes`.
+        problem: what is trained, with `changes_for`.
 
     Raises:
         UserError: the row cannot be used.
