@@ -52,6 +52,8 @@ class SyntheticRun:
     """(slot, parameter) to snapshot steps and values [snapshots, channels]."""
     zeroed: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Slot to the share that its ReLU zeroes, a value per epoch. For problems with the sparsity probe."""
+    probed: Mapping[str, Iterable[Sequence[object]]] = field(default_factory=dict)
+    """Table of a probe to its rows, each in the order of the table's columns. For problems with these probes."""
     diverged_at_step: int | None = None
     error: str | None = None
     """Makes it a failed run, which records nothing."""
@@ -128,6 +130,8 @@ def _record(path: Path, run: SyntheticRun) -> None:
         step = epoch * run.steps_per_epoch
         rows = [(epoch, step, slot, shares[epoch]) for slot, shares in run.zeroed.items()]
         recorder.add("sparsity", columns("sparsity", rows))
+    for table, taken in run.probed.items():
+        recorder.add(table, columns(table, taken))
     for epoch in range(1, len(run.accuracy)):
         recorder.add("timing", columns("timing", [(epoch, 1.0, 0.1, 100.0)]))
     if run.diverged_at_step is None:

@@ -557,8 +557,8 @@ def _matches(record: RunRecord, wanted: Wanted, size: str) -> bool:
     if not set(wanted.overrides) <= set(_overridden(record)):
         return False
     rate = _known_problem(wanted.problem, size).training.learning_rate * wanted.lr_factor
-    placement = _canonical(wanted) if VARIANTS.get(own.variant).alters_slots else NOWHERE
-    return own.placement == placement and math.isclose(own.learning_rate, rate, rel_tol=1e-9)
+    # What alters no slot is recorded without a placement, whatever was asked for.
+    return own.placement in {_canonical(wanted), NOWHERE} and math.isclose(own.learning_rate, rate, rel_tol=1e-9)
 
 
 def _canonical(wanted: Wanted) -> str:

@@ -8,6 +8,7 @@ from string import ascii_uppercase
 from bnbench.analysis.comparison import find_wanted
 from bnbench.analysis.frames import Results
 from bnbench.analysis.naming import remark_of_runs, with_remark
+from bnbench.placement import NOWHERE
 from bnbench.report.captions import described, plot_command
 from bnbench.report.catalogue import THESIS, StudyFigure
 from bnbench.report.export import Drawing
@@ -16,7 +17,6 @@ from bnbench.report.figures.curves import ABOUT, curve_group, training_curves
 from bnbench.report.figures.drawing import NothingToDrawError, foot
 from bnbench.report.page import TEXT, Page
 from bnbench.report.titles import planned_remark, title_of
-from bnbench.variant import VARIANTS
 
 
 def draw_study_figure(
@@ -87,8 +87,8 @@ def lacks_rivals(results: Results, figure: StudyFigure, size: str) -> bool:
     """
     found = [group for group in find_wanted(results.records, figure.parts, size) if group is not None]
     wanted = {name for part in figure.parts for name in part.variants}
-    there = {row.name for group in found for row in group.rows}
-    return bool(found) and len(wanted) > 1 and not any(VARIANTS.get(name).alters_slots for name in there)
+    nowhere = {record.identity.placement == NOWHERE for group in found for record in group.records}
+    return bool(found) and len(wanted) > 1 and nowhere == {True}
 
 
 def study_command(figure: StudyFigure, size: str) -> str:

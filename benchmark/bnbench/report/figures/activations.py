@@ -52,9 +52,8 @@ def data(results: Results, found: Sequence[Comparison], _request: Request) -> pd
         panels |= {panel.title: PanelLabel(label, scale) for panel in row}
     normalised = " and ".join(sorted(rows["statistics"].unique()))
     caption = (
-        f"{ABOUT} Normalised with {normalised} statistics. {OVER_SEEDS} Seeds that diverged are left out where others did "
-        "not."
-        f"{left_out(slots, set(rows['slot']))}{not_measured(results, compared, PROBE, PROBE)}"
+        f"{ABOUT} Normalised with {normalised} statistics. {OVER_SEEDS} Seeds that diverged are left "
+        f"out where others did not.{left_out(slots, set(rows['slot']))}{not_measured(results, compared, PROBE, PROBE)}"
     )
     labels = Labels(EPOCH_LABEL, "moments of the pre-activations", caption=caption, panels=panels)
     return labelled(tidy_layers(layers, slots), labels)

@@ -13,7 +13,7 @@ from bnbench.analysis.naming import with_remark
 from bnbench.analysis.ranking_tables import overall_table
 from bnbench.report.style import BETA, GAMMA, GREEK, NO_VALUE, diverging_map, sequential_map
 from bnbench.report.webpage import origins, overview, standings
-from bnbench.report.webpage.claims_section import claims_view, verdict_counts
+from bnbench.report.webpage.claims_section import claims_view, literature_view, verdict_counts
 from bnbench.report.webpage.comparison_section import blocks, section_views
 from bnbench.report.webpage.contents import Contents, MoreFigures, gather
 from bnbench.report.webpage.coverage import coverage_table
@@ -80,6 +80,7 @@ def report_page(
         if compared
         else None,
         studies=claims_view(contents.findings, compared, contents.commands),
+        literature=literature_view(contents.book, compared, contents.commands),
         sections=every,
         commands=contents.commands,
         map_rows=ROWS,

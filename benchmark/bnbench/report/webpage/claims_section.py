@@ -1,4 +1,4 @@
-"""The verdicts on a study's claims: what counts, what each was decided on, and where that is drawn."""
+"""The verdicts on the claims of studies: what counts, what each was decided on, and where that is drawn."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from bnbench.analysis.claims.decide import BodyOfRuns, ClaimResult, ClaimsReport, decide_claims
 from bnbench.analysis.claims.evidence import bodies_of_runs
+from bnbench.analysis.claims.ledger import Ledger, ledger_table
 from bnbench.analysis.claims.tables import WOULD, body_table, parts_table
 from bnbench.analysis.claims.verdict import Verdict
 from bnbench.analysis.frames import Results
@@ -33,20 +34,26 @@ class StudyFindings:
     coverage: tuple[ExperimentCoverage, ...]
 
 
-def study_findings(results: Results) -> tuple[StudyFindings, ...]:
+def study_findings(results: Results, book: Ledger | None = None) -> tuple[StudyFindings, ...]:
     """The shipped studies, as far as the runs are theirs: the first of any, the others with evidence only.
+
+    Args:
+        results: an opened results folder.
+        book: what was decided on the same runs already.
 
     Raises:
         UserError: a table is damaged.
     """
     found = []
+    decided = {} if book is None else {report.study: report for report in book.reports}
     for name in sorted(study_files(), key=lambda name: (name != FIRST, name)):
         study = find_study(name)
         files = study_problem_files(study)
         evidence, apart = bodies_of_runs(results, study, files)
         # The studies share their problems: what is evidence for one is not for the other, and need not be said twice.
         if evidence.run_count or (apart and name == FIRST):
-            found.append(StudyFindings(study, decide_claims(results, study, files), coverage(study, evidence)))
+            report = decided.get(name) or decide_claims(results, study, files)
+            found.append(StudyFindings(study, report, coverage(study, evidence)))
     return tuple(found)
 
 
@@ -88,6 +95,61 @@ def claims_view(
     return tuple(_study(each.claims, compared, commands) for each in findings)
 
 
+@dataclass(frozen=True)
+class PaperView:
+    """What the runs say of one paper."""
+
+    study: str
+    source: str
+    reading: str
+    """What was not known of it, and was chosen."""
+    claims: Boxed
+    """Those for which there are runs."""
+
+
+@dataclass(frozen=True)
+class LiteratureView:
+    """The ledger: every claim of every study, paper by paper."""
+
+    summary: str
+    """How many claims of how many studies were decided, and how."""
+    notes: tuple[str, ...]
+    """What else must be known of all of them together: what noise alone would decide among them."""
+    papers: tuple[PaperView, ...]
+    """Of the studies with runs."""
+    command: str
+
+
+def literature_view(book: Ledger, compared: Sequence[Section], commands: Commands) -> LiteratureView:
+    """The ledger as the page shows it."""
+    papers = tuple(
+        _paper(Ledger((report,), own), compared, commands)
+        for report in book.reports
+        if (own := tuple(each for each in book.entries if each.report is report))
+    )
+    whole = ledger_table(book)
+    # Each study's source and reading, which stand with its table, come first.
+    return LiteratureView(whole.title or "", tuple(whole.notes[len(papers) :]), papers, commands.line("claims"))
+
+
+def _paper(book: Ledger, compared: Sequence[Section], commands: Commands) -> PaperView:
+    """The part of the ledger that is about one study."""
+    (report,) = book.reports
+    table = ledger_table(book)
+    # The study stands in the heading.
+    alone = replace(
+        table,
+        name=f"ledger-{report.study}",
+        columns=table.columns[1:],
+        rows=tuple(row[1:] for row in table.rows),
+        notes=(),
+    )
+    drawn = alone.beside(_DRAWN_IN, [_drawn_in(each.result, compared) for each in book.entries])
+    return PaperView(
+        report.study, report.source, report.reading, Boxed(drawn, commands.line("claims", "--study", report.study))
+    )
+
+
 def _study(report: ClaimsReport, compared: Sequence[Section], commands: Commands) -> StudyView:
     about = (f"{report.source}. The rules were fixed beforehand; what they are is said below the verdicts.",)
     return StudyView(
@@ -106,13 +168,12 @@ def _would_be(body: BodyOfRuns) -> str:
 
 def _body(report: ClaimsReport, body: BodyOfRuns, compared: Sequence[Section], commands: Commands) -> BodyView:
     name = f"claims-{report.study}" + (f"-not-evidence-{report.apart.index(body) + 1}" if body.label else "")
-    study = () if report.study == FIRST else ("--study", report.study)
     size = ("--size", body.size) if body.label else ()
     verdicts = body_table(report, body).beside(_DRAWN_IN, [_drawn_in(result, compared) for result in body.claims])
     parts = replace(parts_table(report, body), name=f"{name}-parts")
     return BodyView(
-        verdicts=Boxed(replace(verdicts, name=name), commands.line("claims", *study, *size)),
-        parts=Boxed(parts, commands.line("claims", *study, "--json")) if parts.rows else None,
+        verdicts=Boxed(replace(verdicts, name=name), commands.line("claims", "--study", report.study, *size)),
+        parts=Boxed(parts, commands.line("claims", "--study", report.study, "--json")) if parts.rows else None,
         label=body.in_words or "",
         would_be=_would_be(body) if body.label else "",
     )

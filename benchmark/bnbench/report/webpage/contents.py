@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bnbench.analysis.activity import sparsity_summary
+from bnbench.analysis.claims.ledger import Ledger, ledger
 from bnbench.analysis.frames import Results
 from bnbench.analysis.ranking import Ranking, rank
 from bnbench.measurement import TABLES
@@ -52,6 +53,8 @@ class Contents:
     """By comparison."""
     findings: tuple[StudyFindings, ...]
     """What the runs are to each study they belong to."""
+    book: Ledger
+    """What they say of every claim of every study."""
     sparsity: pd.DataFrame
     """As `sparsity_summary` gives it."""
     commands: Commands
@@ -79,6 +82,7 @@ def gather(results: Results, on_run: Callable[[], None], more: Iterable[MoreFigu
     deque(results.sound(results.records, *TABLES), maxlen=0)
     ranking = rank(results)
     compared = sections(ranking)
+    book = ledger(results)
     named = {row.variant: row.symbol for group in ranking.groups for row in group.rows}
     strokes = {name: stroke(look) for name, look in looks_of(named).items()}
     return Contents(
@@ -96,7 +100,8 @@ def gather(results: Results, on_run: Callable[[], None], more: Iterable[MoreFigu
             )
             for each in compared
         },
-        findings=study_findings(results),
+        findings=study_findings(results, book),
+        book=book,
         sparsity=sparsity_summary(results),
         commands=Commands(results.path),
     )

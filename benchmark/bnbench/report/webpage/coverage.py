@@ -9,7 +9,6 @@ from bnbench.analysis.comparison import USUAL_PLACEMENT
 from bnbench.analysis.table import NOTHING, Cell, Column, Kind, Table, Tone, whole
 from bnbench.claim import Run
 from bnbench.study import Experiment, Study
-from bnbench.variant import VARIANTS
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ def coverage(study: Study, evidence: Body) -> tuple[ExperimentCoverage, ...]:
     """
     found = []
     for experiment in study.experiments:
-        seeds = [set(evidence.find(run)) for run in {_as_it_is_run(run) for run in experiment.runs}]
+        seeds = [set(evidence.find(run)) for run in {_as_it_is_run(study, run) for run in experiment.runs}]
         found.append(
             ExperimentCoverage(
                 experiment, len(seeds), sum(bool(each) for each in seeds), tuple(sorted(set.intersection(*seeds)))
@@ -77,6 +76,7 @@ def _or_none(number: int) -> Cell:
     return Cell(number, None if number else NOTHING, tone=None if number else Tone.QUIET)
 
 
-def _as_it_is_run(run: Run) -> Run:
+def _as_it_is_run(study: Study, run: Run) -> Run:
     """The same run under the one name that all placements have for it, where the placement makes no difference."""
-    return run if VARIANTS.get(run.variant).alters_slots else run.model_copy(update={"placement": USUAL_PLACEMENT})
+    alters = study.variant(run.variant).alters_slots
+    return run if alters else run.model_copy(update={"placement": USUAL_PLACEMENT})
