@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 
 import pytest
 import torch
 
 from bnbench import measurement
-from bnbench.execution.components import REGISTRIES
 from bnbench.execution.doctor import CHECKS, USE, Patient, admit, changes_for, examine
 from bnbench.execution.in_process import as_in_a_process_of_its_own
 from bnbench.plugins import load_plugin
@@ -35,14 +33,17 @@ def reason(what: str, name: str, title: str, problem: str = "digits_mlp") -> str
 
 COUNTING = ("self.calls = self.calls + 1\nreturn x * (1 + 0.01 * self.calls)", "self.calls = 0")
 BROKEN = {
-    "keeps shapes": (normaliser("return x[..., :1]"), "slot conv1 gives (24, 16, 32, 1) and should give"),
+    "keeps shapes": (
+        normaliser("return x[..., :1]"),
+        "slot conv1 gives (24, 16, 28, 1) and should give (24, 16, 28, 28)",
+    ),
     "stays finite": (normaliser("return x / (x - x)"), "the training loss is not finite"),
     "is deterministic": (normaliser("return x + torch.rand(())"), "trained twice: other numbers in curves"),
     "lets gradients through": (normaliser("return x.detach()"), "no gradient reaches slots.conv1.linear.weight"),
     "leaves frozen what is frozen": (
         normaliser(
             "if self.training:\n    self.weight.data.add_(0.001)\nreturn x * self.weight.mean() + self.bias.mean()",
-            "self.weight = nn.Parameter(torch.ones(site.channels))\nself.bias = nn.Parameter(torch.zeros(site.channels))",
+            "self.weight, self.bias = (nn.Parameter(torch.full((site.channels,), start)) for start in (1.0, 0.0))",
             ', affine="fused"',
         ),
         "slots.conv1.normaliser.weight, ",
@@ -53,7 +54,7 @@ BROKEN = {
         "the run failed: AssertionError: home",
     ),
     "works in a cluster job": (
-        normaliser("return x * float(open('scale.txt').read())"),
+        normaliser("from pathlib import Path\nreturn x * float(Path('scale.txt').read_text())"),
         "the run failed: FileNotFoundError: ",
     ),
 }
@@ -123,7 +124,7 @@ _calls = [0]
 
 def _layers(classes, width):
     _calls[0] += 1
-    return (Flatten(), Dense("dense1", 8 + _calls[0] % 2), Dense("out", classes, activation=False))
+    return (Flatten(), Dense("dense1", 8 + _calls[0]), Dense("out", classes, activation=False))
 
 
 def _noisy_splits(seed):
@@ -183,7 +184,7 @@ unlearned = VARIANTS.get("bn_gamma_beta").replace(name="unlearned", gamma={"lear
 @pytest.mark.parametrize(
     ("what", "name", "title", "told"),
     [
-        ("architectures", "narrow", "is deterministic", "Error"),
+        ("architectures", "narrow", "is deterministic", "trained twice: other numbers in "),
         ("datasets", "noise", "is deterministic", "trained twice: other numbers in "),
         ("optimisers", "odd", "survives a checkpoint", "interrupted at step 3: other numbers in "),
         ("rate_schedules", "below", "stays finite", "the learning rate of step 1 is -0.9"),
@@ -196,21 +197,9 @@ def test_every_kind_of_row_is_looked_at(what, name, title, told, tmp_path, monke
     monkeypatch.setattr(measurement, "TABLES", dict(measurement.TABLES))
     monkeypatch.setattr(measurement, "_declared_by", {})
     load_plugin(write(tmp_path, OTHERS))
-    if what == "architectures":
-        monkeypatch.setitem(CHECKS, title, partial(_in_words, CHECKS[title]))
     assert told in (reason(what, name, title) or "")
 
 
-def _in_words(check, each):
-    try:
-        return check(each)
-    except Exception as error:  # noqa: BLE001 -- as `examine` has it
-        return f"Error: {error}"
-
-
-def test_rows_of_every_table_can_be_examined():
-    assert {what for what in REGISTRIES} == {
-        "variants", "normalisers", "reparametrisations", "architectures", "datasets", "optimisers", "rate_schedules", "probes",
-    }  # fmt: skip
+def test_what_a_row_needs_is_told_where_it_is_not_given():
     (first, *others) = examine("rate_schedules", "steps", "digits_mlp")
     assert "needs training.milestones" in (first.reason or "") and not any(each.made for each in others)
