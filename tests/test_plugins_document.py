@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bnbench.execution.components import REGISTRIES
-from bnbench.execution.doctor import CHECKS, USE
+from bnbench.execution.doctor.checks import CHECKS, USE
 from bnbench.report.figures.registry import FIGURES
 from support.command_line import invoke
 from support.plugin_files import forgetting

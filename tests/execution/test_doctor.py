@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from bnbench import measurement
-from bnbench.execution.doctor import CHECKS, USE, Patient, admit, changes_for, examine
+from bnbench.execution.doctor.checks import CHECKS, USE
+from bnbench.execution.doctor.examine import examine
+from bnbench.execution.doctor.patient import Patient, admit, changes_for
 from bnbench.execution.in_process import as_in_a_process_of_its_own
 from bnbench.plugins import load_plugin
 from bnbench.problem import find_problem

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bnbench.analysis.table import Table
-    from bnbench.execution.doctor import Check
+    from bnbench.execution.doctor.examine import Check
 
 
 @click.command("doctor")
@@ -39,7 +39,7 @@ def command(name: str, problem: str, overrides: tuple[str, ...], style: Format |
     changes = Settings(overrides=overrides).changes
     tables_with_it = _tables_with(name)
     say("Loading torch and training a little …", err=True)
-    from bnbench.execution.doctor import examine
+    from bnbench.execution.doctor.examine import examine
 
     found = {what: examine(what, name, problem, changes) for what in tables_with_it}
     print_tables([_table(what, name, checks) for what, checks in found.items()], wanted)
