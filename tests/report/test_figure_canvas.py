@@ -18,6 +18,7 @@ from bnbench.report.page import COLUMN, TEXT
 from bnbench.variant import VARIANTS as TABLE
 from support.figure_canvas import cut_off
 from support.figure_runs import SEEDS, SLOTS, VARIANTS, affine
+from support.probed_runs import PROBES, TABLES
 from support.synthetic_store import SyntheticRun, build_store
 
 SHARES = {slot: [0.5, 0.6, 0.7, 0.7, 0.8] for slot in SLOTS}
@@ -31,7 +32,15 @@ def tiny(problem: str, variant, seed: int, **changes) -> SyntheticRun:
     """A run at the tiny size of a problem, which may be on other data than its name says."""
     name = variant if isinstance(variant, str) else "bn_gamma_beta"
     parameters = {} if name == "vanilla" else affine(name, seed)
-    fields = {"accuracy": [0.1, 0.3, 0.4, 0.45, 0.5], "zeroed": SHARES, "affine": parameters, **changes}
+    tables = {table: recorded(name, seed) for table, recorded in TABLES.items()} if name in VARIANTS else {}
+    fields = {
+        "accuracy": [0.1, 0.3, 0.4, 0.45, 0.5],
+        "zeroed": SHARES,
+        "affine": parameters,
+        "probed": {**tables, "probe_notes": [(10, "landscape", "the loss is not finite")]},
+        "overrides": {**PROBES, "probes.sparsity": True},
+        **changes,
+    }
     return SyntheticRun(problem, variant, seed, size="tiny", **fields)
 
 
@@ -43,6 +52,7 @@ def tiny_runs(tmp_path_factory):
         tiny("cifar100_3c3d", variant, SEEDS[0], lr_factor=10.0, accuracy=[0.1, 0.2], epochs=4, diverged_at_step=17)
         for variant in VARIANTS
     ]
+    runs += [tiny("cifar100_3c3d", name, seed, affine={}) for name in ("ln", "ln_gamma_beta") for seed in SEEDS[:2]]
     odd = {slot: value for slot, value in affine("bn_gamma_beta", 42).items() if slot[0] in ODD_PLACE.split(",")}
     runs += [tiny("cifar100_3c3d", name, 42, placement=ODD_PLACE, affine=odd) for name in ("bn", "bn_gamma_beta")]
     return open_results(build_store(tmp_path_factory.mktemp("tiny"), runs))

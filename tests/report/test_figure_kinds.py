@@ -23,6 +23,7 @@ from bnbench.report.figures.kind import COLUMNS, FigureKind, Labels, Request, la
 from bnbench.report.figures.registry import FIGURES
 from bnbench.report.page import TEXT
 from support.figure_runs import SEEDS, STEPS, VARIANTS, affine, run
+from support.probed_runs import PROBES, probed
 from support.synthetic_store import build_store
 from test_registry import install
 
@@ -34,7 +35,9 @@ DRAWN_TOGETHER = {"profile", "sensitivity"}
 def everything(tmp_path_factory):
     """One comparison with whatever a kind may ask for."""
     shares = {"conv1": [0.5, 0.6, 0.7, 0.7, 0.8]}
-    runs = [run(variant, seed, zeroed=shares) for variant in VARIANTS for seed in SEEDS[:2]]
+    own = {"zeroed": shares, "overrides": {**PROBES, "probes.sparsity": True}}
+    runs = [probed(variant, seed, **own) for variant in VARIANTS for seed in SEEDS[:2]]
+    runs += [run(variant, seed, **own, affine={}) for variant in ("ln", "ln_gamma_beta") for seed in SEEDS[:2]]
     return open_results(build_store(tmp_path_factory.mktemp("everything"), runs))
 
 
@@ -52,7 +55,7 @@ def test_every_kind_gives_a_tidy_frame(everything, name):
         assert list(own["series"].unique()) == list(STEPS)
         assert own["x"].max() == len(affine("bn_gamma", 42)["conv1", "gamma"][1][0])
     elif name in {"curves", "difference", "rank"}:
-        assert set(frame["series"]) <= set(VARIANTS)
+        assert set(frame["series"]) <= {*VARIANTS, "ln", "ln_gamma_beta"}
 
 
 def test_the_frame_of_curves_has_the_recorded_numbers(three_seeds):

@@ -71,11 +71,13 @@ def activations(variant: str, seed: int, epochs=5) -> list[tuple]:
     ]
 
 
+TABLES = {each.__name__: each for each in (landscape, covariate_shift, spectrum, eigenvalues, activations)}
+"""Table to what a run of (variant, seed) recorded in it."""
+
+
 def probed(variant: str, seed: int, problem: str = "cifar10_3c3d", **changes) -> SyntheticRun:
     """A run with everything that a probe records, and with γ that is switched off bit by bit."""
-    tables = {
-        each.__name__: each(variant, seed) for each in (landscape, covariate_shift, spectrum, eigenvalues, activations)
-    }
+    tables = {table: recorded(variant, seed) for table, recorded in TABLES.items()}
     parameters = {} if variant == "vanilla" else affine(variant, seed)
     if "gamma" in variant:
         parameters["conv2", "gamma"] = (STEPS, [[1, 1, 1, 1], [1, 1, 1, 0.001], [1, 1, 0, -0.009], [1] * 4, [0.5] * 4])

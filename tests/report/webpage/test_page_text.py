@@ -207,7 +207,7 @@ def test_every_command_on_the_page_works(read, store, tmp_path, monkeypatch):
     lines = dict.fromkeys(a["data-copy"] for _, a in read.elements if "data-copy" in a)
     told = [shlex.split(line) for line in lines]
     assert {words[0] for words in told} == {"bnbench"}
-    assert {words[1] for words in told} == {"status", "rank", "activity", "plot", "report"}
+    assert {words[1] for words in told} == {"status", "rank", "activity", "plot", "claims", "report"}
     drawn = set()
     for words in told:
         # One drawing of each kind is enough; all of them would take a minute.

@@ -17,7 +17,7 @@ from bnbench.report.drawn_slots import MOST_SLOTS
 from bnbench.report.figures.activity import OVER_SEEDS, draw_lines, updates_per_epoch
 from bnbench.report.figures.kind import FigureKind, Labels, PanelLabel, Request, labelled
 from bnbench.report.figures.layers import LayerPanel, LayerRow, tidy_layers
-from bnbench.report.figures.probed import NOTHING, variants_in_pages
+from bnbench.report.figures.probed import NOTHING, in_order, variants_in_pages
 from bnbench.report.style import EPOCH_LABEL, GAMMA
 
 DISABLED_LABEL = "disabled channels"
@@ -81,7 +81,7 @@ def data(results: Results, found: Sequence[Comparison], request: Request) -> pd.
     """The share of each layer or stage, a panel for each variant that learns γ; empty where no channel is disabled."""
     (compared,) = found
     per_epoch = updates_per_epoch(results, compared)
-    rows = [row for row in compared.rows if row.learns(GAMMA)]
+    rows = [row for row in in_order(compared) if row.learns(GAMMA)]
     if per_epoch is None or not rows:
         return NOTHING
     carrying = list(dict.fromkeys(slot for row in rows for each in row.records for slot in each.normalised_slots))

@@ -26,7 +26,7 @@ from bnbench.report.figures.curves import (
     training_curves,
 )
 from bnbench.report.figures.kind import FigureKind, Labels, PanelLabel, Portion, Request, labelled
-from bnbench.report.figures.probed import NOTHING
+from bnbench.report.figures.probed import NOTHING, in_order
 from bnbench.report.page import Page
 from bnbench.report.style import EPOCH_LABEL
 from bnbench.variant import VARIANTS, Affine
@@ -64,7 +64,7 @@ class Family:
 def families_of(compared: Comparison) -> list[Family]:
     """The families of which two ablations or more were run, BatchNorm's first, then as the catalogue lists them."""
     found: dict[str, dict[str, VariantRow]] = {}
-    for row in sorted(compared.rows, key=lambda row: compared.variants.index(row.variant)):
+    for row in in_order(compared):
         if row.name != VANILLA and row.variant == row.name:  # not one that was defined in several ways
             found.setdefault(_family_key(row), {}).setdefault(_role(row), row)
     families = [Family(_title(rows), rows) for rows in found.values() if len(rows) > 1]

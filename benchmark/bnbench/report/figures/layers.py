@@ -109,13 +109,11 @@ def layer_lines(rows: Sequence[LayerRow], slots: Sequence[str], page: Page = TEX
         alike = len({row.label for row in rows}) == 1
         values = [pd.concat([panel.rows["value"] for panel in row.panels]) for row in rows]
         for place, (axes_row, row) in enumerate(zip(grid, rows, strict=True)):
-            below = 0 if place + 1 == len(rows) else len(rows[place + 1].panels)
-            for column, (axes, panel) in enumerate(zip(axes_row, row.panels, strict=False)):
+            for axes, panel in zip(axes_row, row.panels, strict=False):
                 page.dress(axes)
                 axes.set_title(panel.title)
                 _draw_lines(axes, panel.rows, colours, page)
-                if column >= below:
-                    axes.set_xlabel(EPOCH_LABEL)
+                axes.set_xlabel(EPOCH_LABEL)
                 axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=2, steps=[1, 2, 5, 10]))
                 axes.tick_params(labelbottom=True)
             for axes in axes_row[len(row.panels) :]:

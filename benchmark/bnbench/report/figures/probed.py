@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bnbench.analysis.comparison import Comparison, VariantRow, symbol_of
+from bnbench.analysis.comparison import Comparison, VariantRow, catalogue_order, symbol_of
 from bnbench.analysis.frames import Results
 from bnbench.analysis.records import RunRecord
 from bnbench.report.figures.kind import Portion, Portions, Scale
@@ -41,7 +41,7 @@ def probe_rows(results: Results, compared: Comparison, table: TableName, columns
     owners = pd.DataFrame(
         [
             (record.identity.run_id, row.variant, record.identity.seed, record.diverged_at_step)
-            for row in compared.rows
+            for row in in_order(compared)
             for record in row.records
         ],
         columns=["run_id", "series", "seed", "diverged_at_step"],
@@ -53,10 +53,16 @@ def probe_rows(results: Results, compared: Comparison, table: TableName, columns
     return owners.merge(recorded.astype(dict.fromkeys(text, str)), on="run_id")
 
 
+def in_order(compared: Comparison) -> list[VariantRow]:
+    """The variants as the catalogue lists them; those of a ranking come by their rank."""
+    return sorted(compared.rows, key=lambda row: catalogue_order(row.variant))
+
+
 def not_measured(results: Results, compared: Comparison, table: TableName, probe: str) -> str:
     """The sentences of a caption on what the probe has not measured, with a space in front; empty if nothing."""
     said = []
-    without = [words for row in compared.rows if (words := _seeds_in_words(row, lambda each: table not in each.tables))]
+    lacking = (_seeds_in_words(row, lambda each: table not in each.tables) for row in in_order(compared))
+    without = [words for words in lacking if words]
     if without:
         said.append(f"Without the probe {probe}: {'; '.join(without)}.")
     notes = results.table("probe_notes", columns=["run_id", "step", "probe", "reason"], run_id=compared.run_ids)
@@ -125,7 +131,7 @@ def variants_in_pages(most: Callable[[Page], int], has: Callable[[RunRecord], bo
 
 
 def _of_rows(compared: Comparison, most: int, has: Callable[[RunRecord], bool]) -> Iterator[Portion]:
-    drawn = [row for row in compared.rows if any(map(has, row.records))]
+    drawn = [row for row in in_order(compared) if any(map(has, row.records))]
     if len(drawn) <= most:
         # Those that are left out too: the caption says why.
         yield Portion([compared])

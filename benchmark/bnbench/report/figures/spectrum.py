@@ -57,11 +57,8 @@ ABOUT_EIGENVALUES = (
     "which depends on the length of the weights behind a normaliser; λ₁/λ_C, which is large where outliers stand "
     "apart; and the part of the squared gradient in the eigenspace of the C largest."
 )
-_QUANTITIES = {
-    "largest": "λ₁",
-    "outlier ratio": "λ₁ / λ_C",
-    "gradient share": "gradient in the top C",
-}
+_LARGEST, _RATIO, _SHARE = "λ₁", "λ₁ / λ_C", "gradient in the top C"
+_QUANTITIES = (_LARGEST, _RATIO, _SHARE)
 
 
 def density(results: Results, found: Sequence[Comparison], request: Request) -> pd.DataFrame:
@@ -187,8 +184,8 @@ def eigenvalues(results: Results, found: Sequence[Comparison], _request: Request
     order = {panel: place for place, panel in enumerate(_QUANTITIES)}
     frame = frame.sort_values("panel", key=lambda names: names.map(order), kind="stable").reset_index(drop=True)
     panels = {
-        str(panel): PanelLabel(label, "share" if panel == "gradient share" else scale_of(own["y"]))
-        for (panel, own), label in zip(frame.groupby("panel", sort=False), _QUANTITIES.values(), strict=True)
+        str(panel): PanelLabel(str(panel), "share" if panel == _SHARE else scale_of(own["y"]))
+        for panel, own in frame.groupby("panel", sort=False)
     }
     gaps = f" No ratio at {doubtful} of {moments}: λ_C not positive, or an eigenvalue not exact." if doubtful else ""
     caption = f"{ABOUT_EIGENVALUES}{gaps} {EACH_SEED} {GAPS}{not_measured(results, compared, 'eigenvalues', PROBE)}"

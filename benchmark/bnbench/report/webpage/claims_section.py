@@ -17,9 +17,10 @@ from bnbench.report.webpage.coverage import ExperimentCoverage, coverage
 from bnbench.report.webpage.sections import Commands, Section
 from bnbench.report.webpage.tables import Boxed
 from bnbench.study import Study, find_study, study_files, study_problem_files
+from bnbench.words import counted
 
 FIRST = "thesis"
-"""The study whose claims are shown of shortened and tiny runs too; of the others only what counts."""
+"""The study whose claims are all shown, of shortened and tiny runs too; of the others only those with a verdict."""
 
 _MOST_LINKS = 3
 _DRAWN_IN = Column("drawn_in", "drawn in", Kind.PROSE)
@@ -35,7 +36,7 @@ class StudyFindings:
 
 
 def study_findings(results: Results, book: Ledger | None = None) -> tuple[StudyFindings, ...]:
-    """The shipped studies, as far as the runs are theirs: the first of any, the others with evidence only.
+    """The shipped studies, as far as the runs are theirs: the first of any, the others if they decide a claim.
 
     Args:
         results: an opened results folder.
@@ -50,9 +51,12 @@ def study_findings(results: Results, book: Ledger | None = None) -> tuple[StudyF
         study = find_study(name)
         files = study_problem_files(study)
         evidence, apart = bodies_of_runs(results, study, files)
-        # The studies share their problems: what is evidence for one is not for the other, and need not be said twice.
-        if evidence.run_count or (apart and name == FIRST):
-            report = decided.get(name) or decide_claims(results, study, files)
+        if not evidence.run_count and not (apart and name == FIRST):
+            continue
+        report = decided.get(name) or decide_claims(results, study, files)
+        # The studies share their problems, and runs: what is evidence for one is not for the other, and what decides
+        # nothing need not be said again.
+        if name == FIRST or any(result.verdict is not Verdict.NO_DATA for result in report.evidence.claims):
             found.append(StudyFindings(study, report, coverage(study, evidence)))
     return tuple(found)
 
@@ -140,6 +144,7 @@ def _paper(book: Ledger, compared: Sequence[Section], commands: Commands) -> Pap
     alone = replace(
         table,
         name=f"ledger-{report.study}",
+        title=f"{len(book.entries)} of {counted(len(report.evidence.claims), 'claim')} for which there are runs",
         columns=table.columns[1:],
         rows=tuple(row[1:] for row in table.rows),
         notes=(),

@@ -409,7 +409,7 @@
         ...(whole && cut !== null && cut - first <= 10 ? { dtick: 1 } : {}),
       });
       drawn[`yaxis${suffix}`] = heat ? axis("", { domain: y, anchor: `x${suffix}`, showticklabels: index % across === 0 }) : axis(symbol(panel.y_label), {
-        domain: y, anchor: `x${suffix}`, type: log ? "log" : "linear",
+        domain: y, anchor: `x${suffix}`, type: log ? "log" : "linear", ...(log ? { nticks: 6, exponentformat: "power" } : {}),
         ...(frame.web === "bars" ? { rangemode: "tozero" } : { range: range(panel, own, log, cut ?? Infinity) }),
       });
       if (titled.includes(panel)) drawn.annotations.push(above(symbol(panel.name), x[0], y[1], "left"));
