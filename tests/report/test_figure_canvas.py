@@ -17,13 +17,13 @@ from bnbench.report.gallery import draw_study_figure
 from bnbench.report.page import COLUMN, TEXT
 from bnbench.variant import VARIANTS as TABLE
 from support.figure_canvas import cut_off
-from support.figure_runs import SEEDS, SLOTS, VARIANTS, affine
+from support.figure_runs import SEEDS, SLOTS, STEPS, VARIANTS, affine
 from support.probed_runs import PROBES, TABLES
 from support.synthetic_store import SyntheticRun, build_store
 
 SHARES = {slot: [0.5, 0.6, 0.7, 0.7, 0.8] for slot in SLOTS}
-JOINT = {"curves", "difference", "rank", "profile", "sensitivity"}
-"""Kinds that draw several comparisons together."""
+JOINT = {"curves", "difference", "rank", "profile", "sensitivity", "disabled", "families"}
+"""Kinds that draw several comparisons together, or only some of them."""
 WIDTHS = (COLUMN, TEXT)
 ODD_PLACE = "conv1,conv3,dense1"
 
@@ -32,6 +32,8 @@ def tiny(problem: str, variant, seed: int, **changes) -> SyntheticRun:
     """A run at the tiny size of a problem, which may be on other data than its name says."""
     name = variant if isinstance(variant, str) else "bn_gamma_beta"
     parameters = {} if name == "vanilla" else affine(name, seed)
+    if "gamma" in name:
+        parameters["conv2", "gamma"] = (STEPS, [[1, 1, 0.001, 0]] * len(STEPS))
     tables = {table: recorded(name, seed) for table, recorded in TABLES.items()} if name in VARIANTS else {}
     fields = {
         "accuracy": [0.1, 0.3, 0.4, 0.45, 0.5],
@@ -52,7 +54,7 @@ def tiny_runs(tmp_path_factory):
         tiny("cifar100_3c3d", variant, SEEDS[0], lr_factor=10.0, accuracy=[0.1, 0.2], epochs=4, diverged_at_step=17)
         for variant in VARIANTS
     ]
-    runs += [tiny("cifar100_3c3d", name, seed, affine={}) for name in ("ln", "ln_gamma_beta") for seed in SEEDS[:2]]
+    runs += [tiny("cifar100_3c3d", name, seed) for name in ("ln", "ln_gamma_beta") for seed in SEEDS[:2]]
     odd = {slot: value for slot, value in affine("bn_gamma_beta", 42).items() if slot[0] in ODD_PLACE.split(",")}
     runs += [tiny("cifar100_3c3d", name, 42, placement=ODD_PLACE, affine=odd) for name in ("bn", "bn_gamma_beta")]
     return open_results(build_store(tmp_path_factory.mktemp("tiny"), runs))

@@ -37,7 +37,7 @@ def everything(tmp_path_factory):
     shares = {"conv1": [0.5, 0.6, 0.7, 0.7, 0.8]}
     own = {"zeroed": shares, "overrides": {**PROBES, "probes.sparsity": True}}
     runs = [probed(variant, seed, **own) for variant in VARIANTS for seed in SEEDS[:2]]
-    runs += [run(variant, seed, **own, affine={}) for variant in ("ln", "ln_gamma_beta") for seed in SEEDS[:2]]
+    runs += [run(variant, seed, **own) for variant in ("ln", "ln_gamma_beta") for seed in SEEDS[:2]]
     return open_results(build_store(tmp_path_factory.mktemp("everything"), runs))
 
 
