@@ -12,7 +12,7 @@ from bnbench.cli.output import Format, chosen, format_options, print_json, print
 
 @click.command("claims")
 @click.argument("claims", nargs=-1, metavar="[CLAIM]...")
-@click.option("--study", default="thesis", show_default=True, help="A study's name, or the path of its file.")
+@click.option("--study", help="A study's name, or the path of its file; default: every study that ships.")
 @click.option("--size", type=click.Choice(SIZES), help="A table of the runs of this size, even if no evidence.")
 @format_options
 @results_option

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bnbench.errors import UserError
 from bnbench.plan import RunSpec
+from bnbench.training.device import check_device_name
 
 BOUNDS = {"threads": (1, 1_024), "workers": (0, 1_024), "runs_per_gpu": (1, 128)}
 """What numbers of a run's and a sweep's making may be: more than any machine has a use for is a slip."""
@@ -72,6 +73,7 @@ class RunOptions:
     shard: Shard | None = None
 
     def __post_init__(self) -> None:
+        check_device_name(self.device)
         if self.gpus and self.workers is not None:
             raise UserError("--workers and --gpus contradict each other", hint="Runs on a GPU: --runs-per-gpu.")
         if self.gpus and self.device not in {"auto", "cuda"}:
