@@ -24,6 +24,7 @@ def test_the_walkthrough_can_be_followed_to_its_end(tmp_path):
             True,
         ),
         ("id digits-0a3caffbe222\n", "id digits-c0ce8fc056e5\n", True),
+        ("two\nlines\n", "two\nafter 10 s: 0 %, 0 of 2 runs ended\nlines\n", True),
         ("two\nlines\n", "two lines\n", True),
         ("first\n…\n", "first\nsecond\n", True),
         ("first\n…\n", "second\nfirst\n", False),

@@ -21,7 +21,7 @@ def test_the_table_of_networks_has_all_and_counts_right():
     for name, count, parameters, pixels in ROWS:
         architecture = ARCHITECTURES.get(name)
         assert architecture.image_size == int(pixels)
-        image = (1 if name == "mlp" else 3, int(pixels), int(pixels))
+        image = (1 if name in {"mlp", "2c2d"} else 3, int(pixels), int(pixels))
         layers = architecture.layer_table(10, 1.0)
         assert sum(each.weights > 0 for each in trace(layers, image)) == int(count), name
         with torch.device("meta"):

@@ -18,7 +18,7 @@ from bnbench.storage.lock import acquire_lock, look_at_lock
 from bnbench.storage.processes import this_process
 from bnbench.storage.sweeps import SWEEPS_FOLDER, SweepRecord, SweepRun, write_sweep
 from bnbench.training.events import StepReached
-from bnbench.variant import VARIANTS
+from bnbench.variant import STUDIED
 from bnbench.words import duration
 from execution.test_resume import make_spec
 from support.command_line import invoke, table_bytes
@@ -181,7 +181,7 @@ def sweep_of(folder):
     def put(process):
         runs = tuple(
             SweepRun(run_id=spec.run_id, setting_id=spec.setting_id, seconds=100.0)
-            for spec in (make_spec(variant=variant) for variant in VARIANTS.names())
+            for spec in (make_spec(variant=variant) for variant in STUDIED)
         )
         record = SweepRecord(command="bnbench run 'my problem'", process=process, side_by_side=2, runs=runs)
         write_sweep(folder, record)

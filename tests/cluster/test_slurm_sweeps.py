@@ -26,7 +26,7 @@ from bnbench.problem import find_problem
 from bnbench.storage.checkpoints import checkpoint_paths
 from bnbench.storage.lock import acquire_lock
 from bnbench.storage.store import ResultStore
-from bnbench.variant import VARIANTS
+from bnbench.variant import STUDIED, VARIANTS
 from cluster.slurm import Slurm, wait_for
 from support.command_line import invoke, start, table_bytes
 
@@ -123,7 +123,7 @@ def submit_to(slurm: Slurm, store: Path, specs: tuple[RunSpec, ...], options: tu
 def local(tmp_path_factory) -> Path:
     """The same runs, trained in this process without any interruption."""
     store = tmp_path_factory.mktemp("local")
-    specs = [*(spec_of(name, 2) for name in VARIANTS), LIMITED, KILLED, PREEMPTED, CANCELLED]
+    specs = [*(spec_of(name, 2) for name in STUDIED), LIMITED, KILLED, PREEMPTED, CANCELLED]
     for spec in specs:
         assert execute(spec, store, RunOptions("cpu", 1), lambda event: None).status == "finished"
     return store
@@ -195,7 +195,7 @@ def test_a_sweep_on_two_nodes_outlives_its_submitter(slurm, local, tmp_path):
     again = invoke(*SHORT, *options)
     assert again.exit_code == 0, again.output
     assert "Submitted" not in again.stderr
-    sweep = Sweep(slurm, store, tuple(spec_of(name, 2) for name in VARIANTS), submission)
+    sweep = Sweep(slurm, store, tuple(spec_of(name, 2) for name in STUDIED), submission)
     sweep.wait_for_end()
     sweep.require_equal_to_local(local)
     nodes = {slurm.job(job_id)["NodeList"] for job_id in submission.elements}

@@ -68,7 +68,7 @@ def sweep(store, **changes):
 
 
 def states(store, **changes):
-    return [run.standing.state for run in sweep(store, **changes).plan().runs]
+    return [run.state.name for run in sweep(store, **changes).plan().runs]
 
 
 CASES = {

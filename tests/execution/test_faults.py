@@ -77,7 +77,7 @@ def test_a_disk_that_fills_up_costs_what_came_after_the_last_checkpoint(tmp_path
     execute(make_spec(), whole, RunOptions("cpu"), lambda event: None)
     store = tmp_path / "store"
     store.mkdir()
-    done = with_mounts({store: "size=2m"}, [sys.executable, "-c", FILLED, str(TESTS), str(store)])
+    done = with_mounts({store: "size=16m"}, [sys.executable, "-c", FILLED, str(TESTS), str(store)])
     assert done.stderr == ""
     reason, state, went_on, status, *digests = done.stdout.splitlines()
     assert "cannot be written: No space left on device / Free some space" in reason

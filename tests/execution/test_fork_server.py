@@ -85,6 +85,7 @@ def test_where_no_socket_can_be_bound_runs_are_spawned(tmp_path, nowhere_yet, mo
     monkeypatch.setattr(fork_server, "can_bind", lambda: False)
     assert fork_server.process_context().get_start_method() == "spawn"
     spec = make_spec(epochs=1)
+    (tmp_path / "runs").mkdir()
     outcomes = LocalPool(cpu_places(1)).run_all([spec], tmp_path / "runs", RunOptions("cpu"), Log(), lambda: False)
     assert [outcome.status for outcome in outcomes] == ["finished"]
     assert table_bytes(tmp_path / "runs")

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from bnbench.data import digits, stored
 from bnbench.data.cifar_source import RELEASES
+from bnbench.data.idx_source import IDX_RELEASES
 from bnbench.data.images import LabelledImages, Splits, split_digest
 from bnbench.errors import UserError
 from bnbench.plan import DataFacts, SplitSizes
@@ -178,7 +179,14 @@ DATASETS.register(
         largest_value=255,
         mean=None,  # its authors publish none
         std=None,
-        identify=partial(stored.identify, "fmnist", classes=10, channels=1),
+        identify=partial(
+            stored.identify,
+            "fmnist",
+            classes=10,
+            channels=1,
+            train_images=IDX_RELEASES["fmnist"].train_images,
+            one_in=6,
+        ),
         # As many validate as DeepOBS evaluates training on, and as there are to test on: 10,000.
         load_splits=partial(stored.load_splits, "fmnist", one_in=6),
     ),

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from bnbench.errors import UserError, unknown
 from bnbench.plan import RunSpec
 from bnbench.plugins import PluginFile, loaded_plugins
+from bnbench.training.device import check_device_name
 
 BOUNDS = {"threads": (1, 1_024), "workers": (0, 1_024), "runs_per_gpu": (1, 128)}
 """What numbers of a run's and a sweep's making may be: more than any machine has a use for is a slip."""
@@ -89,6 +90,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         if isinstance(self.probe_memory, bool) or not 0 < self.probe_memory < math.inf:
             raise UserError(f"probe_memory = {self.probe_memory!r}: a positive number of gigabytes is needed")
+        check_device_name(self.device)
         if self.gpus and self.workers is not None:
             raise UserError("--workers and --gpus contradict each other", hint="Runs on a GPU: --runs-per-gpu.")
         if self.gpus and self.device not in {"auto", "cuda"}:

@@ -13,6 +13,7 @@ import torch
 
 from bnbench.errors import UserError
 from bnbench.plan import Precision
+from bnbench.training.device import check_device_name
 
 _ERROR = 2
 
@@ -71,17 +72,16 @@ def choose_device(name: str) -> torch.device:
     Raises:
         UserError: no such device here.
     """
+    check_device_name(name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cpu":
         return torch.device("cpu")
-    if name == "cuda" or (name.startswith("cuda:") and name[5:].isdigit()):
-        if not torch.cuda.is_available():
-            raise UserError(f"device '{name}': torch {torch.__version__} sees no CUDA device", hint="Use --device cpu.")
-        if name != "cuda" and int(name[5:]) >= torch.cuda.device_count():
-            raise UserError(f"device '{name}': there are {torch.cuda.device_count()} CUDA devices, counted from 0")
-        return torch.device(name)
-    raise UserError(f"unknown device '{name}'", hint="Known devices: auto, cpu, cuda, cuda:N.")
+    if not torch.cuda.is_available():
+        raise UserError(f"device '{name}': torch {torch.__version__} sees no CUDA device", hint="Use --device cpu.")
+    if name != "cuda" and int(name[5:]) >= torch.cuda.device_count():
+        raise UserError(f"device '{name}': there are {torch.cuda.device_count()} CUDA devices, counted from 0")
+    return torch.device(name)
 
 
 def check_precision(precision: Precision, device: torch.device) -> None:
