@@ -182,8 +182,7 @@ def narrow(channels):
 
 def planned_with(architecture, monkeypatch):
     """(run id, setting id, hashed mapping) of a run with that network."""
-    monkeypatch.setitem(ARCHITECTURES._loaded, "own", architecture)
-    monkeypatch.setitem(ARCHITECTURES._third_party, "own", [object()])
+    monkeypatch.setitem(ARCHITECTURES._session, "own", architecture)
     problem = find_problem("digits_mlp").problem().model_copy(update={"architecture": "own"})
     (spec,) = expand_grid(problem, facts("digits", "ab" * 32), [VARIANTS.get("bn")])
     return spec.run_id, spec.setting_id, spec.resolved()

@@ -23,13 +23,13 @@ def install(folder, package, module, entry_points):
     (information / "entry_points.txt").write_text(textwrap.dedent(entry_points), encoding="utf-8")
 
 
-def ask(folder, program):
+def ask(folder, program, timeout=60):
     """What a new interpreter that sees the packages of `folder` prints, read as JSON."""
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)],
-        env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=60,
+        env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=timeout,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -300,6 +300,161 @@ def test_two_packages_cannot_share_a_name(tmp_path):
     assert "'good-plugin'" in message
     assert "'late-plugin'" in message
     assert other == "two convolutions"
+
+
+EVERY_KIND = """
+    from dataclasses import replace
+
+    import numpy as np
+
+    from bnbench.architecture import Architecture, Conv, Dense, GlobalMean
+    from bnbench.data.dataset import DATASETS, Dataset
+    from bnbench.measurement import Column, Table
+    from bnbench.normaliser import Normaliser
+    from bnbench.optimiser import OPTIMISERS
+    from bnbench.probe import ProbeRow
+    from bnbench.rate_schedule import RateSchedule
+    from bnbench.reparametrisation import Reparametrisation
+    from bnbench.report.figures.registry import FIGURES
+    from bnbench.variant import Affine, AffineRule, Variant
+
+    def scaled(site, options):
+        from torch import nn
+
+        class Half(nn.Module):
+            def forward(self, x):
+                return x / 2
+
+        return Half()
+
+    def doubled(site, options):
+        from bnbench.network.reparametrisations import Reparametrised
+
+        class Double(Reparametrised):
+            def forward(self, drawn):
+                return drawn * 2
+
+        return Double()
+
+    def sgd(groups):
+        import torch
+
+        return torch.optim.SGD(groups)
+
+    def lengths(options):
+        from bnbench.training.events import Measured
+
+        def measure(moment):
+            length = sum(float(each.norm()) for each in moment.network.parameters())
+            yield Measured("lengths", {"step": np.array([moment.step]), "length": np.array([length])})
+
+        return measure
+
+    def layers(classes, width):
+        return (Conv("stem", 4, 3), GlobalMean(), Dense("head", classes, activation=False))
+
+    def identify():
+        return replace(DATASETS.get("digits").identify(), name="ours")
+
+    def splits(seed):
+        return DATASETS.get("digits").load_splits(seed)
+
+    here = f"{__name__}:"
+    net = Architecture("ours", "Ours", "small", "a test", 8, layers)
+    data = replace(DATASETS.get("digits"), name="ours", identify=identify, load_splits=splits)
+    norm = Normaliser("ours", "ours", "x / 2", "a test", here + "scaled")
+    weights = Reparametrisation("ours", "ours", "2 V", "a test", here + "doubled")
+    variant = Variant("ours", "OURS", "ours", "ours", AffineRule(Affine.LEARNED, 1.0), AffineRule(Affine.LEARNED, 0.0),
+                      weights="ours")
+    mover = replace(OPTIMISERS.get("sgd"), name="ours", build=here + "sgd", settings=())
+    falling = RateSchedule("ours", "ours", "falls", "a test", lambda step, course: course.learning_rate / (1 + step))
+    probe = ProbeRow("ours", "ours", "lengths", moment="step", schedule="even:2", build=here + "lengths",
+                     tables=(Table("lengths", "lengths", (Column("step", "int64", "step"),
+                                                          Column("length", "float64", "length")), key=("step",)),))
+    figure = replace(FIGURES.get("curves"), name="ours")
+"""
+EVERY_POINT = """
+    [bnbench.architectures]
+    ours = every_kind:net
+    [bnbench.datasets]
+    ours = every_kind:data
+    [bnbench.normalisers]
+    ours = every_kind:norm
+    [bnbench.reparametrisations]
+    ours = every_kind:weights
+    [bnbench.variants]
+    ours = every_kind:variant
+    [bnbench.optimisers]
+    ours = every_kind:mover
+    [bnbench.rate_schedules]
+    ours = every_kind:falling
+    [bnbench.probes]
+    ours = every_kind:probe
+    [bnbench.figures]
+    ours = every_kind:figure
+"""
+
+
+def test_a_package_with_a_row_of_every_kind_trains_in_a_worker_is_listed_recorded_and_merged(tmp_path):
+    install(tmp_path, "every-kind", EVERY_KIND, EVERY_POINT)
+    groups = [line.strip("[] ") for line in EVERY_POINT.splitlines() if "[" in line]
+    broken = "".join(f"[{group}]\nbroken = broken_kind:row\n" for group in groups)
+    install(tmp_path, "broken-kind", "raise RuntimeError('no licence')", broken)
+    problem = (
+        PROBLEM.replace("stripes", "ours").replace('"small"', '"ours"').replace("batch_size = 4", "batch_size = 24")
+    )
+    problem += 'images = 96\noptimiser = "ours"\nschedule = "ours"\n\n[probes.ours]\nschedule = "even:3"\n'
+    (tmp_path / "ours.toml").write_text(problem, encoding="utf-8")
+    ran, merged, ranked, drawn, listed, refused, document, lengths = ask(
+        tmp_path,
+        """
+        import json, pathlib
+        import pyarrow.parquet
+        from click.testing import CliRunner
+        from bnbench.cli import main
+        from bnbench.execution.components import REGISTRIES
+        from bnbench.report.figures.registry import FIGURES
+
+        def told(*arguments):
+            done = CliRunner().invoke(main, arguments)
+            return done.exit_code, done.output
+
+        def attempt(table):
+            try:
+                return str(table.get("broken"))
+            except Exception as error:
+                return str(error)
+
+        if __name__ == "__main__":
+            ran = told("run", "ours.toml", "--variant", "ours", "--workers", "1", "--results", "a")
+            merged = told("merge", "a", "--results", "b")
+            (path,) = pathlib.Path("b").glob("*/run.json")
+            rows = pyarrow.parquet.read_table(path.parent / "lengths.parquet").to_pylist()
+            print(json.dumps([
+                ran, merged, told("rank", "--results", "b"),
+                told("plot", "--kind", "ours", "--results", "b", "--output", "figures"),
+                [told("list", f"--{what.replace('_', '-')}") for what in REGISTRIES],
+                [attempt(table) for table in (*REGISTRIES.values(), FIGURES)],
+                json.loads(path.read_text()), [[row["step"], row["length"]] for row in rows],
+            ]))
+        """,
+        timeout=300,
+    )
+    assert [ran[0], merged[0], ranked[0], drawn[0]] == [0, 0, 0, 0], (ran, merged, ranked, drawn)
+    assert "OURS" in ranked[1]
+    for code, text in listed:
+        assert code == 0
+        assert "every-kind 1.0" in text and "cannot be used: " in text
+    assert all(
+        "'broken' of package 'broken-kind' cannot be loaded: RuntimeError: no licence" in each for each in refused
+    )
+    assert len(refused) == len(groups)
+    kinds = {each["kind"]: each for each in document["provenance"]["plugins"]}
+    assert set(kinds) == {
+        "variant", "normaliser", "reparametrisation", "architecture", "dataset", "optimiser", "rate schedule", "probe",
+    }  # fmt: skip
+    assert kinds["probe"] == {"kind": "probe", "name": "ours", "source": "every-kind", "version": "1.0"}
+    assert [step for step, _ in lengths] == [0, 1, 3, 4]
 
 
 def test_rows_of_this_package_keep_their_order_and_are_registered_once():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from bnbench.architecture import ARCHITECTURES, Architecture, Conv, Dense, Flatten, GlobalMean, slot_names, trace
+from bnbench.architecture import ARCHITECTURES, Architecture, Conv, Dense, Flatten, GlobalMean, slot_places, trace
 from bnbench.cli import main
 from bnbench.errors import UserError
 from bnbench.identity import run_id_of
@@ -117,13 +117,13 @@ def test_every_row_is_built_as_it_was_planned(architecture):
     layers = ARCHITECTURES.get(architecture).layers(10, 0.25)
     size = ARCHITECTURES.get(architecture).image_size
     image = (1, size, size)
-    names = slot_names(layers)
+    places = slot_places(layers)
     for name in OWN:
         row = VARIANTS.get(name)
         for placement in ("hidden", "every", "first", "last:2"):
-            mask = parse_placement(placement, names) if row.alters_slots else "0" * len(names)
+            mask = parse_placement(placement, places) if row.alters_slots else "0" * len(places)
             try:
-                plans = plan_slots(row, trace(layers, image), mask)
+                plans = plan_slots(row, trace(layers, image), places, mask)
             except UserError as error:
                 assert name.startswith("in") or name == "bn_zero_last", (name, error)
                 continue
@@ -232,12 +232,14 @@ def tiny(*layers):
 REFUSED = [
     (mine("grup"), {}, "variant 'mine': unknown normaliser 'grup'. Did you mean 'group'?\nKnown normalisers: none,"),
     (mine(weights="weigth_norm"), {}, "unknown reparametrisation 'weigth_norm'. Did you mean 'weight_norm'?"),
-    (mine("group", options={"group": 4}), {}, "variant 'mine': unknown option 'group'. Did you mean 'groups'?"),
-    (mine("group", options={"groups": 0}), {}, "normaliser 'group': option groups = 0: should be at least 1"),
+    (mine("group", options={"group": 4}), {},
+     "variant 'mine': normaliser 'group': unknown option 'group'. Did you mean 'groups'?"),
+    (mine("group", options={"groups": 0}), {},
+     "normaliser 'group': option groups = 0: should be a whole number, at least 1"),
     (mine("group", options={"groups": 4.0}), {}, "option groups = 4.0: should be a whole number"),
     (mine("group", options={"groups": True}), {}, "option groups = True: should be a whole number"),
     (mine("batch_noisy", options={"shift": float("inf")}), {}, "option shift = inf: should be a finite number"),
-    (mine("batch", options={"groups": 4}), {}, "normaliser 'batch' has no options, and 'groups' is given"),
+    (mine("batch", options={"groups": 4}), {}, "normaliser 'batch' has no options of its own, so no 'groups'"),
     ("in", {}, "variant 'in': Instance Normalization cannot be at dense1, dense2 (a dense slot, which has no map)\n"
      "Choose a placement without: --placement conv1,conv2,conv3."),
     ("bn_ghost16", {"training.batch_size": 40}, "Ghost Batch Normalization cannot be at conv1, conv2, conv3, dense1, "
@@ -247,7 +249,7 @@ REFUSED = [
     (dataclasses.replace(mine("none", weights="weight_norm"), gamma=AffineRule(Affine.LEARNED, 0.5)), {},
      "weight normalization takes γ and β itself, as its scale and the slot's bias"),
     (mine("none", weights="weight_norm", weights_options={"start": "bach"}), {},
-     "option start = 'bach': should be one of drawn, batch"),
+     "option start = 'bach': should be 'drawn' or 'batch'"),
     ("bn_zero_last", {}, "variant 'bn_zero_last': gamma.initial_in: placement 'residual-last' does not fit"),
     (mine(train_weights=False, weights_in="outputs"), {}, "weights_in: placement 'outputs' does not fit"),
 ]  # fmt: skip

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         register_rate_schedule,
         register_variant,
         run,
+        use_plugins,
         variant,
     )
 
@@ -45,6 +46,7 @@ __all__ = [
     "register_rate_schedule",
     "register_variant",
     "run",
+    "use_plugins",
     "variant",
 ]
 __version__ = "0.1.0"

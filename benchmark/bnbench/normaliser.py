@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from bnbench.component import Fit, Reference, Site, Unfit, keep
-from bnbench.options import Option, Options
+from bnbench.options import Described, Option, Options
 from bnbench.registry import Registry
 from bnbench.row import Count, Name, Row, Text
 from bnbench.words import counted
@@ -40,7 +40,7 @@ class Normaliser(Row):
     """Who described it, or why it is here."""
     build: Reference
     """(channels, positions, options) to a torch module that maps (N, C, …) to the same shape."""
-    options: tuple[Option, ...] = ()
+    options: Described = ()
     needs_map: bool = False
     """Whether it is undefined on a dense slot."""
     batch_dependent: bool = False

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from bnbench.options import Option
+from bnbench.options import Described
 from bnbench.registry import Registry
 from bnbench.row import Count, Name, Row, Text
 
@@ -42,7 +42,7 @@ class Optimiser(Row):
     each, and with every setting and option by its name, and returns a `torch.optim.Optimizer` over these groups."""
     settings: tuple[OptimiserSetting, ...] = ()
     """The keys of [training] that are options of it."""
-    options: tuple[Option, ...] = ()
+    options: Described = ()
     """What else it can be told, in the table [training.optimiser_options]."""
     revision: Count = 1
     """Raised by its author whenever the same settings come to mean other numbers."""

@@ -1,27 +1,34 @@
-"""Options of a component: an immutable mapping that a row holds, and what its component knows of each (torch-free)."""
+"""Options of a row: what it can be told beside the suite's own settings, and the values it is told (torch-free).
+
+Optimisers, rate schedules, normalisers, reparametrisations and probes describe theirs as `Option`, and what a problem
+or a variant says of them is looked at by `complete`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias, cast
+from typing import Annotated, ClassVar, TypeAlias, cast
 
-from bnbench.errors import UserError, unknown
+from pydantic import AfterValidator
+
+from bnbench.errors import UserError, cut, unknown
 from bnbench.row import Name, Row, Text
 
-Value: TypeAlias = bool | int | float | str
+OptionValue: TypeAlias = bool | int | float | str
+"""What an option can be set to."""
 
 
-class Options(Mapping[str, Value]):
+class Options(Mapping[str, OptionValue]):
     """Names to plain values, in the order of their names: equal options are equal and hash alike."""
 
     __slots__ = ("_items",)
 
-    def __init__(self, given: Mapping[str, Value] | None = None) -> None:
-        self._items: tuple[tuple[str, Value], ...] = tuple(sorted((given or {}).items()))
+    def __init__(self, given: Mapping[str, OptionValue] | None = None) -> None:
+        self._items: tuple[tuple[str, OptionValue], ...] = tuple(sorted((given or {}).items()))
 
-    def __getitem__(self, name: str) -> Value:
+    def __getitem__(self, name: str) -> OptionValue:
         for each, value in self._items:
             if each == name:
                 return value
@@ -48,7 +55,7 @@ NO_OPTIONS = Options()
 
 @dataclass(frozen=True)
 class Option(Row):
-    """One setting of a component: what it is called, what it may be, what it is if nobody says.
+    """One option: what it is called, what it is if nobody says, what it does, what it may be.
 
     Raises:
         UserError: a field has another type, or the default is not one of the values that there may be.
@@ -57,63 +64,87 @@ class Option(Row):
     kind: ClassVar[str] = "option"
 
     name: Name
-    default: Value
-    """Its type is the option's: a whole number, a number, a truth value or a word."""
+    default: OptionValue
+    """Its type is the option's: truth values, whole numbers, numbers (whole ones too) or texts."""
     meaning: Text
     minimum: float | None = None
+    """The smallest value of a number; None: any."""
     maximum: float | None = None
+    """The largest."""
     choices: tuple[Text, ...] = ()
-    """Of a word: the only ones there are."""
+    """Of a text: the only values there are; empty where any will do."""
 
     def check_together(self) -> None:
         """The default must be a value that the option may have."""
-        reason = self.objection(self.default)
-        if reason is not None:
-            raise self.wrong("default", self.default, reason)
+        if told := self.objection(self.default):
+            raise self.wrong("default", self.default, told)
 
-    def objection(self, value: object) -> str | None:
-        """Why a value cannot be, or None where it can."""
+    def objection(self, value: object) -> str:
+        """Why the option cannot have a value, "should be a whole number, at least 1"; empty where it can."""
         whole_for_number = type(self.default) is float and type(value) is int
-        if type(value) is not type(self.default) and not whole_for_number:
-            return f"should be {self._type}"
-        if isinstance(value, str):
-            return None if value in self.choices else f"should be one of {', '.join(self.choices)}"
-        return None if isinstance(value, bool) else self._out_of_bounds(cast(float, value))
+        if type(value) is type(self.default) or whole_for_number:
+            if isinstance(value, float) and not math.isfinite(value):
+                return "should be a finite number"
+            if self._has(cast(OptionValue, value)):
+                return ""
+        return f"should be {self._expected}"
 
-    def _out_of_bounds(self, value: float) -> str | None:
-        if not math.isfinite(value):
-            return "should be a finite number"
-        if self.minimum is not None and value < self.minimum:
-            return f"should be at least {self.minimum:g}"
-        if self.maximum is not None and value > self.maximum:
-            return f"should be at most {self.maximum:g}"
-        return None
+    def _has(self, value: OptionValue) -> bool:
+        if self.choices:
+            return value in self.choices
+        if isinstance(value, bool | str):
+            return True
+        return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
 
     @property
-    def _type(self) -> str:
-        kinds: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
-        return kinds[type(self.default)]
+    def _expected(self) -> str:
+        if self.choices:
+            return " or ".join(map(repr, self.choices))
+        kinds: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+        kind = kinds[type(self.default)]
+        if self.minimum is not None and self.maximum is not None:
+            return f"{kind} from {self.minimum:g} to {self.maximum:g}"
+        if self.minimum is not None:
+            return f"{kind}, at least {self.minimum:g}"
+        return kind if self.maximum is None else f"{kind}, at most {self.maximum:g}"
 
 
-def complete(owner: str, known: Sequence[Option], given: Mapping[str, Value]) -> Options:
-    """Every option of a component: as it was given, or its default.
+def _each_once(described: tuple[Option, ...]) -> tuple[Option, ...]:
+    names = [option.name for option in described]
+    for name, option in zip(names, described, strict=True):
+        if names.count(name) > 1:
+            raise ValueError(f"'{name}' is named twice")
+        try:
+            option.check()  # it may have been made unseen, by a module of somebody else's
+        except UserError as error:
+            raise ValueError(error.problem) from error
+    return described
+
+
+Described = Annotated[tuple[Option, ...], AfterValidator(_each_once)]
+"""The options of a row, as a field of it: each in order, and named once."""
+
+
+def complete(owner: str, described: Sequence[Option], given: Mapping[str, object]) -> Options:
+    """Every option of a row: as it was given, or its default.
 
     Args:
         owner: whose options they are, for the message: "normaliser 'group'".
-        known: what the component may be told.
-        given: what a row says.
+        described: all that it has.
+        given: values by name.
 
     Raises:
-        UserError: there is no such option, or its value cannot be.
+        UserError: there is no such option, or it cannot have the value.
     """
-    described = {option.name: option for option in known}
+    known = {option.name: option for option in described}
     for name, value in given.items():
-        if name not in described:
-            if not described:
-                raise UserError(f"{owner} has no options, and '{name}' is given")
-            raise unknown("option", name, described, hint=f"They are the options of {owner}.")
-        reason = described[name].objection(value)
-        if reason is not None:
-            raise UserError(f"{owner}: option {name} = {value!r}: {reason}", hint=f"{name}: {described[name].meaning}.")
-    found = {name: given.get(name, option.default) for name, option in described.items()}
-    return Options({name: type(described[name].default)(value) for name, value in found.items()})
+        if name not in known:
+            if not known:
+                raise UserError(f"{owner} has no options of its own, so no '{cut(name)}'")
+            error = unknown("option", cut(name), known)
+            raise UserError(f"{owner}: {error.problem}", hint=error.hint)
+        if told := known[name].objection(value):
+            problem = f"{owner}: option {name} = {cut(repr(value))}: {told}"
+            raise UserError(problem, hint=f"{name}: {known[name].meaning.removesuffix('.')}.")
+    values = {name: cast(OptionValue, given.get(name, option.default)) for name, option in known.items()}
+    return Options({name: type(known[name].default)(value) for name, value in values.items()})

@@ -148,7 +148,7 @@ def _may_be_row(value: object) -> bool:
     """Whether it is an instance of a dataclass of this package's that has a name."""
     if isinstance(value, type) or not is_dataclass(value) or not isinstance(getattr(value, "name", None), str):
         return False
-    return any(each.__module__.startswith("bnbench.") for each in type(value).__mro__ if is_dataclass(each))
+    return any(each.__module__.startswith("bnbench.") for each in type.mro(type(value)))
 
 
 def _read(path: Path) -> bytes:

@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from bnbench.architecture import Conv, Dense, Norm, TracedLayer
-from bnbench.errors import UserError, unknown
+from bnbench.errors import UserError
 from bnbench.measurement import (
     ACTIVATIONS,
     COVARIATE_SHIFT,
@@ -33,11 +33,10 @@ from bnbench.measurement import (
     Table,
     declare,
 )
+from bnbench.options import Described, Option, OptionValue, complete
 from bnbench.registry import Registry
 from bnbench.row import Count, Name, Row, Text
-from bnbench.schedule import check_schedule
-
-OptionValue: TypeAlias = bool | int | float | str
+from bnbench.schedule import GRAMMAR, check_schedule
 
 When = Literal["step", "update", "evaluation"]
 """At which moment a probe measures:
@@ -52,47 +51,6 @@ SCHEDULE = "schedule"
 REVISION = "revision"
 _FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
-
-
-@dataclass(frozen=True)
-class ProbeOption(Row):
-    """Something that can be chosen about a probe.
-
-    Raises:
-        UserError: a field has another type, or a value that cannot be.
-    """
-
-    kind: ClassVar[str] = "option of a probe"
-
-    name: Name
-    default: OptionValue
-    """Decides the type too: another value is of the same (or, for a float, a whole number)."""
-    meaning: Text
-    range: tuple[float, float] | None = None
-    """Smallest and largest value; None where any will do."""
-    choices: tuple[str, ...] = ()
-    """Of text: the only values there are; empty where any will do."""
-
-    def check_together(self) -> None:
-        """The default must be a value that may be chosen, and the name one that is not taken."""
-        if self.name in {SCHEDULE, REVISION}:
-            raise self.wrong("name", self.name, "is taken: every probe has that")
-        if told := self.refusal(self.default):
-            raise self.wrong("default", self.default, told)
-
-    def refusal(self, value: object) -> str:
-        """Why a value cannot be chosen; empty where it can."""
-        kind = type(self.default)
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            names: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-            return f"should be {names[kind]}"
-        if self.choices and value not in self.choices:
-            return f"should be {' or '.join(map(repr, self.choices))}"
-        if self.range is not None and isinstance(value, int | float):
-            least, most = self.range
-            if not least <= value <= most:
-                return f"should be from {least:g} to {most:g}"
-        return ""
 
 
 @dataclass(frozen=True)
@@ -117,7 +75,8 @@ class ProbeRow(Row):
     (`bnbench.training.probing.moment.Probe`)."""
     schedule: Text | None = None
     """When it measures unless something else is chosen (`bnbench.schedule`); None of a probe at evaluations."""
-    options: tuple[ProbeOption, ...] = ()
+    options: Described = ()
+    """What can be chosen about it, beside the schedule."""
     memory: Annotated[str, Field(pattern=_FUNCTION)] | None = None
     """"module:function": options and a `NetworkSize` to the bytes that it needs beside training, where that is much;
     torch-free, since it is asked before a run begins."""
@@ -134,9 +93,8 @@ class ProbeRow(Row):
             raise self.wrong(SCHEDULE, self.schedule, reason)
         if self.schedule is not None:
             check_schedule(self.schedule)
-        names = [option.name for option in self.options]
-        if len(set(names)) < len(names):
-            raise self.wrong("options", names, "an option is named twice")
+        for name in {option.name for option in self.options} & {SCHEDULE, REVISION}:
+            raise self.wrong("options", name, "is taken: every probe has that")
         for table in self.tables:
             if told := _refusal(table):
                 raise self.wrong("tables", table.name, told)
@@ -144,8 +102,7 @@ class ProbeRow(Row):
     @property
     def defaults(self) -> dict[str, OptionValue]:
         """Every option, the schedule among them, as it is unless chosen otherwise."""
-        scheduled = {} if self.schedule is None else {SCHEDULE: self.schedule}
-        return {**scheduled, **{option.name: option.default for option in self.options}}
+        return {option.name: option.default for option in self._choosable}
 
     def chosen(self, given: Mapping[str, object]) -> dict[str, OptionValue]:
         """What differs from the defaults, each value looked at.
@@ -153,29 +110,19 @@ class ProbeRow(Row):
         Raises:
             UserError: there is no such option, or it cannot have the value.
         """
-        known, defaults = {option.name: option for option in self.options}, self.defaults
-        found: dict[str, OptionValue] = {}
-        checked: OptionValue
-        for name, value in given.items():
-            if name not in defaults:
-                error = unknown("option", name, defaults)
-                raise UserError(f"{self.name}: {error.problem}", hint=error.hint)
-            if name == SCHEDULE:
-                checked = self._checked_schedule(value)
-            elif told := known[name].refusal(value):
-                raise UserError(f"{self.name}.{name} = {value!r}: {told}", hint=known[name].meaning)
-            else:
-                whole = isinstance(known[name].default, float) and isinstance(value, int)
-                checked = float(cast(int, value)) if whole else cast(OptionValue, value)
-            if checked != defaults[name]:
-                found[name] = checked
-        return found
+        every, defaults = complete(f"probe '{self.name}'", self._choosable, given), self.defaults
+        if self.schedule is not None:
+            try:
+                check_schedule(str(every[SCHEDULE]))
+            except UserError as error:
+                raise UserError(f"probe '{self.name}': {error.problem}", hint=error.hint) from error
+        return {name: value for name, value in every.items() if value != defaults[name]}
 
-    def _checked_schedule(self, value: object) -> str:
-        try:
-            return check_schedule(value if isinstance(value, str) else repr(value))
-        except UserError as error:
-            raise UserError(f"{self.name}: {error.problem}", hint=error.hint) from error
+    @property
+    def _choosable(self) -> tuple[Option, ...]:
+        if self.schedule is None:
+            return self.options
+        return (Option(SCHEDULE, self.schedule, f"when it measures, as {GRAMMAR}"), *self.options)
 
 
 def _refusal(table: Table) -> str:
@@ -326,10 +273,10 @@ def probe_bytes(row: ProbeRow, options: Mapping[str, OptionValue], size: Network
     return 0 if row.memory is None else int(function_named(row.memory)(options, size))
 
 
-_STATISTICS = ProbeOption(
+_STATISTICS = Option(
     "statistics",
     "batch",
-    "Normalise with a batch's own statistics, as in training (batch), or as in evaluation (running).",
+    "normalise with a batch's own statistics, as in training (batch), or as in evaluation (running)",
     choices=get_args(ProbeStatistics),
 )
 
@@ -370,10 +317,14 @@ for _row in (
         "bnbench.training.probing.spectrum:build",
         schedule="even:4",
         options=(
-            ProbeOption("order", 90, "Steps of the Lanczos iteration: nodes of the density.", (2, 1000)),
-            ProbeOption("draws", 1, "Start vectors of the Lanczos iteration.", (1, 100)),
-            ProbeOption(
-                "batches", 4, "Batches of train_eval, of training size, that the loss is the mean over.", (1, 10_000)
+            Option("order", 90, "steps of the Lanczos iteration: nodes of the density", minimum=2, maximum=1000),
+            Option("draws", 1, "start vectors of the Lanczos iteration", minimum=1, maximum=100),
+            Option(
+                "batches",
+                4,
+                "batches of train_eval, of training size, that the loss is the mean over",
+                minimum=1,
+                maximum=10_000,
             ),
             _STATISTICS,
         ),

@@ -29,7 +29,7 @@ from bnbench.errors import UserError, cut, few, nearest, unknown
 from bnbench.identity import hashed
 from bnbench.measurement import Split
 from bnbench.optimiser import OPTIMISER_SETTINGS, OPTIMISERS, Optimiser
-from bnbench.options import NO_OPTIONS, Options, Value, complete
+from bnbench.options import NO_OPTIONS, Options, OptionValue, complete
 from bnbench.paths import expand_home, given_path
 from bnbench.placement import parse_placement
 from bnbench.probe import PROBES, REVISION
@@ -86,7 +86,7 @@ class _Strict(BaseModel):
 
 _RowName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 _Decay = Annotated[float, Field(ge=0, lt=1)]
-_Options = Annotated[Mapping[str, Value], AfterValidator(Options), PlainSerializer(dict)]
+_Options = Annotated[Mapping[str, OptionValue], AfterValidator(Options), PlainSerializer(dict)]
 
 
 class Training(_Strict):
@@ -165,7 +165,7 @@ class Probes(_Strict):
     """
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, dict[str, Value]] = Field(init=False)
+    __pydantic_extra__: dict[str, dict[str, OptionValue]] = Field(init=False)
 
     sparsity: bool = False
     """The share of activations that the ReLU after each slot zeroes (`training/probing/sparsity.py`)."""
@@ -186,7 +186,7 @@ class Probes(_Strict):
         """The names of those that are on."""
         return (*(("sparsity",) if self.sparsity else ()), *sorted(self.__pydantic_extra__))
 
-    def options(self, name: str) -> dict[str, Value]:
+    def options(self, name: str) -> dict[str, OptionValue]:
         """Every option of a probe that is on, the schedule among them.
 
         Raises:

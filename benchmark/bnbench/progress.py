@@ -18,6 +18,7 @@ from bnbench.execution.listening import Message, Notice, Outcome
 from bnbench.execution.planning import SweepPlan
 from bnbench.execution.tally import Tally, Underway
 from bnbench.plan import RunSpec
+from bnbench.printable import printable
 from bnbench.training.events import EpochEvaluated
 from bnbench.words import counted, duration
 
@@ -145,8 +146,8 @@ def sweep_progress(tell_plan: Callable[[SweepPlan], None] | None = None) -> Swee
 
 
 def print_line(line: str) -> None:
-    """Print a line on standard error."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 -- printing lines is what this module is for
+    """Print a line on standard error, whatever it quotes of a disk as escapes."""
+    print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 -- printing lines is what this module is for
 
 
 class _Lines(SweepProgress):
@@ -216,7 +217,7 @@ class _Bars(SweepProgress):
 
     def say(self, line: str) -> None:
         if self._drawn:
-            self._console.print(line, markup=False)
+            self._console.print(printable(line), markup=False)
         else:
             print_line(line)
 

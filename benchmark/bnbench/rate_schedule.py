@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from bnbench.options import Option, complete
+from bnbench.options import Described, complete
 from bnbench.registry import Registry
 from bnbench.row import Count, Name, Row, Text
 
@@ -58,7 +58,7 @@ class RateSchedule(Row):
     depend on nothing else: the same arguments, the same rate."""
     settings: tuple[ScheduleSetting, ...] = ()
     """The keys of [training] that are options of it."""
-    options: tuple[Option, ...] = ()
+    options: Described = ()
     """What else it can be told, in the table [training.schedule_options]."""
     revision: Count = 1
     """Raised by its author whenever the same settings come to mean other rates."""

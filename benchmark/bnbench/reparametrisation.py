@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bnbench.component import Fit, Reference, Site, Unfit, keep
-from bnbench.options import Option, Options
+from bnbench.options import Described, Option, Options
 from bnbench.registry import Registry
 from bnbench.row import Count, Name, Row, Text
 
@@ -37,7 +37,7 @@ class Reparametrisation(Row):
     """Who described it, or why it is here."""
     build: Reference
     """(weights, options) to a `bnbench.network.reparametrisations.Reparametrised` for a slot's freshly made tensor."""
-    options: tuple[Option, ...] = ()
+    options: Described = ()
     takes_affine: bool = False
     """Whether γ and β are the weights' own scale and the slot's bias: then no affine part follows, and γ starts at
     what the reparametrisation says."""

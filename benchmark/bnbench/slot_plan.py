@@ -14,7 +14,7 @@ from bnbench.component import Site, Unfit
 from bnbench.errors import UserError
 from bnbench.identity import hashed
 from bnbench.normaliser import NONE, NORMALISERS, Normaliser
-from bnbench.options import NO_OPTIONS, Options, Value, complete
+from bnbench.options import NO_OPTIONS, Options, OptionValue, complete
 from bnbench.placement import Slots, masked_slots, parse_placement
 from bnbench.reparametrisation import REPARAMETRISATIONS, Reparametrisation
 from bnbench.variant import Affine, AffineRule, Variant
@@ -187,7 +187,7 @@ def trained_slots(variant: Variant, places: Slots) -> set[str]:
     return set() if variant.weights_in is None else _where(variant.weights_in, places)
 
 
-def shown_options(plan: SlotPlan) -> dict[str, Value]:
+def shown_options(plan: SlotPlan) -> dict[str, OptionValue]:
     """The options of a slot's components, as `run.json` keeps them."""
     return {**plan.options, **plan.weights_options}
 

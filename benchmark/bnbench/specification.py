@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from bnbench.options import OptionValue
 from bnbench.plan import Precision
 from bnbench.problem import Augmentation, Evaluation, Seed, Snapshots, Training
 
@@ -46,9 +47,6 @@ class AffineSpecification(_Strict):
     learned_in: str | None
     initial_until: float | None = None
     initial_in: Annotated[tuple[str, float], BeforeValidator(_to_tuple)] | None = None
-
-
-OptionValue = bool | int | float | str
 
 
 class VariantSpecification(_Strict):

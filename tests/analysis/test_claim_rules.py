@@ -182,18 +182,19 @@ def test_slots():
     assert number(SLOTS[:1], "gamma", "others", "activity") is None
 
 
-def number(channels, parameter, slots, statistic, start=(), level=None):
+def number(channels, parameter, slots, statistic, start=(), level=None, shortcuts=()):
     """A statistic of some channels, as a claim names it."""
     who = {"problem": "p", "variant": "v", "parameter": parameter}
     quantity = Quantity(**who, slots=slots, statistic=statistic, level=level)
-    return parameters.statistic(pooled(channels, slots), pooled(start, slots) if start else None, quantity)
+    return parameters.statistic(pooled(channels, slots, shortcuts), pooled(start, slots) if start else None, quantity)
 
 
-def portion(channels, slots, condition, band=0.0, level=None, parameter="gamma"):
+def portion(channels, slots, condition, band=0.0, level=None, parameter="gamma", shortcuts=()):
     """The share of some channels that meets a condition, as a claim names it."""
     run = Run(problem="p", variant="v")
     part = {"run": run, "parameter": parameter, "slots": slots, "condition": condition, "band": band, "level": level}
-    return parameters.share(pooled(channels, slots), pooled(channels, "all"), Share(rule="share", **part, at_least=0.5))
+    counted, every = pooled(channels, slots, shortcuts), pooled(channels, "all", shortcuts)
+    return parameters.share(counted, every, Share(rule="share", **part, at_least=0.5))
 
 
 def test_slots_in_shortcuts_belong_to_all_and_are_neither_first_nor_last_nor_between():
@@ -201,6 +202,10 @@ def test_slots_in_shortcuts_belong_to_all_and_are_neither_first_nor_last_nor_bet
     for which in ("first", "intermediate", "last", "others"):
         assert list(parameters.pooled(SLOTS, which, shortcuts)) == list(parameters.pooled(SLOTS, which))
     assert list(parameters.pooled(SLOTS, "all", shortcuts))[-2:] == [-9.0, 9.0]
+    assert number(SLOTS, "gamma", "all", "range", shortcuts=shortcuts) == 18.0
+    assert number(SLOTS, "gamma", "last", "range", shortcuts=shortcuts) == 1.0
+    assert portion(SLOTS, "last", "> +band", 0.3) == 1.0
+    assert portion(SLOTS, "last", "> +band", 0.3, shortcuts=shortcuts) == 0.5  # the band is a share of the largest, 9
 
 
 @pytest.mark.parametrize(

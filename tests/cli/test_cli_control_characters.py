@@ -11,11 +11,14 @@ import pytest
 
 from bnbench.cli.output import Styled, print_document, say
 from bnbench.data import digits
+from bnbench.execution.listening import Notice, Outcome
 from bnbench.printable import printable, printable_json, printable_lines
 from bnbench.problem import find_problem, problem_files
+from bnbench.progress import sweep_progress
 from bnbench.storage.processes import this_process
 from bnbench.storage.sweeps import SweepRecord, SweepRun, write_sweep
 from support.command_line import invoke
+from support.networks import run_spec
 from support.synthetic_store import SyntheticRun, build_store
 
 EVIL = "\x1b]0;title\x07\x1b[2J"
@@ -127,3 +130,28 @@ def test_json_says_the_same_in_escapes():
 def test_lines_stay_lines_only_where_that_is_meant():
     assert printable("a\nb\tc\r") == r"a\nb\tc\r"
     assert printable_lines("a\nb\tc\u2028") == "a\nb\\tc\\u2028"
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["lines", "bars"])
+def test_what_is_said_while_runs_are_trained(terminal, monkeypatch):
+    class Screen(io.StringIO):
+        def isatty(self):
+            return terminal
+
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "dumb")
+    spec = run_spec()
+    display = sweep_progress()
+    display.notice(Notice(EVIL, warning=True))
+    display.begins([spec])
+    display.started(spec)
+    display.notice(Notice(f"a\n{EVIL}"))
+    display.event(spec, Notice(EVIL))
+    display.ended(spec, Outcome(spec.run_id, "failed", error=f"ValueError: {EVIL}"))
+    display.ends()
+    said = screen.getvalue()
+    assert EVIL not in said
+    assert "\x1b]" not in said
+    for line in (f"Warning: {SHOWN}", rf"a\n{SHOWN}", f": {SHOWN}", f"FAILED: ValueError: {SHOWN}"):
+        assert line in said.replace("\n", ""), "a terminal's lines are wrapped"

@@ -9,13 +9,18 @@ import sys
 import pytest
 
 import bnbench
+from bnbench.execution.components import REGISTRIES
 from support.command_line import invoke
 from support.synthetic_cifar import install_synthetic
 
-COMMANDS = ("list", "show", "run", "status", "rank", "activity", "data", "env")
+COMMANDS = ("list", "show", "run", "status", "rank", "activity", "doctor", "data", "env")
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("list",), ("run", "--help")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("list",), ("run", "--help"), ("list", "--variants"), ("list", "--datasets"), ("list", "--probes")],
+    ids=" ".join,
+)
 def test_help_and_list_do_without_torch(arguments):
     code = f"""
 import sys
@@ -27,7 +32,7 @@ except SystemExit as end:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr.splitlines()[-1] == "0 False False"
-    assert "bnbench" in done.stdout or "digits_mlp" in done.stdout
+    assert any(word in done.stdout for word in ("bnbench", "digits_mlp", "bn_gamma_beta", "digits", "landscape"))
 
 
 def test_the_group_names_every_command_and_where_to_start():
@@ -65,6 +70,20 @@ def test_list_has_a_row_for_each_placement():
     some = invoke("list", "cifar100_*").stdout
     assert "cifar100_allcnnc" in some
     assert "digits" not in some
+
+
+def test_list_has_a_table_for_everything_that_runs_are_made_of():
+    for what, registry in REGISTRIES.items():
+        flag = f"--{what.replace('_', '-')}"
+        listed = json.loads(invoke("list", flag, "--json").stdout)
+        assert [each["name"] for each in listed["rows"]] == registry.names()
+        assert flag in invoke("list", "--help").stdout
+    shown = invoke("list", "--normalisers", "group", "batch_g*").stdout
+    assert [line.split()[0] for line in shown.splitlines()] == ["name", "group", "batch_ghost"]
+    assert "Wu & He 2018" in shown and "groups = 32" in shown and "chunk = 16" in shown
+    misspelt = invoke("list", "--optimisers", "adamv")
+    assert misspelt.exit_code == 2
+    assert misspelt.stderr == "Error: unknown optimiser 'adamv'. Did you mean 'adamw'?\nKnown optimisers: sgd, adamw.\n"
 
 
 @pytest.mark.parametrize(

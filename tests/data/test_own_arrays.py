@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bnbench.execution.cluster_job import Chunk
 
 import bnbench
 from bnbench.data import npz
@@ -24,6 +23,7 @@ from bnbench.execution import sweep
 from bnbench.execution.listening import Silent
 from bnbench.execution.options import RunOptions
 from bnbench.execution.selection import Grid, identify, select
+from bnbench.execution.slurm.job import Chunk
 from bnbench.problem import find_problem
 from support.command_line import invoke, table_bytes
 from support.own_data import PROBLEM, own_arrays, write_own_problem

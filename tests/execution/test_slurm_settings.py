@@ -57,16 +57,34 @@ def test_any_other_text_is_refused_or_a_positive_number_of_minutes(text):
         (["partiton=gpu"], ("unknown key 'partiton'", "'partition'", "sbatch.NAME")),
         (["mem=3"], ("unknown key 'mem'", "'memory'")),
         (["time=soon"], ("time:", "'soon'", "12:00:00")),
-        (["time=0"], ("time:",)),
         (["time=1.5"], ("time:", "'1.5'")),
-        (["time=true"], ("time:",)),
         (["memory=3.5"], ("memory:", "16G")),
         (["memory=lots"], ("memory:", "16G")),
-        (["cpus=0"], ("cpus:",)),
-        (["cpus=many"], ("cpus:",)),
-        (["gpus=-1"], ("gpus:",)),
-        (["runs-per-job=0"], ("runs-per-job:",)),
-        (["warning-seconds=70000"], ("warning-seconds:",)),
+        (["time=0"], ("time = 0: a whole number of minutes from 1 to 527,040 is needed",)),
+        (["time=527041"], ("time = 527041: a whole number of minutes from 1 to 527,040 is needed",)),
+        (["time=367-0"], ("time = 528480: a whole number of minutes from 1 to 527,040 is needed",)),
+        (["time=true"], ("time = True: a whole number of minutes from 1 to 527,040 is needed",)),
+        (["cpus=0"], ("cpus = 0: a whole number from 1 to 1,024 is needed",)),
+        (["cpus=1025"], ("cpus = 1025: a whole number from 1 to 1,024 is needed",)),
+        (["cpus=many"], ("cpus = 'many': a whole number from 1 to 1,024 is needed",)),
+        (["cpus=٣"], ("cpus = '٣': a whole number from 1 to 1,024 is needed",)),
+        (["cpus=2.0"], ("cpus = '2.0': a whole number from 1 to 1,024 is needed",)),
+        (["gpus=-1"], ("gpus = -1: a whole number from 0 to 128 is needed",)),
+        (["gpus=129"], ("gpus = 129: a whole number from 0 to 128 is needed",)),
+        (["runs-per-gpu=129"], ("runs-per-gpu = 129: a whole number from 1 to 128 is needed",)),
+        (["runs-per-job=0"], ("runs-per-job = 0: a whole number from 1 to 100,000 is needed",)),
+        (["runs-per-job=100001"], ("runs-per-job = 100001: a whole number from 1 to 100,000 is needed",)),
+        (["jobs-at-once=100001"], ("jobs-at-once = 100001: a whole number from 1 to 100,000 is needed",)),
+        (["warning-seconds=65536"], ("warning-seconds = 65536: a whole number from 1 to 65,535 is needed",)),
+        (["time=٩٠"], ("time: '٩٠' is no time limit",)),
+        (["time=" + 5000 * "9"], ("9…' is no time limit",)),
+        (["cpus=" + 5000 * "9"], ("cpus = '999", "a whole number from 1 to 1,024 is needed")),
+        (["cpus=" + 5000 * "["], ("cpus = '[[[", "a whole number from 1 to 1,024 is needed")),
+        (["memory=٣G"], ("memory: '٣G' is no amount of memory up to 1024T",)),
+        (["memory=0"], ("memory: '0G' is no amount of memory",)),
+        (["memory=1025T"], ("memory: '1025T' is no amount of memory up to 1024T",)),
+        (["memory=1048577"], ("memory: '1048577G' is no amount of memory up to 1024T",)),
+        (["memory=" + 40 * "9"], ("is no amount of memory up to 1024T",)),
         (["partition"], ("expected KEY=VALUE",)),
         (["=gpu"], ("expected KEY=VALUE",)),
         (["partition="], ("expected KEY=VALUE",)),
@@ -86,6 +104,15 @@ def test_mistakes_are_told(options, needles):
         read_settings(None, options)
     for needle in needles:
         assert needle in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["time=527040", "time=366-0", "cpus=1024", "gpus=128", "runs-per-gpu=128", "runs-per-job=100000",
+     "jobs-at-once=100000", "warning-seconds=65535", "memory=1024T", "memory=1048576"],
+)  # fmt: skip
+def test_the_largest_numbers_are_taken(option):
+    assert read_settings(None, [option]) != JobSettings()
 
 
 def test_options_are_laid_over_a_file(tmp_path):

@@ -77,8 +77,8 @@ def activity_summary(
         `variant_row` (the variant's row of the table, as JSON); `label` (what the variant is called: its name, numbered
         where it was defined in several ways); `overrides` (what differs from the problem's file; empty if nothing or
         not known); `dataset`; `slot`; `position` (the slot's place in the network, from 0); `parameter`; `learned`;
-        then `MEASURES`, the fields of `TrajectoryMeasures`. Sorted by run, parameter (γ, β, bias, scale) and position. Runs
-        without snapshots have no rows.
+        then `MEASURES`, the fields of `TrajectoryMeasures`. Sorted by run, parameter (γ, β, bias, scale) and position.
+        Runs without snapshots have no rows.
 
     Raises:
         UserError: a filter does not exist.

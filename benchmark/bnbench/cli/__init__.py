@@ -32,6 +32,7 @@ _COMMANDS = {
     "plot": "draw figures: the thesis's by number, others by content",
     "report": "one HTML file of everything that was recorded",
     "merge": "join results folders that were recorded apart",
+    "doctor": "check a row of your own: shapes, determinism, checkpoints",
     "data": "fetch, import, verify and list data sets",
     "env": "versions, device and folders in use",
 }

@@ -1,4 +1,4 @@
-"""`bnbench list`: the test problems and the placements they are registered with."""
+"""`bnbench list`: the test problems, or what runs can be made of."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnbench.cli.options import plugin_option, size_option
+from bnbench.cli.options import Command, plugin_option, size_option
 from bnbench.cli.output import Format, chosen, format_options, print_json, print_tables, say
 
 if TYPE_CHECKING:
@@ -16,21 +16,51 @@ if TYPE_CHECKING:
     from bnbench.problem import Problem, Size
 
 
+_TABLES = (
+    ("variants", "normaliser, γ and β, weights."),
+    ("normalisers", "what variants name: formula, source, options."),
+    ("reparametrisations", "what the weights of a variant are made of."),
+    ("architectures", "networks that problems name."),
+    ("datasets", "images that problems name."),
+    ("optimisers", "what training.optimiser names."),
+    ("rate_schedules", "what training.schedule names."),
+    ("probes", "what else a run can measure."),
+)
+
+
+def _table_options(command: Command) -> Command:
+    """A flag for each table; the command takes the one that was given as `what`."""
+    for name, text in reversed(_TABLES):
+        flag = f"--{name.replace('_', '-')}"
+        command = click.option(flag, "what", flag_value=name, help=f"Instead: {text}")(command)
+    return command
+
+
 @click.command("list")
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @size_option
+@_table_options
 @format_options
 @plugin_option
-def command(patterns: tuple[str, ...], size: Size, style: Format | None, as_json: bool) -> None:
+def command(patterns: tuple[str, ...], size: Size, what: str | None, style: Format | None, as_json: bool) -> None:
     """List the test problems, a row for each placement; a PATTERN is a name or `digits_*`.
 
+    With one of the options that name a table: what there is in that, a row of your own among it.
+
     \b
-    Example:
+    Examples:
       bnbench list 'cifar100_*'
+      bnbench list --normalisers
+      bnbench list --variants 'gn_*' --plugin mine.py
     """
+    wanted = chosen(style, as_json=as_json)
+    if what is not None:
+        from bnbench.cli.component_tables import component_table
+
+        print_tables([component_table(what, patterns)], wanted)
+        return
     from bnbench.problem import find_problems
 
-    wanted = chosen(style, as_json=as_json)
     # Who names none wants those that there are at this size; who names one is told that it has none.
     files = [file for file in find_problems(patterns) if patterns or size in file.sizes]
     problems = [file.problem(size) for file in files]

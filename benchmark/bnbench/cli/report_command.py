@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from bnbench.cli.options import plugin_option, results_option
-from bnbench.cli.output import print_warnings, say, warnings_after
+from bnbench.cli.output import print_warnings
+from bnbench.cli.page import write_page
 from bnbench.cli.path_type import GivenPath
 
 FILE = "report.html"
@@ -31,24 +31,7 @@ def command(output: Path | None, results: Path) -> None:
       bnbench report --results results/runs/demo --output demo.html
     """
     from bnbench.analysis.frames import open_results
-    from bnbench.errors import UserError
-    from bnbench.report.webpage.build import report_page
-    from bnbench.storage.files import atomic_file
 
     opened = open_results(results)
     print_warnings(opened)
-    runs = sum(record.readable for record in opened.records)
-    hidden = not sys.stderr.isatty()
-    with (
-        warnings_after(opened),
-        click.progressbar(length=runs, label="reading runs", file=sys.stderr, hidden=hidden) as bar,
-    ):
-        page = report_page(opened, lambda: bar.update(1)).encode()
-    path = results / FILE if output is None else output
-    try:
-        with atomic_file(path) as file:
-            file.write(page)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"{path} cannot be written: {reason}", hint="Name another file with --output.") from error
-    say(f"{path} ({len(page) / 1e6:.1f} MB)")
+    write_page(opened, results / FILE if output is None else output, "--output")

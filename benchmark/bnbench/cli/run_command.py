@@ -19,6 +19,8 @@ from bnbench.cli.console import (
 )
 from bnbench.cli.options import grid_of, grid_options, plugin_option, results_option
 from bnbench.cli.output import say
+from bnbench.cli.page import write_page
+from bnbench.cli.path_type import GivenPath
 from bnbench.cli.run_options import executor_of, run_options_of, training_options
 
 if TYPE_CHECKING:
@@ -31,10 +33,17 @@ if TYPE_CHECKING:
 @grid_options
 @results_option
 @training_options
+@click.option(
+    "--report",
+    type=GivenPath(dir_okay=False),
+    metavar="FILE",
+    help="At the end write the page of `bnbench report` of the whole results folder.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop; as `bnbench plan`.")
 @plugin_option
 def command(
     results: Path,
+    report: Path | None,
     dry_run: bool,
     **options: Any,  # noqa: ANN401 -- the fields of Grid, and how runs are carried out, as click hands them over
 ) -> None:
@@ -68,11 +77,11 @@ def command(
         outcomes = sweep.run()
     if sweep.plan().todo and executor.sends_away:
         return  # nothing can be said yet
-    _report(selection, sweep)
+    _report(selection, sweep, report)
     end_on_failures(sweep.plan(), outcomes)
 
 
-def _report(selection: Selection, sweep: Sweep) -> None:
+def _report(selection: Selection, sweep: Sweep, page: Path | None) -> None:
     """The ranking of what was asked for, a picture of the curves, and where everything lies."""
     from bnbench.analysis.frames import Results
     from bnbench.analysis.ranking import rank
@@ -92,3 +101,5 @@ def _report(selection: Selection, sweep: Sweep) -> None:
     say(f"curves and γ/β trajectories  {results.path}{os.sep}<run>{os.sep}*.parquet", err=True)
     if picture is not None:
         say(f"picture of the curves        {picture}", err=True)
+    if page is not None:
+        write_page(results, page, "--report")

@@ -14,6 +14,7 @@ from bnbench.disk import parse_json, read_regular, require_regular
 from bnbench.errors import UserError
 from bnbench.identity import run_id_of, setting_id_of
 from bnbench.measurement import RunIdentity
+from bnbench.options import OptionValue
 from bnbench.placement import (
     HEAD,
     NOWHERE,
@@ -28,7 +29,7 @@ from bnbench.placement import (
 from bnbench.plan import Origin
 from bnbench.probe import unknown_probes
 from bnbench.problem import Size
-from bnbench.specification import ComponentName, OptionValue, Specification
+from bnbench.specification import ComponentName, Specification
 from bnbench.storage.files import atomic_file, sync_folder
 from bnbench.storage.parts import TableFacts
 from bnbench.storage.schema import SCHEMA_VERSION, TableName, known_table, promised_tables

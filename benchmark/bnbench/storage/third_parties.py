@@ -37,7 +37,7 @@ class ThirdPartyRow:
 
     @property
     def is_hashed(self) -> bool:
-        """Whether the run's ids hold all of it, so that another state of it makes another run: a variant has no code."""
+        """Whether the run's ids hold all of it, so that another state makes another run: a variant has no code."""
         return self.kind == Variant.kind
 
     def recorded(self) -> dict[str, JsonValue]:

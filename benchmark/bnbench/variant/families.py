@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from bnbench.options import Options, Value
+from bnbench.options import Options, OptionValue
 from bnbench.variant.founding import fixed, learned
 from bnbench.variant.row import Variant
 
@@ -74,7 +74,7 @@ def part(
     *,
     only: Iterable[str] = WHOLE,
     called: str | None = None,
-    options: Mapping[str, Value] | None = None,
+    options: Mapping[str, OptionValue] | None = None,
 ) -> tuple[Variant, ...]:
     """A part of BatchNorm. The row with γ and β learned, to be compared with all of it, has the part's own name."""
     return renamed(

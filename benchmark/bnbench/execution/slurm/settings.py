@@ -8,13 +8,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError
 
 from bnbench.errors import UserError, cut, few, nearest
+from bnbench.execution.options import BOUNDS
 from bnbench.problem import read_toml
 
-_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
-_MEMORY = re.compile(r"[1-9]\d*[KMGT]?")
+_NUMBER = "[0-9]{1,15}"
+_TIME = re.compile(
+    f"(?:(?P<days>{_NUMBER})-)?(?P<first>{_NUMBER})(?::(?P<second>{_NUMBER}))?(?::(?P<third>{_NUMBER}))?"
+)
+_MEMORY = re.compile(f"(?P<number>{_NUMBER})(?P<unit>[KMGT]?)")
+_UNITS = {"K": 2**10, "": 2**20, "M": 2**20, "G": 2**30, "T": 2**40}
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")
 
 _OUR_OWN = {
@@ -47,6 +53,12 @@ _NAMED = {
 }
 """Parameters of sbatch that have a name here."""
 
+_YEAR = 366 * 24 * 60
+LARGEST_MEMORY = 2**50
+"""Bytes of a job; as with every number of a job, more than any machine has a use for is a slip."""
+
+_OUT_OF_BOUNDS = "out_of_bounds"
+
 
 def minutes_of(time: int | str) -> int:
     """A time limit in whole minutes, rounded up, from minutes or any of Slurm's own spellings.
@@ -59,7 +71,9 @@ def minutes_of(time: int | str) -> int:
     """
     match = _TIME.fullmatch(str(time))
     if match is None:
-        raise ValueError(f"'{time}' is no time limit; for example 90 (minutes), 12:00:00 or 2-12 (days-hours)")
+        raise ValueError(
+            f"'{cut(str(time))}' is no time limit; for example 90 (minutes), 12:00:00 or 2-12 (days-hours)"
+        )
     days, first, second, third = (int(match[name] or 0) for name in ("days", "first", "second", "third"))
     if match["days"] is not None:
         seconds = ((days * 24 + first) * 60 + second) * 60 + third
@@ -78,9 +92,26 @@ def _time(value: object) -> object:
 
 def _memory(value: object) -> object:
     text = f"{value}G" if isinstance(value, int) and not isinstance(value, bool) else value
-    if isinstance(text, str) and not _MEMORY.fullmatch(text):
-        raise ValueError(f"'{value}' is no amount of memory; for example 16 (GB), 16G or 4000M")
+    if not isinstance(text, str):
+        return text
+    match = _MEMORY.fullmatch(text)
+    amount = int(match["number"]) * _UNITS[match["unit"]] if match else 0
+    if not 0 < amount <= LARGEST_MEMORY:
+        largest = LARGEST_MEMORY // _UNITS["T"]
+        raise ValueError(f"'{cut(text)}' is no amount of memory up to {largest}T; for example 16 (GB), 16G or 4000M")
     return text
+
+
+def _whole(bounds: tuple[int, int], unit: str = "") -> BeforeValidator:
+    """A whole number within bounds: one message, whatever else it is."""
+    least, most = bounds
+
+    def check(value: object) -> object:
+        if type(value) is not int or not least <= value <= most:
+            raise PydanticCustomError(_OUT_OF_BOUNDS, f"a whole number{unit} from {least} to {most:,} is needed")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _tuple(value: object) -> object:
@@ -131,20 +162,20 @@ class JobSettings(BaseModel):
     account: Text | None = None
     qos: Text | None = None
     constraint: Text | None = None
-    time: Annotated[int, BeforeValidator(_time), Field(ge=1)] = 60
+    time: Annotated[int, _whole((1, _YEAR), " of minutes"), BeforeValidator(_time)] = 60
     """Time limit of a job in minutes. It is no limit of a run: a job that reaches it is requeued, and goes on."""
     memory: Annotated[str, BeforeValidator(_memory)] | None = None
     """Of a job, in Slurm's spelling; a whole number is GB."""
-    cpus: Annotated[int, Field(ge=1)] | None = None
+    cpus: Annotated[int, _whole(BOUNDS["threads"])] | None = None
     """Of a job; enough for its runs if None. Without GPUs as many runs go side by side as their threads fit into it."""
-    gpus: Annotated[int, Field(ge=0)] = 0
+    gpus: Annotated[int, _whole((0, 128))] = 0
     """Of a job, all on one node."""
-    runs_per_gpu: Annotated[int, Field(ge=1)] = 1
-    runs_per_job: Annotated[int, Field(ge=1)] | None = None
+    runs_per_gpu: Annotated[int, _whole(BOUNDS["runs_per_gpu"])] = 1
+    runs_per_job: Annotated[int, _whole((1, 100_000))] | None = None
     """Runs of one element of the array; as many as go side by side if None, more where the array would be too long."""
-    jobs_at_once: Annotated[int, Field(ge=1)] = 256
+    jobs_at_once: Annotated[int, _whole((1, 100_000))] = 256
     """How many elements of the array Slurm may start at the same time."""
-    warning_seconds: Annotated[int, Field(ge=1, le=65535)] = 120
+    warning_seconds: Annotated[int, _whole((1, 65_535))] = 120
     """How long before its time limit a job is told to put its runs on disk and to queue again."""
     setup: Annotated[tuple[Text, ...], BeforeValidator(_tuple)] = ()
     """Shell commands of the job before its runs start, e.g. "module load cuda"."""
@@ -213,7 +244,7 @@ def _lay_over(raw: dict[str, Any], option: str) -> None:
 def _value(text: str) -> object:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, or a number of thousands of digits, or a deep nest
         return text
     # Of all that TOML knows only these are meant: 12:00:00, unquoted, is a time limit and no time of the day.
     return value if isinstance(value, bool | int | str) else text
@@ -233,6 +264,8 @@ def _explain(where: str, detail: Any) -> str:  # noqa: ANN401 -- pydantic's Erro
         meant = f" Did you mean '{guess}'?" if guess else ""
         return f"{where}: unknown key '{cut(location[0])}'.{meant}"
     key = cut(".".join(part for part in location[:2] if part not in {"str", "int", "bool"}))
+    if detail["type"] == _OUT_OF_BOUNDS:
+        return f"{where}: {key} = {cut(repr(detail['input']))}: {detail['msg']}"
     return f"{where}: {key}: {detail['msg'].removeprefix('Value error, ')}"
 
 

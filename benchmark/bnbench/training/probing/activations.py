@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnbench.probe import OptionValue
+from bnbench.options import OptionValue
 from bnbench.training.evaluation import Batches
 from bnbench.training.events import Measured
 from bnbench.training.probing.moment import Moment, NotMeasuredError, Probe

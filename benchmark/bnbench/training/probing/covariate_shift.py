@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnbench.probe import OptionValue
+from bnbench.options import OptionValue
 from bnbench.training.events import Measured
 from bnbench.training.probing.gradients import cosine, flat, learned_parameters, loss_and_gradient, norm
 from bnbench.training.probing.moment import Moment, NotMeasuredError, Probe

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from bnbench.network.build import Network
+from bnbench.options import OptionValue
 from bnbench.plan import Precision
-from bnbench.probe import OptionValue
 from bnbench.training.evaluation import EVALUATION_BATCH, Batches
 from bnbench.training.events import Measured
 from bnbench.training.numerics import autocast, numerics

@@ -1,0 +1,217 @@
+"""The first minutes on a GPU: does it compute what the CPU computes, the same twice, and how fast.
+
+    python tests/gpu/first_call.py [--output FILE] [--steps 20]
+    python tests/gpu/first_call.py --write-digests      # on a CPU: what a GPU is compared with
+
+Each item prints one line of JSON, and a table comes last. Nothing but the package is needed: images are noise of the
+shape of CIFAR's, keyed by seeds. Without a GPU it says so and ends with exit code 2.
+
+Items:
+    pairing      weights, order, augmentation, dropout masks and batches, against digests committed from a CPU
+    determinism  steps of both networks under the five variants in each precision, twice: every byte equal
+    extremes     BatchNorm of x·10^k and x + 10^k against float64: relative error, or what is not finite
+    speed        milliseconds a training step, by network and precision (medians)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bnbench.data.dataset import DATASETS
+from bnbench.data.images import LabelledImages, Splits
+from bnbench.data.pipeline import ImagePipeline
+from bnbench.plan import PRECISIONS, DataFacts, Precision, RunSpec, expand_grid
+from bnbench.problem import find_problem
+from bnbench.training.loop import draw_epoch, initial_network
+from bnbench.training.numerics import autocast, numerics
+from bnbench.training.optimiser import build_optimiser
+from bnbench.training.seeding import StepDraws
+from bnbench.variant import STUDIED, VARIANTS
+
+PROBLEMS = ("cifar10_3c3d", "cifar100_allcnnc")
+IMAGES = 1024
+SEED = 42
+DIGESTS = Path(__file__).parent / "cpu_digests.json"
+
+Item = dict[str, Any]
+
+
+def spec_of(problem: str, variant: str = "bn_gamma_beta", precision: Precision = "fp32") -> RunSpec:
+    """A run of a problem on made-up images."""
+    chosen = find_problem(problem).problem()
+    row = DATASETS.get(chosen.dataset)
+    facts = DataFacts(row.name, row.classes, row.channels, "0" * 64, "other copy")
+    (spec,) = expand_grid(chosen, facts, [VARIANTS.get(variant)], seeds=[SEED], precision=precision)
+    return spec
+
+
+def pipeline_of(spec: RunSpec, device: torch.device) -> ImagePipeline:
+    """Noise of CIFAR's shape, the same on every machine."""
+    random = np.random.default_rng(1)
+    pixels = random.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
+    images = LabelledImages(pixels, random.integers(0, spec.data.classes, IMAGES))
+    return ImagePipeline(
+        Splits(images, images, images, images),
+        dataset=DATASETS.get(spec.data.name),
+        image_size=spec.input_shape[1],
+        augmentation=spec.augmentation,
+        device=device,
+    )
+
+
+def digest(*tensors: Tensor) -> str:
+    """Of values, shapes and order, wherever they lie and however."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        values = tensor.detach().cpu().contiguous()
+        found.update(str((tuple(values.shape), values.dtype)).encode() + values.numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def pairing(device: torch.device) -> dict[str, str]:
+    """What a run is fed, as digests: by problem and kind."""
+    found = {}
+    for problem in PROBLEMS:
+        spec = spec_of(problem)
+        network, data = initial_network(spec), pipeline_of(spec, device)
+        order, parameters = draw_epoch(spec, data.train_size, 1, device)
+        images, labels = data.training_batch(order[: spec.training.batch_size], parameters)
+        plain, _ = next(data.evaluation_batches("train_eval", 125))
+        mask = StepDraws(SEED, 7).dropout("dropout3", 0.5, torch.empty(8, 96, 16, 16, device=device))
+        found |= {
+            f"{problem} weights": digest(*network.parameters()),
+            f"{problem} order": digest(order),
+            f"{problem} labels": digest(labels),
+            f"{problem} evaluation batch": digest((plain * 2**12).round()),
+            f"{problem} training batch": digest((images * 2**12).round()),
+            f"{problem} dropout mask": digest(mask),
+        }
+    return found
+
+
+def steps(spec: RunSpec, device: torch.device, count: int) -> Iterator[tuple[Tensor, torch.nn.Module]]:
+    """Training steps as a run makes them: the loss of each, and the network after it."""
+    network = initial_network(spec).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.train()
+    optimiser = build_optimiser(network, spec.variant, spec.training)
+    data = pipeline_of(spec, device)
+    order, parameters = draw_epoch(spec, data.train_size, 1, device)
+    size = spec.training.batch_size
+    for step in range(count):
+        first = step * size % (IMAGES - size + 1)
+        images, labels = data.training_batch(order[first : first + size], parameters)
+        with autocast(spec.precision, device):
+            loss = functional.cross_entropy(network(images, StepDraws(SEED, step)), labels)
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimiser.step()
+        yield loss.detach(), network
+
+
+def state_after(spec: RunSpec, device: torch.device, count: int) -> str:
+    """A digest of every loss on the way, and of the network after it."""
+    with numerics(spec.precision, device, 1):
+        done = list(steps(spec, device, count))
+        losses, (_, network) = [loss for loss, _ in done], done[-1]
+        return digest(torch.stack(losses).float(), *(each.float() for each in network.state_dict().values()))
+
+
+def determinism(device: torch.device, precisions: tuple[Precision, ...], count: int) -> Iterator[Item]:
+    """Each network, variant and precision twice."""
+    for problem in PROBLEMS:
+        for precision in precisions:
+            for variant in STUDIED:
+                spec = spec_of(problem, variant, precision)
+                told: Item = {"item": "determinism", "problem": problem, "variant": variant, "precision": precision}
+                try:
+                    once, again = (state_after(spec, device, count) for _ in range(2))
+                    yield {**told, "ok": once == again, "digest": once}
+                except RuntimeError as error:  # an operation that has no deterministic form
+                    yield {**told, "ok": False, "error": str(error).splitlines()[0]}
+
+
+def extremes(device: torch.device) -> Iterator[Item]:
+    """BatchNorm's forward pass at large and at shifted inputs, against float64."""
+    x = torch.randn(256, 16, 8, 8, generator=torch.Generator().manual_seed(0))
+    for kind, change in (("scale", lambda k: x * 10.0**k), ("shift", lambda k: x + 10.0**k)):
+        for k in range(0, 16, 3):
+            values = change(k)
+            exact = functional.batch_norm(values.double(), None, None, training=True)
+            found = functional.batch_norm(values.to(device), None, None, training=True).cpu()
+            error = float((found.double() - exact).abs().max())
+            yield {"item": "extremes", "kind": kind, "k": k, "error": error if np.isfinite(error) else None,
+                   "ok": bool(np.isfinite(error))}  # fmt: skip
+
+
+def speed(device: torch.device, precisions: tuple[Precision, ...], count: int) -> Iterator[Item]:
+    """Milliseconds a step: the median, the first few left out."""
+    for problem in PROBLEMS:
+        for precision in precisions:
+            spec = spec_of(problem, "bn_gamma_beta", precision)
+            with numerics(precision, device, 1):
+                seconds, before = [], time.perf_counter()
+                for loss, _ in steps(spec, device, count + 5):
+                    float(loss)
+                    seconds.append(time.perf_counter() - before)
+                    before = time.perf_counter()
+            yield {"item": "speed", "problem": problem, "precision": precision, "ok": True,
+                   "ms": 1000 * statistics.median(seconds[5:])}  # fmt: skip
+
+
+def compared(found: dict[str, str], committed: dict[str, str]) -> Iterator[Item]:
+    """The digests of a device beside those of a CPU."""
+    for name, value in found.items():
+        yield {"item": "pairing", "what": name, "ok": value == committed.get(name), "digest": value}
+
+
+@click.command()
+@click.option("--output", type=click.Path(path_type=Path), help="Append the lines of JSON to this file too.")
+@click.option("--steps", "count", default=20, show_default=True, help="Training steps of each item.")
+@click.option("--write-digests", is_flag=True, help="Write what a CPU is fed, and stop.")
+def main(output: Path | None, count: int, write_digests: bool) -> None:
+    """Run every item on the first GPU."""
+    if write_digests:
+        DIGESTS.write_text(json.dumps(pairing(torch.device("cpu")), indent=1) + "\n", encoding="utf-8")
+        return
+    if not torch.cuda.is_available():
+        click.echo("Error: there is no CUDA device here; this script is for a machine that has one.", err=True)
+        sys.exit(2)
+    device = torch.device("cuda", 0)
+    capable = torch.cuda.get_device_capability(device) >= (8, 0)
+    precisions = PRECISIONS if capable else ("fp32",)
+    click.echo(json.dumps({"device": torch.cuda.get_device_name(device), "torch": torch.__version__}))
+    items: list[Callable[[], Iterator[Item]]] = [
+        lambda: compared(pairing(device), json.loads(DIGESTS.read_text(encoding="utf-8"))),
+        lambda: determinism(device, precisions, count),
+        lambda: extremes(device),
+        lambda: speed(device, precisions, count),
+    ]
+    told: list[Item] = []
+    for item in items:
+        for line in item():
+            told.append(line)
+            click.echo(json.dumps(line))
+            if output is not None:
+                with output.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+    for name in dict.fromkeys(each["item"] for each in told):
+        own = [each for each in told if each["item"] == name]
+        click.echo(f"{name:<12} {sum(each['ok'] for each in own)} of {len(own)} as they should be")
+    sys.exit(0 if all(each["ok"] for each in told) else 1)
+
+
+if __name__ == "__main__":
+    main()
