@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from bnbench.analysis.claims import Verdict, decide_claims
+from bnbench.analysis.claims.ledger import ledger, ledger_table
 from bnbench.analysis.frames import open_results
 from bnbench.analysis.ranking import rank
-from bnbench.report.webpage.claims_section import claims_view, study_findings, verdict_counts
+from bnbench.report.webpage.claims_section import claims_view, literature_view, study_findings, verdict_counts
 from bnbench.report.webpage.coverage import coverage_table
 from bnbench.report.webpage.sections import Commands, sections
 from bnbench.report.webpage.tables import Boxed
@@ -129,3 +130,34 @@ def test_without_runs_of_a_study_there_is_nothing_to_decide(store):
     assert verdict_counts(()) == {}
     read = read_claims(results, (), ())
     assert "no claims to decide" in "".join(read.text)
+
+
+def test_the_ledger_stands_on_the_page_paper_by_paper(results):
+    compared = sections(rank(results))
+    book = ledger(results)
+    view = literature_view(book, compared, Commands(results.path))
+    assert view.summary == ledger_table(book).title
+    assert any("noise alone" in note for note in view.notes)
+    read = Reader(rendered("literature.html.j2", literature=view))
+    head, *rows = read.tables()["ledger-thesis.csv"]
+    own = [entry for entry in book.entries if entry.report.study == "thesis"]
+    assert [row[0] for row in rows] == [entry.result.claim.id for entry in own]
+    columns = {name: [row[head.index(name)] for row in rows] for name in head}
+    assert {"verdict", "effect", "seeds", "size", "standing", "drawn_in"} <= set(columns)
+    assert columns["size"] == [entry.body.size for entry in own]
+    (full,) = [each for each in compared if not each.group.overrides]
+    assert f"#{full.name}" in {attributes["href"] for tag, attributes in read.elements if tag == "a"}
+    assert any(own[0].report.source in text for text in read.text)
+    assert any(own[0].report.reading in text for text in read.text)
+    others = {entry.report.study for entry in book.entries} - {"thesis"}
+    assert {f"ledger-{name}.csv" for name in others} <= set(read.tables())
+
+
+def test_a_study_that_decides_nothing_is_told_in_the_ledger_alone(results):
+    """Others share runs with the founding study; tables without a verdict would say nothing."""
+    shown = {each.study.name for each in study_findings(results, ledger(results))}
+    assert "thesis" in shown
+    for name in shown - {"thesis"}:
+        report = decide_claims(results, find_study(name))
+        assert any(result.verdict is not Verdict.NO_DATA for result in report.evidence.claims)
+    assert "frankle2020" not in shown

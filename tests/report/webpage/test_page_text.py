@@ -216,7 +216,7 @@ def test_every_command_on_the_page_works(read, store, tmp_path, monkeypatch):
         output = {"plot": ["--output", tmp_path], "report": ["--output", tmp_path / "again.html"]}.get(words[1], [])
         done = invoke(*words[1:], *output)
         assert done.exit_code == 0, (words, done.output)
-    assert drawn == {"curves", "beta", "gamma", "activity"}
+    assert drawn == {"curves", "beta", "gamma", "activity", "disabled"}
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == report_page(open_results(store))
 
 

@@ -44,7 +44,8 @@ ROLES: Mapping[str, str] = {
 """The variant of the founding study whose look an ablation has, and what the legend calls it."""
 _LEARNED = {(False, False): "bn", (False, True): "bn_beta", (True, False): "bn_gamma", (True, True): "bn_gamma_beta"}
 """Whether γ and β are learned, to the role."""
-_NOT_OF_FAMILY = ("name", "symbol", "summary", "baseline", "revision")
+_NOT_OF_FAMILY = ("name", "symbol", "summary", "baseline", "revision", "bias")
+"""Fields of a recorded row that follow from which of the two is learned, or are words."""
 
 
 @dataclass(frozen=True)
