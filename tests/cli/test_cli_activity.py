@@ -98,7 +98,7 @@ def test_the_way_there(store):
 
 def test_json_has_the_means_and_what_they_mean(store):
     document = json.loads(invoke("activity", "--json", "--results", store).stdout)
-    assert document["definitions"]["neutral"] == {"gamma": 1.0, "beta": 0.0, "bias": 0.0}
+    assert document["definitions"]["neutral"] == {"gamma": 1.0, "beta": 0.0, "bias": 0.0, "scale": 1.0}
     rows = {(row["variant"], row["parameter"], row["slot"]): row for row in document["rows"]}
     assert len(rows) == 2 + 4 + 1
     own = rows["bn_gamma_beta", "gamma", "conv1"]

@@ -10,6 +10,15 @@ import pytest
 
 from support.command_line import start
 
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """A suite that a shell put into the background ignores SIGINT, and so would everything it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 RUN = ("run", "digits_mlp", "--size", "tiny", "--epochs", "200", "--variant", "bn", "--variant", "vanilla")
 
 

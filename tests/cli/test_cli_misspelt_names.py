@@ -104,7 +104,7 @@ def test_of_a_problem_file(right, wrong, problem, known, tmp_path):
 @pytest.mark.parametrize(
     ("name", "problem", "known"),
     [
-        ("option", "unknown option 'group'. Did you mean 'groups'?", "They are the options of normaliser 'group'."),
+        ("option", "unknown option 'group'. Did you mean 'groups'?", "Known options: groups."),
         ("value", "normaliser 'group': option groups = 0.5: should be a whole number", "groups: groups of channels"),
         ("normaliser", "unknown normaliser 'groop'. Did you mean 'group'?", "Known normalisers: none, batch, "),
         ("weights", "unknown reparametrisation 'weight_nrom'. Did you mean 'weight_norm'?", "Known reparametrisations"),
