@@ -42,7 +42,8 @@ def rows_of(text):
 TABLES = {
     "rank": "final_train_accuracy",
     "activity": "magnitude",
-    "claims": "decided_on",
+    "claims": "standing",
+    "claims --study thesis": "decided_on",
     "status": "finished",
     "list": "placement",
 }
@@ -50,7 +51,7 @@ TABLES = {
 
 
 def arguments(name, store):
-    return (name,) if name == "list" else (name, "--results", store)
+    return (name,) if name == "list" else (*name.split(), "--results", store)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -140,7 +141,7 @@ ENCODINGS = [
     ("latin-1", "activity", ("BN_gamma", "±")),
     ("cp1252", "show digits_mlp", ("BN_gamma,beta", "×")),
     ("ascii", "status --runs", ("ValueError: gamma is", "failed")),
-    ("ascii", "claims", ("BN_gamma", "delta = 0.01")),
+    ("ascii", "claims --study thesis", ("BN_gamma", "delta = 0.01")),
     ("ascii", "list", ("l2", "x0.25")),
     ("ascii", "--help", ("gamma/beta", "Commands")),
 ]
