@@ -83,7 +83,7 @@ def test_a_probe_that_needs_more_memory_than_it_may_is_refused_before_anything_i
     [
         ("probes.landscap=true", "Did you mean 'probes.landscape'"),
         ("probes.landscape.shedule=even:3", "Did you mean 'probes.landscape.schedule'"),
-        ("probes.landscape.schedule=odd:3", "landscape: schedule 'odd:3' is not known"),
+        ("probes.landscape.schedule=odd:3", "probe 'landscape': schedule 'odd:3' is not known"),
     ],
 )
 def test_an_unknown_probe_or_option_is_one_message(setting, said, tmp_path):

@@ -391,8 +391,8 @@ def test_every_settable_key_is_one_that_decides_what_is_recorded():
      ({"optimiser": "adamw", "momentum": 0.9}, "training.momentum = 0.9: optimiser 'adamw' has no momentum"),
      ({"nesterov": True}, "training.nesterov = true: needs a momentum"),
      ({"warmup_epochs": 6}, "training.warmup_epochs = 6: longer than the run, 5 epochs"),
-     ({"optimiser_options": {"rho": 0.9}}, "optimiser 'sgd' has no options, and 'rho' is given"),
-     ({"schedule_options": {"power": 2}}, "rate schedule 'constant' has no options, and 'power' is given")],
+     ({"optimiser_options": {"rho": 0.9}}, "optimiser 'sgd' has no options of its own, so no 'rho'"),
+     ({"schedule_options": {"power": 2}}, "rate schedule 'constant' has no options of its own, so no 'power'")],
 )  # fmt: skip
 def test_an_option_that_the_chosen_row_does_not_have_is_refused_with_those_that_have_it(read, changes, reason):
     file = read(SMALL)
