@@ -4,6 +4,7 @@ import pytest
 
 from analysis.test_claims import SEEDS, results, scenario
 from bnbench.analysis.claims.ledger import every_study, ledger, ledger_json, ledger_table, study_with
+from bnbench.analysis.claims.tables import body_table
 from bnbench.errors import UserError
 from bnbench.study import find_study
 from support.made_up_results import MadeUpResults
@@ -56,6 +57,12 @@ def test_exploratory_claims_have_no_verdict_and_a_reading_of_ours_is_named():
     assert cells(table, "c1")["verdict"].value == "no verdict"
     assert "early accuracy" in cells(table, "c1")["effect"]
     assert all(each.result.claim.id != "c1" for each in book.decided)
+    counted = [
+        body_table(report, report.evidence).title
+        for report in (book.reports[0], ledger(scenario("c1", 0), [THESIS]).reports[0])
+    ]
+    assert counted[0].endswith(", 1 no verdict")
+    assert counted[1].endswith(" no data")  # no claim is exploratory: none is counted as without a verdict
     (second,) = [each for each in book.reports[0].evidence.claims if each.claim.id == "c2"]
     assert second.notes[0].startswith("our operationalisation")
 

@@ -112,7 +112,7 @@ def test_json_has_evidence_and_apart_from_it_the_rest(small):
 def test_an_empty_store_lists_every_claim_of_the_thesis(tmp_path):
     shown = invoke("claims", "--study", "thesis", "--results", tmp_path / "none")
     assert shown.exit_code == 0
-    assert "thesis: 28 claims, 0 holds, 0 refuted, 0 undecided, 28 no data" in shown.stdout
+    assert "thesis: 28 claims, 0 holds, 0 refuted, 0 undecided, 28 no data\n" in shown.stdout
     ids = [line.split()[0] for line in shown.stdout.splitlines() if line.startswith("c")]
     assert [name for name in ids if name != "claim"] == [claim.id for claim in find_study("thesis").claims]
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bnbench.analysis.claims.decide import BodyOfRuns, ClaimResult, ClaimsReport, decide_claims
+from bnbench.analysis.claims.evidence import SIZES
 from bnbench.analysis.claims.tables import WOULD, claims_json, verdict_cell
 from bnbench.analysis.claims.verdict import Verdict
 from bnbench.analysis.claims.words import effect_in_words, part_in_words
@@ -107,8 +108,7 @@ def study_with(claims: Sequence[str]) -> Study:
 
 def _best(report: ClaimsReport, place: int) -> Entry | None:
     """Where the claim has data: in the evidence, else in the body of a larger size, and then of more runs."""
-    sizes = ("full", "short", "tiny")
-    apart = sorted(report.apart, key=lambda body: sizes.index(body.size))
+    apart = sorted(report.apart, key=lambda body: SIZES.index(body.size))
     entries = (Entry(report, body, body.claims[place]) for body in (report.evidence, *apart))
     return next((each for each in entries if each.result.verdict is not Verdict.NO_DATA), None)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bnbench.analysis.claims.curve_rules import DELTA
 from bnbench.analysis.claims.decide import BodyOfRuns, ClaimResult, ClaimsReport, PartResult, Side
 from bnbench.analysis.claims.evidence import DataUsed
-from bnbench.analysis.claims.verdict import Verdict
+from bnbench.analysis.claims.verdict import Verdict, tally
 from bnbench.analysis.claims.words import data_in_words, effect_in_words, part_in_words, run_in_words, where_in_words
 from bnbench.analysis.statistics import SEEDS_FOR_INTERVAL
 from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, Value
@@ -79,7 +79,7 @@ def claim_details(report: ClaimsReport) -> list[Table]:
 
 def body_table(report: ClaimsReport, body: BodyOfRuns) -> Table:
     """The verdict on every claim of a study, from one body of runs."""
-    counts = [f"{sum(r.verdict is verdict for r in body.claims)} {verdict}" for verdict in Verdict]
+    counts = [f"{number} {verdict}" for verdict, number in tally([each.verdict for each in body.claims]).items()]
     notes = [
         f"reading: {report.reading}",
         f"data: {data_in_words(body.data) or 'none'}; {counted(body.runs, 'run')}",

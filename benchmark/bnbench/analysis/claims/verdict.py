@@ -33,6 +33,12 @@ class Decision:
     """Why there is no number, or what else must be known."""
 
 
+def tally(verdicts: Sequence[Verdict]) -> dict[Verdict, int]:
+    """How many have each verdict, zeros too; those without one only where a claim is exploratory."""
+    told = [each for each in Verdict if each is not Verdict.NONE or each in verdicts]
+    return {each: verdicts.count(each) for each in told}
+
+
 def combined(verdicts: Sequence[Verdict]) -> Verdict:
     """The verdict on a claim: all parts must hold, one that is refuted refutes it.
 

@@ -10,7 +10,7 @@ from bnbench.analysis.claims.decide import BodyOfRuns, ClaimResult, ClaimsReport
 from bnbench.analysis.claims.evidence import bodies_of_runs
 from bnbench.analysis.claims.ledger import Ledger, ledger_table
 from bnbench.analysis.claims.tables import WOULD, body_table, parts_table
-from bnbench.analysis.claims.verdict import Verdict
+from bnbench.analysis.claims.verdict import Verdict, tally
 from bnbench.analysis.frames import Results
 from bnbench.analysis.table import Cell, Column, Kind
 from bnbench.report.webpage.coverage import ExperimentCoverage, coverage
@@ -65,8 +65,8 @@ def verdict_counts(findings: Sequence[StudyFindings]) -> dict[str, int]:
     """How many claims of the first study have each verdict; nothing where no run counts."""
     if not findings or not findings[0].claims.evidence.runs:
         return {}
-    found = Counter(result.verdict for result in findings[0].claims.evidence.claims)
-    return {str(verdict): found[verdict] for verdict in Verdict}
+    counts = tally([result.verdict for result in findings[0].claims.evidence.claims])
+    return {str(verdict): number for verdict, number in counts.items()}
 
 
 @dataclass(frozen=True)
