@@ -12,18 +12,23 @@ import pytest
 import torch
 
 import bnbench
-from bnbench import api
-from bnbench.architecture import ARCHITECTURES
+from bnbench import api, measurement
+from bnbench.components.architectures import ARCHITECTURES
+from bnbench.components.normalisers import NORMALISERS
+from bnbench.components.optimisers import OPTIMISERS
+from bnbench.components.probes import PROBES
+from bnbench.components.rate_schedules import RATE_SCHEDULES
+from bnbench.components.reparametrisations import REPARAMETRISATIONS
+from bnbench.components.variants import STUDIED, VARIANTS, Affine
 from bnbench.data.dataset import DATASETS
 from bnbench.errors import UserError
 from bnbench.execution.listening import Silent
-from bnbench.execution.run import load_pipeline
+from bnbench.execution.pipeline import load_pipeline
 from bnbench.plan import RunSpec, expand_grid
 from bnbench.training.evaluation import EVALUATION_BATCH
 from bnbench.training.events import EpochEvaluated
 from bnbench.training.loop import Trainer
 from bnbench.training.numerics import numerics
-from bnbench.variant import STUDIED, VARIANTS, Affine
 from support.command_line import invoke, table_bytes
 
 SHORT = {"training.epochs": 2}
@@ -82,12 +87,13 @@ def test_everything_offered_is_there_documented_and_listed():
 
 @pytest.mark.parametrize(
     "before",
-    ["", "import bnbench.plan, bnbench.variant\n", "from bnbench.plan import RunSpec\n", "import bnbench.cli\n"],
+    ["", "import bnbench.plan\n", "from bnbench.plan import RunSpec\n", "import bnbench.cli\n"],
 )
 def test_a_name_means_the_same_whatever_was_imported_before(before):
     program = before + "import bnbench; print(bnbench.variant('bn').name, callable(bnbench.plan))"
     assert python(
-        program + "\nfrom bnbench.plan import RunSpec; import bnbench.variant; print(callable(bnbench.plan))"
+        program
+        + "\nfrom bnbench.plan import RunSpec; import bnbench.components.variants; print(callable(bnbench.plan))"
     ) == ("bn True\nTrue\n")
 
 
@@ -303,6 +309,34 @@ def test_rows_of_a_session(tmp_path):
     finally:
         for registry, name in ((VARIANTS, "mine"), (ARCHITECTURES, "my_mlp"), (DATASETS, "my_digits")):
             registry._session.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("register", "registry"),
+    [
+        (bnbench.register_variant, VARIANTS),
+        (bnbench.register_normaliser, NORMALISERS),
+        (bnbench.register_reparametrisation, REPARAMETRISATIONS),
+        (bnbench.register_architecture, ARCHITECTURES),
+        (bnbench.register_dataset, DATASETS),
+        (bnbench.register_optimiser, OPTIMISERS),
+        (bnbench.register_rate_schedule, RATE_SCHEDULES),
+        (bnbench.register_probe, PROBES),
+    ],
+    ids=lambda value: getattr(value, "kind", None),
+)
+def test_every_table_of_what_a_run_is_made_of_takes_a_row_of_a_session(register, registry):
+    shipped = registry.get(registry.names()[-1])
+    own_table = {"tables": (replace(shipped.tables[0], name="alone"),)} if registry is PROBES else {}
+    mine = replace(shipped, name="mine_alone", **own_table)
+    try:
+        assert register(mine) is registry.get("mine_alone")
+        assert registry.is_of_session("mine_alone") and not registry.is_of_session(shipped.name)
+    finally:
+        registry._session.pop("mine_alone", None)
+        measurement.TABLES.pop("alone", None)
+    with pytest.raises(UserError, match=f"'{shipped.name}' is there already"):
+        register(shipped)
 
 
 # --- mistakes -----------------------------------------------------------------------------------------------------

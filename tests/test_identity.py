@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 
 from bnbench import identity
-from bnbench.architecture import (
+from bnbench.components.architectures import (
     ARCHITECTURES,
     Architecture,
     Conv,
@@ -23,13 +23,13 @@ from bnbench.architecture import (
     Subsample,
     layers_digest,
 )
+from bnbench.components.variants import VARIANTS, AffineRule, Variant
 from bnbench.data.dataset import DATASETS
 from bnbench.identity import canonical_json, hashed, run_id_of, setting_id_of
 from bnbench.plan import DataFacts, expand_grid
 from bnbench.problem import Augmentation, Probes, Snapshots, Training, find_problem
 from bnbench.shipped import shipped_folder
 from bnbench.study import find_study, plan_study, study_problem_files, study_problems
-from bnbench.variant import VARIANTS, AffineRule, Variant
 
 # The ids that the runs of the founding study (made-up fingerprints) and of the shipped references have had since the
 # first version. Never renewed: a change here makes strangers of results that people keep.

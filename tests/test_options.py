@@ -6,14 +6,14 @@ import pickle
 
 import pytest
 
+from bnbench.components.normalisers import NORMALISERS
+from bnbench.components.optimisers import OPTIMISERS
+from bnbench.components.probes import PROBES
+from bnbench.components.rate_schedules import RATE_SCHEDULES
+from bnbench.components.reparametrisations import REPARAMETRISATIONS
 from bnbench.errors import UserError
-from bnbench.normaliser import NORMALISERS
-from bnbench.optimiser import OPTIMISERS
 from bnbench.options import NO_OPTIONS, Option, Options, complete
-from bnbench.probe import PROBES
 from bnbench.problem import Training
-from bnbench.rate_schedule import RATE_SCHEDULES
-from bnbench.reparametrisation import REPARAMETRISATIONS
 from bnbench.row import rows_checked_later
 
 SIZE = Option("size", 3, "how large it is", minimum=1, maximum=5)

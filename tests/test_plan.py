@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bnbench.components.variants import STUDIED, VARIANTS, Affine, AffineRule, expand_variants
 from bnbench.errors import UserError
 from bnbench.identity import canonical_json
 from bnbench.plan import NUMERICS_VERSION, DataFacts, expand_grid
 from bnbench.problem import Augmentation, Probes, Problem, Snapshots, Target, Training, find_problem
-from bnbench.variant import STUDIED, VARIANTS, Affine, AffineRule, expand_variants
 
 DIGITS = DataFacts("digits", classes=10, channels=1, fingerprint="ab" * 32, origin="embedded")
 CIFAR10 = DataFacts("cifar10", classes=10, channels=3, fingerprint="cd" * 32, origin="other copy")

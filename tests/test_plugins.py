@@ -10,12 +10,12 @@ import pytest
 
 import bnbench
 from bnbench import plugins
+from bnbench.components.normalisers import NORMALISERS
+from bnbench.components.variants import VARIANTS
 from bnbench.errors import UserError
-from bnbench.normaliser import NORMALISERS
 from bnbench.plugins import load_again, load_plugin, loaded_plugins
 from bnbench.registry import RowSource
 from bnbench.report.figures.registry import FIGURES
-from bnbench.variant import VARIANTS
 from support.command_line import invoke
 from support.plugin_files import forgetting, normaliser, write
 
@@ -26,9 +26,9 @@ pytestmark = pytest.mark.usefixtures("forgetting")
 def test_every_row_at_the_level_of_the_module_is_in_its_table(tmp_path):
     source = """
         from dataclasses import replace
-        from bnbench.normaliser import NORMALISERS
+        from bnbench.components.normalisers import NORMALISERS
         from bnbench.report.figures.registry import FIGURES
-        from bnbench.variant import VARIANTS
+        from bnbench.components.variants import VARIANTS
 
         bn = VARIANTS.get("bn")
         half = bn.replace(name="half", gamma={"initial": 0.5})
@@ -116,7 +116,7 @@ def test_two_files_of_one_name_and_two_rows_of_one_name_are_refused(tmp_path):
     load_plugin(write(tmp_path, normaliser("return x"), "yours.py"))
     with pytest.raises(UserError, match=r"normaliser 'own' is offered by plug-in 'mine.py' and plug-in 'yours.py'"):
         NORMALISERS.get("own")
-    greedy = 'from bnbench.variant import VARIANTS\nbn = VARIANTS.get("bn_gamma").replace(name="bn")'
+    greedy = 'from bnbench.components.variants import VARIANTS\nbn = VARIANTS.get("bn_gamma").replace(name="bn")'
     load_plugin(write(tmp_path, greedy, "greedy.py"))
     with pytest.raises(UserError, match=r"variant 'bn' is offered by bnbench itself and plug-in 'greedy.py'"):
         VARIANTS.get("bn")
@@ -126,7 +126,7 @@ def test_two_files_of_one_name_and_two_rows_of_one_name_are_refused(tmp_path):
 def test_a_row_is_held_to_what_a_package_s_is_and_breaks_its_own_name_only(tmp_path):
     source = """
         from dataclasses import replace
-        from bnbench.variant import VARIANTS, AffineRule, Variant
+        from bnbench.components.variants import VARIANTS, AffineRule, Variant
 
         good = VARIANTS.get("bn").replace(name="good")
         typo = replace(good, name="typo", gamma=AffineRule("learnd", 1.0))

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnbench import identity
-from bnbench.architecture import ARCHITECTURES, Conv, Dense, slot_names, slot_places, trace
 from bnbench.cli.options import SIZES
+from bnbench.components.architectures import ARCHITECTURES, Conv, Dense, slot_names, slot_places, trace
+from bnbench.components.placements import parse_placement
+from bnbench.components.variants import expand_variants
 from bnbench.errors import UserError
 from bnbench.identity import hashed
-from bnbench.placement import parse_placement
 from bnbench.plan import DataFacts, expand_grid
 from bnbench.problem import (
     OVERLAYS,
@@ -32,7 +33,6 @@ from bnbench.problem import (
     settable_keys,
 )
 from bnbench.shipped import shipped_folder
-from bnbench.variant import expand_variants
 
 SMALL = """
 summary = "a test's own"

@@ -38,8 +38,8 @@ def ask(folder, program, timeout=60):
 COLLECT = """
     import json
     from bnbench.errors import UserError
-    from bnbench.architecture import ARCHITECTURES
-    from bnbench.variant import VARIANTS, expand_variants
+    from bnbench.components.architectures import ARCHITECTURES
+    from bnbench.components.variants import VARIANTS, expand_variants
 
     def attempt(table, name):
         try:
@@ -49,10 +49,10 @@ COLLECT = """
 """
 
 GOOD_MODULE = """
-    from bnbench.architecture import Architecture, Conv, GlobalMean
+    from bnbench.components.architectures import Architecture, Conv, GlobalMean
     from bnbench.data.dataset import DATASETS, Dataset
     from bnbench.plan import DataFacts
-    from bnbench.variant import Affine, AffineRule, Variant
+    from bnbench.components.variants import Affine, AffineRule, Variant
 
     def layers(classes, width):
         return (Conv("stem", 4, 3), Conv("head", classes, 1, activation=False), GlobalMean())
@@ -100,11 +100,11 @@ def test_a_package_adds_an_architecture_a_data_set_and_a_variant(tmp_path):
         tmp_path,
         """
         import json, sys
-        from bnbench.architecture import ARCHITECTURES
+        from bnbench.components.architectures import ARCHITECTURES
         from bnbench.data.dataset import DATASETS
         from bnbench.plan import expand_grid
         from bnbench.problem import find_problem
-        from bnbench.variant import VARIANTS, expand_variants
+        from bnbench.components.variants import VARIANTS, expand_variants
 
         names = [list(table) for table in (ARCHITECTURES, DATASETS, VARIANTS)]
         untouched = "good_plugin" not in sys.modules
@@ -177,7 +177,7 @@ def test_a_broken_package_breaks_only_its_own_names(tmp_path):
 )  # fmt: skip
 def test_an_entry_point_that_is_no_row_is_refused_with_the_package_named(tmp_path, point, reason):
     module = """
-        from bnbench.variant import VARIANTS
+        from bnbench.components.variants import VARIANTS
         import dataclasses
         number = 3
         row = dataclasses.replace(VARIANTS.get("bn"), name="other")
@@ -194,8 +194,8 @@ def test_an_entry_point_that_is_no_row_is_refused_with_the_package_named(tmp_pat
 
 ODD_ROWS = """
     import dataclasses
-    from bnbench.architecture import Architecture, Conv, Flatten, Dense
-    from bnbench.variant import Affine, AffineRule, Variant
+    from bnbench.components.architectures import Architecture, Conv, Flatten, Dense
+    from bnbench.components.variants import Affine, AffineRule, Variant
 
     learned = AffineRule(Affine.LEARNED, 1.0)
     group_norm = Variant("group_norm", "GN", "GroupNorm", normaliser="group norm", gamma=learned, beta=learned)
@@ -307,16 +307,16 @@ EVERY_KIND = """
 
     import numpy as np
 
-    from bnbench.architecture import Architecture, Conv, Dense, GlobalMean
+    from bnbench.components.architectures import Architecture, Conv, Dense, GlobalMean
     from bnbench.data.dataset import DATASETS, Dataset
     from bnbench.measurement import Column, Table
-    from bnbench.normaliser import Normaliser
-    from bnbench.optimiser import OPTIMISERS
-    from bnbench.probe import ProbeRow
-    from bnbench.rate_schedule import RateSchedule
-    from bnbench.reparametrisation import Reparametrisation
+    from bnbench.components.normalisers import Normaliser
+    from bnbench.components.optimisers import OPTIMISERS
+    from bnbench.components.probes import ProbeRow
+    from bnbench.components.rate_schedules import RateSchedule
+    from bnbench.components.reparametrisations import Reparametrisation
     from bnbench.report.figures.registry import FIGURES
-    from bnbench.variant import Affine, AffineRule, Variant
+    from bnbench.components.variants import Affine, AffineRule, Variant
 
     def scaled(site, options):
         from torch import nn

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnbench.architecture import (
+from bnbench.components.architectures import (
     ARCHITECTURES,
     Architecture,
     Conv,
@@ -23,6 +23,7 @@ from bnbench.architecture import (
     slots,
     trace,
 )
+from bnbench.components.variants import VARIANTS, Affine, AffineRule, Variant
 from bnbench.data.dataset import DATASETS
 from bnbench.data.images import LabelledImages, Splits
 from bnbench.errors import UserError
@@ -30,7 +31,6 @@ from bnbench.network.build import Network
 from bnbench.plan import DataFacts, expand_grid
 from bnbench.problem import find_problem
 from bnbench.row import rows_checked_later
-from bnbench.variant import VARIANTS, Affine, AffineRule, Variant
 
 LEARNED, FIXED = AffineRule(Affine.LEARNED, 1.0), AffineRule(Affine.FIXED, 0.0)
 GOOD = {

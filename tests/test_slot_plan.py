@@ -9,20 +9,29 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from bnbench.architecture import ARCHITECTURES, Architecture, Conv, Dense, Flatten, GlobalMean, slot_places, trace
 from bnbench.cli import main
+from bnbench.components.architectures import (
+    ARCHITECTURES,
+    Architecture,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalMean,
+    slot_places,
+    trace,
+)
+from bnbench.components.normalisers import NORMALISERS
+from bnbench.components.placements import parse_placement
+from bnbench.components.variants import VARIANTS, Affine, AffineRule, Variant
+from bnbench.components.variants.families import ABLATIONS, ablations
 from bnbench.errors import UserError
 from bnbench.identity import run_id_of
 from bnbench.network.build import Network
-from bnbench.normaliser import NORMALISERS
-from bnbench.placement import parse_placement
 from bnbench.plan import DataFacts, expand_grid
 from bnbench.problem import find_problem
 from bnbench.slot_plan import has_bias, hashed_variant, plan_slots
 from bnbench.specification import VariantSpecification
 from bnbench.storage.document import document_text, make_document, read_document
-from bnbench.variant import VARIANTS, Affine, AffineRule, Variant
-from bnbench.variant.families import ABLATIONS, ablations
 
 DIGITS = DataFacts("digits", 10, 1, "ab" * 32, "embedded")
 OWN = [name for name in VARIANTS if not VARIANTS.is_third_party(name)]

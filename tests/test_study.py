@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from bnbench.claim import Run, expand_part, runs_of
+from bnbench.components.variants import STUDIED
 from bnbench.errors import UserError
 from bnbench.plan import DataFacts
 from bnbench.shipped import shipped_folder
 from bnbench.study import find_study, plan_study, read_study, study_files, study_problem_files, study_problems
-from bnbench.variant import STUDIED
 
 THESIS = find_study("thesis")
 RUNS_A_SEED = {

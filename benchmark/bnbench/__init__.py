@@ -22,8 +22,11 @@ if TYPE_CHECKING:
         plan,
         register_architecture,
         register_dataset,
+        register_normaliser,
         register_optimiser,
+        register_probe,
         register_rate_schedule,
+        register_reparametrisation,
         register_variant,
         run,
         use_plugins,
@@ -42,8 +45,11 @@ __all__ = [
     "plan",
     "register_architecture",
     "register_dataset",
+    "register_normaliser",
     "register_optimiser",
+    "register_probe",
     "register_rate_schedule",
+    "register_reparametrisation",
     "register_variant",
     "run",
     "use_plugins",
@@ -70,14 +76,13 @@ def _offered(name: str) -> object:
 
 
 class _Package(ModuleType):
-    """This package. Two of the names that it offers are names of modules of it too, and mean what is offered.
+    """This package. One of the names that it offers is the name of a module of it too, and means what is offered.
 
     The import of a module puts it into its package under its name; that would make `bnbench.plan` a function before
     and a module after. `from bnbench.plan import …` is not touched by this.
     """
 
     plan = property(lambda self: _offered("plan"), lambda self, module: None)
-    variant = property(lambda self: _offered("variant"), lambda self, module: None)
 
 
 sys.modules[__name__].__class__ = _Package

@@ -344,7 +344,7 @@ PROBE_NOTES = Table(
 )
 
 EVERY_RUN = (CURVES.name, STEPS.name, AFFINE.name, TIMING.name)
-"""The tables that every run leaves; the others are those of probes (`bnbench.probe`)."""
+"""The tables that every run leaves; the others are those of probes (`bnbench.components.probes`)."""
 
 TABLES: dict[str, Table] = {
     table.name: table

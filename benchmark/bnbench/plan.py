@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from bnbench.architecture import ARCHITECTURES, Layer, Shape, layers_digest, slot_places, trace
+from bnbench.components.architectures import ARCHITECTURES, Layer, Shape, layers_digest, slot_places, trace
+from bnbench.components.normalisers import NORMALISERS
+from bnbench.components.optimisers import OPTIMISERS
+from bnbench.components.placements import Slots, canonical_placement, parse_placement
+from bnbench.components.rate_schedules import RATE_SCHEDULES
+from bnbench.components.variants import Variant
 from bnbench.errors import UserError, unknown
 from bnbench.identity import digest, hashed, run_id_of, setting_id_of
 from bnbench.measurement import RunIdentity
-from bnbench.normaliser import NORMALISERS
-from bnbench.optimiser import OPTIMISERS
-from bnbench.placement import Slots, canonical_placement, parse_placement
 from bnbench.problem import (
     LARGEST_RATE,
     Augmentation,
@@ -25,10 +27,8 @@ from bnbench.problem import (
     Training,
     check_training,
 )
-from bnbench.rate_schedule import RATE_SCHEDULES
 from bnbench.schedule import check_snapshots
 from bnbench.slot_plan import SlotPlan, hashed_variant, plan_slots, shown_options
-from bnbench.variant import Variant
 
 NUMERICS_VERSION = 1
 """Raised by hand whenever a change to the code changes a run's numbers; old results then keep their own ids."""

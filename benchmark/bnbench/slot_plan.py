@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bnbench.architecture import Conv, Dense, Norm, TracedLayer
-from bnbench.component import Site, Unfit
+from bnbench.components.architectures import Conv, Dense, Norm, TracedLayer
+from bnbench.components.normalisers import NONE, NORMALISERS, Normaliser
+from bnbench.components.placements import Slots, masked_slots, parse_placement
+from bnbench.components.reparametrisations import REPARAMETRISATIONS, Reparametrisation
+from bnbench.components.site import Site, Unfit
+from bnbench.components.variants import Affine, AffineRule, Variant
 from bnbench.errors import UserError
 from bnbench.identity import hashed
-from bnbench.normaliser import NONE, NORMALISERS, Normaliser
 from bnbench.options import NO_OPTIONS, Options, OptionValue, complete
-from bnbench.placement import Slots, masked_slots, parse_placement
-from bnbench.reparametrisation import REPARAMETRISATIONS, Reparametrisation
-from bnbench.variant import Affine, AffineRule, Variant
 
 
 @dataclass(frozen=True)

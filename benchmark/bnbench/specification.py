@@ -39,7 +39,7 @@ class DataSpecification(_Strict):
 
 
 class AffineSpecification(_Strict):
-    """What became of γ or β (`bnbench.variant.AffineRule`)."""
+    """What became of γ or β (`bnbench.components.variants.AffineRule`)."""
 
     status: Literal["absent", "fixed", "learned"]
     initial: float

@@ -16,13 +16,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bnbench.claim import RULES, Claim, Run, expand_part, runs_of
+from bnbench.components.variants import STUDIED, VARIANTS, Variant
 from bnbench.errors import UserError, cut, few, nearest, unknown
 from bnbench.identity import canonical_json
 from bnbench.paths import expand_home, given_path
 from bnbench.plan import DataFacts, Precision, RunSpec, expand_grid
-from bnbench.problem import Problem, ProblemFile, Size, find_problem, parse_override, read_toml
+from bnbench.problem import Problem, ProblemFile, Size, find_problem, parse_override
 from bnbench.shipped import shipped_folder
-from bnbench.variant import STUDIED, VARIANTS, Variant
+from bnbench.toml_file import read_toml
 
 FigureKind = Literal["curves", "beta", "gamma"]
 
@@ -75,7 +76,7 @@ class OwnVariant(_Strict):
     base: str
     """The row that it is a change of."""
     changes: dict[str, Any]
-    """Fields of the row; of `gamma` and `beta` only what changes of the rule (`bnbench.variant.Variant.replace`)."""
+    """Fields of the row; of `gamma` and `beta` only what changes of the rule (`Variant.replace`)."""
 
     def row(self) -> Variant:
         """The row.

@@ -20,8 +20,8 @@ from bnbench.analysis.frames import open_results
 from bnbench.analysis.trajectory import (
     measure_trajectory,
 )
+from bnbench.components.variants import VARIANTS, Affine, AffineRule, Variant
 from bnbench.errors import UserError
-from bnbench.variant import VARIANTS, Affine, AffineRule, Variant
 from support.figure_runs import run
 from support.synthetic_store import SyntheticRun, build_store
 

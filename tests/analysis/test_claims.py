@@ -17,12 +17,12 @@ from bnbench.analysis.claims.tables import claims_tables, data_in_words
 from bnbench.analysis.frames import Results, open_results
 from bnbench.analysis.measures import tenth
 from bnbench.claim import Run, runs_of
-from bnbench.placement import masked_slots
+from bnbench.components.placements import masked_slots
+from bnbench.components.variants import VARIANTS
 from bnbench.plan import DataFacts
 from bnbench.problem import find_problem
 from bnbench.storage.store import ResultStore
 from bnbench.study import find_study, plan_study, study_problem_files, study_problems
-from bnbench.variant import VARIANTS
 from support.made_up_results import Curve, MadeUpResults, MadeUpRun
 from support.synthetic_store import SyntheticRun, build_store
 

@@ -13,8 +13,8 @@ from bnbench.analysis.frames import open_results
 from bnbench.analysis.overall_ranking import score, time_ratios
 from bnbench.analysis.ranked_group import Absence
 from bnbench.analysis.ranking import rank, rank_measures
+from bnbench.components.variants import STUDIED
 from bnbench.problem import find_problem
-from bnbench.variant import STUDIED
 from support.measured_runs import HARDER, MISSED, TARGET, golden, run, several, trio
 from support.synthetic_store import SyntheticRun, build_store, grid
 

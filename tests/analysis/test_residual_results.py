@@ -12,9 +12,9 @@ from bnbench.analysis.claims.trajectories import TrajectoryReader
 from bnbench.analysis.comparison import comparisons, narrowed
 from bnbench.analysis.frames import open_results
 from bnbench.claim import Quantity, Run, Share
+from bnbench.components.variants import VARIANTS, Affine, AffineRule
 from bnbench.errors import UserError
 from bnbench.problem import Problem
-from bnbench.variant import VARIANTS, Affine, AffineRule
 from support.synthetic_store import SyntheticRun, build_store
 
 PROBLEM = Problem.model_validate(

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import plain_loop
+from bnbench.components.variants import VARIANTS
 from bnbench.data.dataset import DATASETS
 from bnbench.data.images import LabelledImages, Splits
 from bnbench.data.pipeline import ImagePipeline
@@ -33,7 +34,6 @@ from bnbench.training.memory import keep_freed_memory
 from bnbench.training.numerics import autocast
 from bnbench.training.optimiser import build_optimiser
 from bnbench.training.seeding import generator
-from bnbench.variant import VARIANTS
 
 
 @dataclass(frozen=True, eq=False)

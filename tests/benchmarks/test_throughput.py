@@ -18,7 +18,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.contestants import BareLoop, Bout, PlainLoop, WholePipeline
-from bnbench.execution.run import describe_device
+from bnbench.execution.devices import describe_device
 from bnbench.plan import PRECISIONS, Precision
 from bnbench.storage.recorder import RunRecorder
 from bnbench.training.buffers import SnapshotBuffer

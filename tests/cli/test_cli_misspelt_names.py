@@ -26,7 +26,7 @@ epochs = 1
 learning_rate = 0.1
 """
 ROWS = """
-from bnbench.variant import VARIANTS
+from bnbench.components.variants import VARIANTS
 
 _gn = VARIANTS.get("gn_gamma_beta")
 option = _gn.replace(name="option", options={"group": 8})

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from bnbench.analysis.frames import open_results
+from bnbench.components.variants import STUDIED
 from bnbench.execution.estimate import schedule_seconds
 from bnbench.execution.options import RunOptions, Shard
 from bnbench.execution.planning import SweepPlan
@@ -18,7 +19,6 @@ from bnbench.storage.lock import acquire_lock, look_at_lock
 from bnbench.storage.processes import this_process
 from bnbench.storage.sweeps import SWEEPS_FOLDER, SweepRecord, SweepRun, write_sweep
 from bnbench.training.events import StepReached
-from bnbench.variant import STUDIED
 from bnbench.words import duration
 from execution.test_resume import make_spec
 from support.command_line import invoke, table_bytes

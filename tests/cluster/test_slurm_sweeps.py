@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bnbench.components.variants import STUDIED, VARIANTS
 from bnbench.data.dataset import DATASETS
 from bnbench.execution.options import RunOptions
 from bnbench.execution.run import execute
@@ -26,7 +27,6 @@ from bnbench.problem import find_problem
 from bnbench.storage.checkpoints import checkpoint_paths
 from bnbench.storage.lock import acquire_lock
 from bnbench.storage.store import ResultStore
-from bnbench.variant import STUDIED, VARIANTS
 from cluster.slurm import Slurm, wait_for
 from support.command_line import invoke, start, table_bytes
 

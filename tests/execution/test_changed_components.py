@@ -10,7 +10,7 @@ import pytest
 
 from bnbench.analysis.frames import open_results
 from bnbench.analysis.ranking import rank
-from bnbench.architecture import ARCHITECTURES, Architecture, Conv, Dense, GlobalMean
+from bnbench.components.architectures import ARCHITECTURES, Architecture, Conv, Dense, GlobalMean
 from bnbench.data.dataset import DATASETS
 from bnbench.data.images import LabelledImages, Splits
 from bnbench.execution.executors import InProcess

@@ -112,14 +112,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from bnbench.architecture import ARCHITECTURES, Dense, Flatten
+from bnbench.components.architectures import ARCHITECTURES, Dense, Flatten
 from bnbench.data.dataset import DATASETS
 from bnbench.measurement import Column, Table
-from bnbench.optimiser import OPTIMISERS
-from bnbench.probe import ProbeRow
-from bnbench.rate_schedule import RATE_SCHEDULES
-from bnbench.reparametrisation import REPARAMETRISATIONS
-from bnbench.variant import VARIANTS
+from bnbench.components.optimisers import OPTIMISERS
+from bnbench.components.probes import ProbeRow
+from bnbench.components.rate_schedules import RATE_SCHEDULES
+from bnbench.components.reparametrisations import REPARAMETRISATIONS
+from bnbench.components.variants import VARIANTS
 
 _calls = [0]
 

@@ -9,6 +9,7 @@ import signal
 
 import pytest
 
+from bnbench.components.variants import VARIANTS
 from bnbench.data.dataset import DATASETS
 from bnbench.execution import run as run_module
 from bnbench.execution.options import RunOptions
@@ -22,7 +23,6 @@ from bnbench.storage.lock import acquire_lock
 from bnbench.storage.repeating import forget_failure, start_afresh, tidy_result
 from bnbench.storage.store import ResultStore
 from bnbench.training.events import EpochEvaluated, StepReached
-from bnbench.variant import VARIANTS
 from support.command_line import table_bytes
 
 CPU = RunOptions("cpu")

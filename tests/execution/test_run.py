@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bnbench.components.variants import VARIANTS
 from bnbench.data.dataset import DATASETS
 from bnbench.errors import UserError
 from bnbench.execution import run as run_module
@@ -17,7 +18,6 @@ from bnbench.plan import expand_grid
 from bnbench.problem import find_problem
 from bnbench.storage.repeating import forget_failure
 from bnbench.storage.store import ResultStore
-from bnbench.variant import VARIANTS
 
 
 @pytest.fixture

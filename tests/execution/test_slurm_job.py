@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bnbench.components.variants import VARIANTS
 from bnbench.data.dataset import DATASETS
 from bnbench.execution.executors import LocalPool
 from bnbench.execution.options import RunOptions
@@ -16,7 +17,6 @@ from bnbench.execution.run import Outcome, execute
 from bnbench.execution.slurm.job import ENDED, Chunk, job_places, progress
 from bnbench.plan import expand_grid
 from bnbench.problem import find_problem
-from bnbench.variant import VARIANTS
 
 RUNNING = "JobId=7 JobState=RUNNING PreemptTime=None"
 PREEMPTED = "JobId=7 JobState=RUNNING PreemptTime=2026-01-01T00:00:00"

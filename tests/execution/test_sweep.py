@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bnbench.architecture import ARCHITECTURES
+from bnbench.components.architectures import ARCHITECTURES
+from bnbench.components.variants import VARIANTS
 from bnbench.errors import MissingDataError, UserError
 from bnbench.execution.executors import InProcess, LocalPool, local_executor
 from bnbench.execution.listening import Silent
@@ -24,7 +25,6 @@ from bnbench.storage import store as store_module
 from bnbench.storage.checkpoints import checkpoint_paths
 from bnbench.storage.lock import acquire_lock, look_at_lock
 from bnbench.storage.store import ResultStore
-from bnbench.variant import VARIANTS
 from execution.test_resume import make_spec
 from support.command_line import invoke, table_bytes
 

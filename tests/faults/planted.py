@@ -23,6 +23,7 @@ import numpy as np
 import sklearn.model_selection
 import torch
 
+from bnbench.components.variants import VARIANTS
 from bnbench.data.dataset import DATASETS
 from bnbench.execution import run as run_module
 from bnbench.execution.options import RunOptions
@@ -34,7 +35,6 @@ from bnbench.plan import RunSpec, expand_grid
 from bnbench.problem import find_problem
 from bnbench.storage.recorder import RunRecorder
 from bnbench.training import evaluation, loop, optimiser
-from bnbench.variant import VARIANTS
 
 PROBLEM = "digits_mlp"
 Fault = Callable[[], AbstractContextManager[object]]

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bnbench.components.variants import STUDIED, VARIANTS
 from bnbench.data.dataset import DATASETS
 from bnbench.data.images import LabelledImages, Splits
 from bnbench.data.pipeline import ImagePipeline
@@ -39,7 +40,6 @@ from bnbench.training.loop import draw_epoch, initial_network
 from bnbench.training.numerics import autocast, numerics
 from bnbench.training.optimiser import build_optimiser
 from bnbench.training.seeding import StepDraws
-from bnbench.variant import STUDIED, VARIANTS
 
 PROBLEMS = ("cifar10_3c3d", "cifar100_allcnnc")
 IMAGES = 1024

@@ -23,8 +23,9 @@ import click
 import numpy as np
 import pyarrow as pa
 
-from bnbench.architecture import Conv, slot_names, slots
-from bnbench.placement import masked_slots
+from bnbench.components.architectures import Conv, slot_names, slots
+from bnbench.components.placements import masked_slots
+from bnbench.components.variants import STUDIED, Affine, expand_variants
 from bnbench.plan import DataFacts, RunSpec, expand_grid
 from bnbench.problem import Problem, find_problem
 from bnbench.schedule import scheduled_steps
@@ -32,7 +33,6 @@ from bnbench.storage.document import make_document, table_path, write_document
 from bnbench.storage.parts import TableFacts, write_row_groups
 from bnbench.storage.schema import TableName, promised_tables, value_table
 from bnbench.storage.workspace import Workspace
-from bnbench.variant import STUDIED, Affine, expand_variants
 
 TRAINING_IMAGES = 40_000
 SPARSE = 100

@@ -20,11 +20,12 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bnbench.components.probes import PROBES
+from bnbench.components.variants import VARIANTS
 from bnbench.data.dataset import DATASETS
 from bnbench.data.images import LabelledImages, Splits
 from bnbench.data.pipeline import ImagePipeline
 from bnbench.plan import DataFacts, RunSpec, expand_grid
-from bnbench.probe import PROBES
 from bnbench.problem import Probes, find_problem
 from bnbench.schedule import scheduled_steps
 from bnbench.training.loop import Trainer, draw_epoch
@@ -35,7 +36,6 @@ from bnbench.training.probing.moment import TrainingBatch
 from bnbench.training.probing.running import Probing
 from bnbench.training.probing.spectrum import in_memory_for_double_backward
 from bnbench.training.seeding import StepDraws
-from bnbench.variant import VARIANTS
 
 CPU = torch.device("cpu")
 STEPS = 31_200

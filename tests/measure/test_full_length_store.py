@@ -7,9 +7,9 @@ from collections import Counter
 from bnbench.analysis.activity import activity_summary
 from bnbench.analysis.frames import open_results
 from bnbench.analysis.ranking import rank
+from bnbench.components.variants import expand_variants
 from bnbench.plan import DataFacts, expand_grid
 from bnbench.problem import find_problem
-from bnbench.variant import expand_variants
 from measure.full_length_store import MadeUpRun, study_specs, write_run
 
 

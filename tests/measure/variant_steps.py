@@ -21,13 +21,13 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 
-from bnbench.architecture import ARCHITECTURES, slot_names
+from bnbench.components.architectures import ARCHITECTURES, slot_names
+from bnbench.components.placements import parse_placement
+from bnbench.components.variants import VARIANTS
 from bnbench.network.build import Network
-from bnbench.placement import parse_placement
 from bnbench.problem import Training
 from bnbench.training.optimiser import build_optimiser
 from bnbench.training.seeding import StepDraws, generator
-from bnbench.variant import VARIANTS
 
 BASELINE = "bn_gamma_beta"
 ROWS = (

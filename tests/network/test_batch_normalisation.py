@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnbench.architecture import Conv, Dense
+from bnbench.components.architectures import Conv, Dense
 from bnbench.network.layers import Slot
 from support.networks import FIVE, variant_named
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bnbench.architecture import ARCHITECTURES, Conv, Dense, Dropout, Flatten, MaxPool, slot_names
+from bnbench.components.architectures import ARCHITECTURES, Conv, Dense, Dropout, Flatten, MaxPool, slot_names
+from bnbench.components.variants import VARIANTS, Affine, AffineRule
 from bnbench.errors import UserError
 from bnbench.network.build import Network
 from bnbench.network.normalisers import ChannelAffine
 from bnbench.training.seeding import generator
-from bnbench.variant import VARIANTS, Affine, AffineRule
 from support.networks import FIVE, build, run_spec, same_bits, variant_named
 
 IMAGE = (3, 32, 32)

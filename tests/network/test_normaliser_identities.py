@@ -10,13 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bnbench.architecture import ARCHITECTURES, Conv, Dense
-from bnbench.component import Site
+from bnbench.components.architectures import ARCHITECTURES, Conv, Dense
+from bnbench.components.site import Site
+from bnbench.components.variants import VARIANTS, Affine, AffineRule, Variant
 from bnbench.network.layers import Slot
 from bnbench.network.normalisers import build_normaliser
 from bnbench.network.reparametrisations import WeightStandardisation
 from bnbench.training.seeding import StepDraws, generator, uniform_noise
-from bnbench.variant import VARIANTS, Affine, AffineRule, Variant
 from support.networks import build, same_bits, variant_named
 
 MAP, DENSE = (6, 4, 3, 5), (6, 4)

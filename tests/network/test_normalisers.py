@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bnbench.architecture import Conv, Dense
-from bnbench.component import Site
+from bnbench.components.architectures import Conv, Dense
+from bnbench.components.normalisers import NORMALISERS, groups_of
+from bnbench.components.site import Site
+from bnbench.components.variants import VARIANTS, Affine, AffineRule, Variant
 from bnbench.network.layers import Slot
 from bnbench.network.normalisers import build_normaliser
-from bnbench.normaliser import NORMALISERS, groups_of
-from bnbench.variant import VARIANTS, Affine, AffineRule, Variant
 
 EPSILON = 1e-5
 LEARNED = AffineRule(Affine.LEARNED, 1.0), AffineRule(Affine.LEARNED, 0.0)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bnbench.architecture import ARCHITECTURES
+from bnbench.components.architectures import ARCHITECTURES
 from bnbench.problem import find_problem, problem_files
 from support.networks import FIVE, build, variant_named
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bnbench.architecture import (
+from bnbench.components.architectures import (
     ARCHITECTURES,
     Conv,
     Dense,
@@ -20,11 +20,11 @@ from bnbench.architecture import (
     Subsample,
     slot_names,
 )
+from bnbench.components.variants import Affine, AffineRule
 from bnbench.data.torchvision_compat import import_torchvision
 from bnbench.network.build import Network
 from bnbench.training.probing.sparsity import zeroed_shares
 from bnbench.training.seeding import StepDraws, generator
-from bnbench.variant import Affine, AffineRule
 from support.networks import build, variant_named
 
 IMAGE = (3, 16, 16)

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from bnbench.architecture import Conv, Flatten, MaxPool
+from bnbench.components.architectures import Conv, Flatten, MaxPool
 from bnbench.network.layers import SamePool, Slot
 from support.networks import build, same_bits, variant_named
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from bnbench.analysis.reference.stored import read_references
+from bnbench.components.variants import STUDIED, VARIANTS
 from bnbench.data.dataset import DATASETS
 from bnbench.plan import expand_grid
 from bnbench.problem import find_problem, problem_files
 from bnbench.shipped import shipped_folder
-from bnbench.variant import STUDIED, VARIANTS
 from support.command_line import command
 
 FOLDER = shipped_folder("reference")

@@ -6,8 +6,8 @@ import pytest
 
 from bnbench.analysis.comparison import comparisons
 from bnbench.api import Results
-from bnbench.architecture import ARCHITECTURES, slot_places
-from bnbench.placement import SlotPlace, masked_places, parse_placement
+from bnbench.components.architectures import ARCHITECTURES, slot_places
+from bnbench.components.placements import SlotPlace, masked_places, parse_placement
 from bnbench.problem import Problem
 from bnbench.report.drawn_slots import MOST_SLOTS, drawn_slots, left_out
 from bnbench.report.figures.kind import Request, labels_of

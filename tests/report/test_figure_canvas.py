@@ -9,13 +9,13 @@ import pytest
 
 from bnbench.analysis.comparison import comparisons
 from bnbench.analysis.frames import open_results
+from bnbench.components.variants import VARIANTS as TABLE
 from bnbench.problem import RunsSource, Target, find_problem
 from bnbench.report.catalogue import study_figure, thesis_figures
 from bnbench.report.figures.drawing import draw_kind
 from bnbench.report.figures.registry import FIGURES
 from bnbench.report.gallery import draw_study_figure
 from bnbench.report.page import COLUMN, TEXT
-from bnbench.variant import VARIANTS as TABLE
 from support.figure_canvas import cut_off
 from support.figure_runs import SEEDS, SLOTS, STEPS, VARIANTS, affine
 from support.probed_runs import PROBES, TABLES

@@ -8,6 +8,8 @@ from bnbench.analysis.activity import activity_summary, average_over_seeds
 from bnbench.analysis.comparison import Wanted, comparisons, find_wanted, narrowed
 from bnbench.analysis.frames import open_results
 from bnbench.analysis.ranking import rank
+from bnbench.components.variants import VARIANTS as VARIANTS_TABLE
+from bnbench.components.variants import Affine, AffineRule
 from bnbench.errors import UserError
 from bnbench.report.catalogue import study_figure, study_figures, thesis_figures
 from bnbench.report.figures.drawing import NothingToDrawError, draw_kind
@@ -15,8 +17,6 @@ from bnbench.report.figures.registry import FIGURES
 from bnbench.report.gallery import draw_study_figure
 from bnbench.report.page import TEXT
 from bnbench.study import find_study
-from bnbench.variant import VARIANTS as VARIANTS_TABLE
-from bnbench.variant import Affine, AffineRule
 from support.figure_runs import SEEDS, VARIANTS, accuracy, run
 from support.synthetic_store import build_store
 

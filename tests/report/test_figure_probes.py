@@ -9,8 +9,8 @@ import pytest
 
 from bnbench.analysis.comparison import comparisons
 from bnbench.analysis.frames import open_results
+from bnbench.components.placements import SlotPlace
 from bnbench.errors import UserError
-from bnbench.placement import SlotPlace
 from bnbench.report.figures.disabled import groups_of
 from bnbench.report.figures.drawing import draw_kind
 from bnbench.report.figures.families import families_of

@@ -7,10 +7,10 @@ import matplotlib as mpl
 import pytest
 from matplotlib.colors import to_rgb
 
+from bnbench.components.variants import STUDIED, VARIANTS, Variant
 from bnbench.report.page import PAGES, TEXT
 from bnbench.report.style import LOOKS, looks_of, percent, slot_colours, symbol_of, variant_label
 from bnbench.report.webpage.colours import DARK_PAPER, VISIBLE, contrast
-from bnbench.variant import STUDIED, VARIANTS, Variant
 
 
 def luminance(colour: str) -> float:

@@ -11,6 +11,8 @@ from matplotlib.text import Text
 from bnbench.analysis.comparison import Wanted, comparisons, find_wanted
 from bnbench.analysis.frames import Trajectory, open_results
 from bnbench.analysis.ranking import rank
+from bnbench.components.variants import VARIANTS as TABLE
+from bnbench.components.variants import Affine, AffineRule
 from bnbench.report.figures.contours import (
     ModelTrajectories,
     affine_contours,
@@ -23,8 +25,6 @@ from bnbench.report.figures.registry import FIGURES
 from bnbench.report.page import PAGES, TEXT
 from bnbench.report.webpage.sections import Section
 from bnbench.report.webpage.trajectories import affine_of
-from bnbench.variant import VARIANTS as TABLE
-from bnbench.variant import Affine, AffineRule
 from support.figure_runs import SLOTS, STEPS, affine, run
 from support.synthetic_store import build_store
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bnbench.components.probes import PROBES
 from bnbench.identity import run_id_of, setting_id_of
 from bnbench.measurement import EVERY_RUN, TABLES, Column, RunIdentity, Values
-from bnbench.probe import PROBES
 from bnbench.storage.document import RunDocument
 from bnbench.storage.recorder import RunRecorder
 from support.rows import affine, columns

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from bnbench import measurement
 from bnbench.analysis.frames import open_results
+from bnbench.components.probes import PROBES, ProbeRow
 from bnbench.measurement import COUNT, EVERY_RUN, TABLES, Column, Table
-from bnbench.probe import PROBES, ProbeRow
 from bnbench.storage import parts
 from bnbench.storage.compaction import compact
 from bnbench.storage.document import document_text, make_document, read_document, write_document

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bnbench.normaliser import NORMALISERS, Normaliser
-from bnbench.reparametrisation import REPARAMETRISATIONS, Reparametrisation
-from bnbench.variant import VARIANTS
+from bnbench.components.normalisers import NORMALISERS, Normaliser
+from bnbench.components.reparametrisations import REPARAMETRISATIONS, Reparametrisation
+from bnbench.components.variants import VARIANTS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "normalisers.md"
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from bnbench.components.variants import STUDIED, VARIANTS
 from bnbench.data.dataset import DATASETS
 from bnbench.execution import fork_server
 from bnbench.execution import run as run_module
@@ -35,7 +36,6 @@ from bnbench.storage import files, recorder
 from bnbench.storage.checkpoints import newest_header
 from bnbench.storage.store import ResultStore
 from bnbench.training import loop
-from bnbench.variant import STUDIED, VARIANTS
 
 PLACES = (
     "before the first step",

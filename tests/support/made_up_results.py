@@ -17,7 +17,7 @@ from bnbench.analysis.frames import Results, Trajectory
 from bnbench.analysis.measures import tenth
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import overrides
-from bnbench.architecture import slot_places
+from bnbench.components.architectures import slot_places
 from bnbench.identity import canonical_json, hashed
 from bnbench.measurement import RunIdentity
 from bnbench.plan import RunSpec

@@ -6,8 +6,8 @@ import math
 
 from bnbench.analysis.measures import CurveMeasures, RunMeasures, TimeToTarget
 from bnbench.analysis.records import RunRecord
+from bnbench.components.placements import SlotPlace, parse_placement
 from bnbench.measurement import RunIdentity
-from bnbench.placement import SlotPlace, parse_placement
 from bnbench.problem import RunsSource, Target
 
 TARGET = Target(

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnbench.architecture import Layer, slot_places
+from bnbench.components.architectures import Layer, slot_places
+from bnbench.components.placements import parse_placement
+from bnbench.components.variants import STUDIED, VARIANTS, Variant
 from bnbench.data.dataset import Dataset
 from bnbench.data.images import LabelledImages, Splits
 from bnbench.data.pipeline import ImagePipeline
 from bnbench.measurement import TABLES
 from bnbench.network.build import Network
-from bnbench.placement import parse_placement
 from bnbench.plan import DataFacts, RunSpec, expand_grid
 from bnbench.problem import Problem
 from bnbench.training.events import (
@@ -31,7 +32,6 @@ from bnbench.training.events import (
 )
 from bnbench.training.loop import Trainer
 from bnbench.training.numerics import numerics
-from bnbench.variant import STUDIED, VARIANTS, Variant
 
 CPU = torch.device("cpu")
 FACTS = DataFacts("made_up", classes=4, channels=1, fingerprint="0" * 64, origin="other copy")

@@ -12,8 +12,8 @@ import pytest
 from bnbench import plugins
 
 NORMALISER = """
-from bnbench.normaliser import Normaliser
-from bnbench.variant import Affine, AffineRule, Variant
+from bnbench.components.normalisers import Normaliser
+from bnbench.components.variants import Affine, AffineRule, Variant
 
 
 def build(site, options):

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bnbench.architecture import Layer, trace
+from bnbench.components.architectures import Layer, trace
+from bnbench.components.probes import network_size
+from bnbench.components.variants import VARIANTS
 from bnbench.network.build import Network
 from bnbench.plan import RunSpec
-from bnbench.probe import network_size
 from bnbench.problem import Probes
 from bnbench.training.events import Measured
 from bnbench.training.probing.moment import Moment, TrainingBatch
 from bnbench.training.seeding import StepDraws
-from bnbench.variant import VARIANTS
 from support.networks import build, run_spec
 
 EVERYTHING: Mapping[str, Any] = {

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from bnbench.components.probes import PROBES
 from bnbench.measurement import IDENTITY, PROBE_NOTES, TABLES, Column, Table
-from bnbench.probe import PROBES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "result-schema.md"
 EVERY_TABLE = "every table"

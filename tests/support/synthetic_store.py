@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bnbench.components.variants import VARIANTS, Variant
 from bnbench.measurement import Parameter, Split, Values
 from bnbench.plan import DataFacts, Origin, RunSpec, expand_grid
 from bnbench.problem import Problem, find_problem
 from bnbench.storage.recorder import RunRecorder
-from bnbench.variant import VARIANTS, Variant
 from support.rows import affine, columns
 
 _CLASSES_AND_CHANNELS = {"digits": (10, 1), "cifar10": (10, 3), "cifar100": (100, 3)}

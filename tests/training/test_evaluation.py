@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnbench.architecture import ARCHITECTURES
+from bnbench.components.architectures import ARCHITECTURES
 from bnbench.training.evaluation import evaluate, evaluate_splits, with_population_statistics
 from bnbench.training.seeding import generator
 from support.networks import build, digest, pipeline, run_spec, trainer, variant_named

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from bnbench.components.variants import Affine, AffineRule
 from bnbench.data.augmentation import draw_parameters
 from bnbench.data.dataset import DATASETS
 from bnbench.data.pipeline import ImagePipeline
@@ -28,7 +29,6 @@ from bnbench.training.events import (
 from bnbench.training.loop import Trainer
 from bnbench.training.numerics import numerics
 from bnbench.training.seeding import StepDraws, generator
-from bnbench.variant import Affine, AffineRule
 from support.networks import (
     CPU,
     FIVE,

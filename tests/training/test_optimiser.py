@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from bnbench.architecture import ARCHITECTURES
+from bnbench.components.architectures import ARCHITECTURES
+from bnbench.components.optimisers import OPTIMISER_SETTINGS, OPTIMISERS, Optimiser
+from bnbench.components.variants import Affine, AffineRule
 from bnbench.errors import UserError
-from bnbench.optimiser import OPTIMISER_SETTINGS, OPTIMISERS, Optimiser
 from bnbench.options import Option
 from bnbench.problem import Training
 from bnbench.training.optimiser import build_optimiser, parameter_groups
 from bnbench.training.seeding import generator
-from bnbench.variant import Affine, AffineRule
 from support.networks import build, run_spec, train, trainer, variant_named
 
 LAYERS = ARCHITECTURES.get("3c3d").layers(4, 0.125)

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from bnbench.components.variants import Affine, AffineRule
 from bnbench.data.augmentation import cut_windows, jitter
 from bnbench.training.checkpoint import checkpoint_bytes, restore_checkpoint
 from bnbench.training.events import Finished
 from bnbench.training.loop import unaugmented
 from bnbench.training.optimiser import build_optimiser
 from bnbench.training.seeding import StepDraws
-from bnbench.variant import Affine, AffineRule
 from support.networks import run_spec, same_bits, train, trainer, variant_named
 
 SAMPLE = [

@@ -44,9 +44,9 @@ from bnbench.analysis.trajectory import (
     snapshot_at,
     snapshot_measures,
 )
+from bnbench.components.placements import masked_slots, parse_placement
 from bnbench.errors import unknown
 from bnbench.measurement import IDENTITY
-from bnbench.placement import masked_slots, parse_placement
 
 MEASURES: tuple[str, ...] = tuple(field.name for field in fields(TrajectoryMeasures))
 """The measured columns of `activity_summary`."""

@@ -25,7 +25,7 @@ from bnbench.analysis.table import (
     whole,
 )
 from bnbench.analysis.trajectory import DEAD_BAND, EARLY_SHARE, EXCESS_ALLOWED, NEUTRAL, REACHED_SHARE, SMOOTHED_SHARE
-from bnbench.placement import NOWHERE
+from bnbench.components.placements import NOWHERE
 from bnbench.words import counted
 
 SYMBOLS = {"gamma": "γ", "beta": "β", "bias": "bias", "scale": "g"}

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import problem_targets
+from bnbench.components.variants import VARIANTS
 from bnbench.data.own_arrays import dataset_of
 from bnbench.errors import unknown
 from bnbench.plan import DataFacts, expand_grid
 from bnbench.problem import Problem, ProblemFile, Target, find_problem
-from bnbench.variant import VARIANTS
 
 
 def asked_settings(records: Sequence[RunRecord], references: Iterable[str]) -> list[str]:

@@ -23,14 +23,14 @@ from typing import Self, TypeVar
 from bnbench.analysis.naming import named_with_size, size_and_data
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import problem_at
-from bnbench.architecture import ARCHITECTURES, slot_places
+from bnbench.components.architectures import ARCHITECTURES, slot_places
+from bnbench.components.placements import NOWHERE, SlotPlace, Slots, canonical_placement, parse_placement
+from bnbench.components.variants import VARIANTS
 from bnbench.errors import UserError, unknown
 from bnbench.measurement import RunIdentity
 from bnbench.natural_order import natural_key
-from bnbench.placement import NOWHERE, SlotPlace, Slots, canonical_placement, parse_placement
 from bnbench.problem import Problem
 from bnbench.storage.third_parties import ThirdPartyRow
-from bnbench.variant import VARIANTS
 
 USUAL_PLACEMENT = "hidden"
 _FAMILIAR = (USUAL_PLACEMENT, "every")

@@ -27,15 +27,15 @@ import pyarrow.compute as pc
 
 from bnbench.analysis.records import RunRecord, record_of
 from bnbench.analysis.trainings import disagreement, training_key, trainings
+from bnbench.components.placements import NOWHERE
+from bnbench.components.variants import VARIANTS
 from bnbench.errors import UserError, unknown
 from bnbench.measurement import IDENTITY, TABLES
 from bnbench.paths import given_path
-from bnbench.placement import NOWHERE
 from bnbench.problem import Size, problem_files
 from bnbench.storage.files import StorageError
 from bnbench.storage.schema import SCHEMAS, TableName, identified, value_columns
 from bnbench.storage.store import ResultStore, StoreContents
-from bnbench.variant import VARIANTS
 
 OneOrMoreTexts = str | Sequence[str]
 OneOrMoreNumbers = float | Sequence[float]

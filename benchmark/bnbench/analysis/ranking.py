@@ -18,7 +18,7 @@ from bnbench.analysis.overall_ranking import OverallRanking, overall_ranking
 from bnbench.analysis.ranked_group import RankedGroup, ranked_group
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import problem_targets
-from bnbench.placement import NOWHERE
+from bnbench.components.placements import NOWHERE
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from bnbench.analysis.table import (
     signed,
     spread,
 )
-from bnbench.placement import NOWHERE
+from bnbench.components.placements import NOWHERE
 from bnbench.words import counted
 
 JsonObject = dict[str, object]

@@ -11,16 +11,16 @@ from typing import Literal
 from pydantic import JsonValue
 
 from bnbench.analysis.settings import overrides
+from bnbench.components.placements import SlotPlace, masked_slots
+from bnbench.components.reparametrisations import PLAIN, REPARAMETRISATIONS
+from bnbench.components.variants import Affine
 from bnbench.errors import UserError
 from bnbench.identity import canonical_json
 from bnbench.measurement import TABLES, RunIdentity
-from bnbench.placement import SlotPlace, masked_slots
 from bnbench.plan import Origin
-from bnbench.reparametrisation import PLAIN, REPARAMETRISATIONS
 from bnbench.storage.document import RunDocument, Status
 from bnbench.storage.schema import TableName
 from bnbench.storage.third_parties import ThirdPartyRow, recorded_rows
-from bnbench.variant import Affine
 
 
 @dataclass(frozen=True)

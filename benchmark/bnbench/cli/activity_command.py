@@ -171,7 +171,7 @@ def _print_tables(
 def _sparsity(opened: Results, runs: IdentityFilters, placements: tuple[str, ...], *, averaged: bool) -> pd.DataFrame:
     """What the ReLUs zero, in the runs without any BatchNorm too, which belong to every placement."""
     from bnbench.analysis.activity import average_over_seeds, sparsity_summary
-    from bnbench.placement import NOWHERE
+    from bnbench.components.placements import NOWHERE
 
     filters: IdentityFilters = {**runs}
     if placements:

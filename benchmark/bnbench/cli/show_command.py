@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bnbench.analysis.table import Table, Value
-    from bnbench.architecture import Layer, Subsample, TracedLayer
-    from bnbench.placement import SlotPlace
-    from bnbench.probe import NetworkSize
+    from bnbench.components.architectures import Layer, Subsample, TracedLayer
+    from bnbench.components.placements import SlotPlace
+    from bnbench.components.probes import NetworkSize
     from bnbench.problem import Probes, Problem, Size, Target, Training
     from bnbench.slot_plan import SlotPlan
 
@@ -39,14 +39,14 @@ def command(name: str, placement: str | None, variant: str, size: Size) -> None:
       bnbench show cifar10_3c3d
       bnbench show cifar100_allcnnc --placement every --variant bn_beta
     """
-    from bnbench.architecture import ARCHITECTURES, slot_places, trace
+    from bnbench.components.architectures import ARCHITECTURES, slot_places, trace
+    from bnbench.components.placements import NOWHERE, canonical_placement, parse_placement
+    from bnbench.components.probes import network_size
+    from bnbench.components.variants import VARIANTS
     from bnbench.data.own_arrays import dataset_of
     from bnbench.identity import LONGEST_MASK
-    from bnbench.placement import NOWHERE, canonical_placement, parse_placement
-    from bnbench.probe import network_size
     from bnbench.problem import find_problem
     from bnbench.slot_plan import plan_slots
-    from bnbench.variant import VARIANTS
 
     problem = find_problem(name).problem(size)
     dataset = dataset_of(problem.dataset, problem.dataset_file)
@@ -81,7 +81,7 @@ def command(name: str, placement: str | None, variant: str, size: Size) -> None:
 
 def _probe(probes: Probes, name: str, size: NetworkSize) -> str:
     """A probe that is on, and the memory that it needs where that is much."""
-    from bnbench.probe import PROBES, probe_bytes
+    from bnbench.components.probes import PROBES, probe_bytes
 
     needed = probe_bytes(PROBES.get(name), probes.options(name), size)
     return f"{name} (up to {needed / 1e9:.2g} GB)" if needed else name
@@ -111,8 +111,9 @@ def _settings(problem: Problem, data: str, network: str, size: NetworkSize) -> T
 
 def _training(training: Training) -> dict[str, str]:
     """The settings of the optimiser and of the rate; a constant rate needs no line of its own."""
-    from bnbench.optimiser import OPTIMISERS
-    from bnbench.rate_schedule import RATE_SCHEDULES, is_constant
+    from bnbench.components.optimisers import OPTIMISERS
+    from bnbench.components.rate_schedules import RATE_SCHEDULES
+    from bnbench.learning_rate import is_constant
 
     optimiser, schedule = OPTIMISERS.get(training.optimiser), RATE_SCHEDULES.get(training.schedule)
     moves = _told(training, optimiser.settings) | dict(training.optimiser_options)
@@ -152,7 +153,7 @@ def _listed(settings: Mapping[str, object]) -> list[str]:
 
 def _network(traced: list[TracedLayer], slots: Sequence[SlotPlace], plans: Mapping[str, SlotPlan]) -> Table:
     from bnbench.analysis.table import Cell, Column, Kind, Table, Tone, whole
-    from bnbench.architecture import Conv, Dense, Norm, Residual
+    from bnbench.components.architectures import Conv, Dense, Norm, Residual
     from bnbench.slot_plan import shown_options
 
     forward = 2 * sum(each.multiply_adds for each in traced)
@@ -202,7 +203,7 @@ def _network(traced: list[TracedLayer], slots: Sequence[SlotPlace], plans: Mappi
 
 def _operation(layer: Layer | Subsample) -> str:
     """A layer in a few words."""
-    from bnbench.architecture import (
+    from bnbench.components.architectures import (
         Conv,
         Dense,
         Dropout,

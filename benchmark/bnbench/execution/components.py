@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bnbench.architecture import ARCHITECTURES
+from bnbench.components.architectures import ARCHITECTURES
+from bnbench.components.normalisers import NORMALISERS
+from bnbench.components.optimisers import OPTIMISERS
+from bnbench.components.probes import PROBES
+from bnbench.components.rate_schedules import RATE_SCHEDULES
+from bnbench.components.reparametrisations import REPARAMETRISATIONS
+from bnbench.components.variants import VARIANTS
 from bnbench.data.dataset import DATASETS
-from bnbench.normaliser import NORMALISERS
-from bnbench.optimiser import OPTIMISERS
 from bnbench.plan import RunSpec
-from bnbench.probe import PROBES
-from bnbench.rate_schedule import RATE_SCHEDULES
 from bnbench.registry import Registry
-from bnbench.reparametrisation import REPARAMETRISATIONS
 from bnbench.storage.third_parties import ThirdPartyRow
-from bnbench.variant import VARIANTS
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "variants": VARIANTS,

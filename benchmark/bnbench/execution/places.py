@@ -42,8 +42,7 @@ def room_here(options: RunOptions) -> Room:
     Raises:
         UserError: no such device here.
     """
-    from bnbench.execution.run import describe_device  # noqa: PLC0415 -- torch
-    from bnbench.execution.speed import machine_name  # noqa: PLC0415
+    from bnbench.execution.devices import describe_device, machine_name  # noqa: PLC0415 -- torch
     from bnbench.training.numerics import choose_device  # noqa: PLC0415
 
     device = choose_device("cuda" if options.gpus else options.device)

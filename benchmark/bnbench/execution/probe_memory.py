@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bnbench.architecture import trace
+from bnbench.components.architectures import trace
+from bnbench.components.probes import PROBES, network_size, probe_bytes
 from bnbench.errors import UserError
 from bnbench.plan import RunSpec
-from bnbench.probe import PROBES, network_size, probe_bytes
 
 GB = 1e9
 

@@ -14,14 +14,13 @@ from typing import assert_never
 import torch
 from pydantic import JsonValue
 
-from bnbench.data.own_arrays import dataset_of
-from bnbench.data.pipeline import ImagePipeline
-from bnbench.data.subset import subset
 from bnbench.errors import UserError
 from bnbench.execution.components import third_parties
+from bnbench.execution.devices import describe_device
 from bnbench.execution.listening import Notice, Outcome
 from bnbench.execution.options import RunOptions
 from bnbench.execution.pace import Pace
+from bnbench.execution.pipeline import load_pipeline
 from bnbench.plan import RunSpec
 from bnbench.storage.checkpoints import CheckpointHeader, resume_points
 from bnbench.storage.circumstances import differing_facts, switches
@@ -148,26 +147,6 @@ def record_failure(spec: RunSpec, store: Path, options: RunOptions, reason: str)
 def in_one_line(error: UserError) -> str:
     """For what reports a failure by the last line of a traceback."""
     return " ".join(str(error).splitlines())
-
-
-def load_pipeline(spec: RunSpec, device: torch.device) -> ImagePipeline:
-    """The run's data on its device.
-
-    Raises:
-        UserError: the data are missing, or are not those that the run was planned with.
-    """
-    dataset = dataset_of(spec.data.name, spec.data.file)
-    found = dataset.facts(spec.split_seed)
-    if (found.fingerprint, found.split) != (spec.data.fingerprint, spec.data.split):
-        raise UserError(f"dataset '{dataset.name}' changed after the run was planned", hint="Start the command again.")
-    whole = dataset.splits(spec.split_seed)
-    return ImagePipeline(
-        subset(whole, spec.split_seed, training=spec.training.images, evaluation=spec.evaluation.images),
-        dataset=dataset,
-        image_size=spec.input_shape[1],
-        augmentation=spec.augmentation,
-        device=device,
-    )
 
 
 class _Attempt:
@@ -308,11 +287,6 @@ class _Attempt:
 
     def _warn(self, text: str) -> None:
         self._listen(Notice(text))
-
-
-def describe_device(device: torch.device) -> str:
-    """What a device is called in a record: "cpu", or the model of the GPU."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _provenance(spec: RunSpec, device: str, threads: int) -> dict[str, JsonValue]:

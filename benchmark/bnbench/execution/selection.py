@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bnbench.components.variants import ALL, Variant, expand_variants
 from bnbench.data.own_arrays import dataset_of
 from bnbench.data.store import missing
 from bnbench.data.subset import subset
@@ -13,7 +14,6 @@ from bnbench.errors import MissingDataError, UserError, unknown
 from bnbench.plan import PRECISIONS, DataFacts, Precision, RunSpec, expand_grid
 from bnbench.problem import Problem, Size, find_problems, parse_override
 from bnbench.study import Study, StudyPlan, plan_study, study_problem_files, study_problems
-from bnbench.variant import ALL, Variant, expand_variants
 
 
 @dataclass(frozen=True)

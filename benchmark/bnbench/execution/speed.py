@@ -13,12 +13,12 @@ from torch import Tensor
 from bnbench.data.augmentation import AugmentationParameters
 from bnbench.data.pipeline import ImagePipeline
 from bnbench.data.store import data_home
+from bnbench.execution.devices import machine_name
 from bnbench.execution.options import RunOptions
-from bnbench.execution.run import describe_device, load_pipeline
+from bnbench.execution.pipeline import load_pipeline
 from bnbench.execution.selection import require_data
 from bnbench.measurement import Split
 from bnbench.plan import RunSpec
-from bnbench.storage.provenance import processor_model
 from bnbench.storage.speeds import SPEEDS, Speed, add_speed
 from bnbench.training.events import EpochEvaluated
 from bnbench.training.loop import Trainer
@@ -55,13 +55,6 @@ class Measurement:
     """CPU seconds of the thread that trains."""
     wall_s: float
     """Seconds that passed meanwhile."""
-
-
-def machine_name(device: torch.device, threads: int) -> str:
-    """What a speed was measured on: the model of the GPU; or that of the processor, and the threads of a run."""
-    if device.type == "cuda":
-        return describe_device(device)
-    return f"{processor_model() or 'unknown processor'}, {threads} thread(s)"
 
 
 def measure_speed(spec: RunSpec, device: torch.device, threads: int) -> Measurement:

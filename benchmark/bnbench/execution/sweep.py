@@ -11,6 +11,7 @@ from contextlib import nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 
+from bnbench.components.variants import VARIANTS
 from bnbench.errors import UserError
 from bnbench.execution.components import parts_of, third_parties
 from bnbench.execution.executors import Executor
@@ -29,7 +30,6 @@ from bnbench.storage.repeating import forget_failure, start_afresh, tidy_result
 from bnbench.storage.store import ResultStore, StoreContents
 from bnbench.storage.sweeps import SweepRecord, tidy_sweeps, write_sweep
 from bnbench.storage.third_parties import ThirdPartyRow, changes, recorded_rows
-from bnbench.variant import VARIANTS
 from bnbench.words import counted
 
 

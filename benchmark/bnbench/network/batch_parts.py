@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bnbench.component import Site
+from bnbench.components.site import Site
 from bnbench.network.standardise import EPSILON, Rule, over_batch, standardised
 from bnbench.options import Options
 

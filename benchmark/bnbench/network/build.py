@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bnbench.architecture import (
+from bnbench.components.architectures import (
     Conv,
     Dense,
     Dropout,
@@ -28,15 +28,15 @@ from bnbench.architecture import (
     slots,
     trace,
 )
+from bnbench.components.placements import masked_slots, parse_placement
+from bnbench.components.variants import AffineRule, Variant
 from bnbench.errors import UserError
 from bnbench.measurement import Parameter
 from bnbench.network.draws import Draws
 from bnbench.network.layers import SamePool, Slot
 from bnbench.network.residual import BlockSum, NormSlot, subsample
 from bnbench.network.roles import Role
-from bnbench.placement import masked_slots, parse_placement
 from bnbench.slot_plan import trained_slots
-from bnbench.variant import AffineRule, Variant
 
 
 @runtime_checkable

@@ -6,9 +6,9 @@ from importlib import import_module
 
 from torch import nn
 
+from bnbench.components.normalisers import Normaliser
+from bnbench.components.reparametrisations import Reparametrisation
 from bnbench.errors import UserError
-from bnbench.normaliser import Normaliser
-from bnbench.reparametrisation import Reparametrisation
 
 
 def built(row: Normaliser | Reparametrisation, *arguments: object) -> nn.Module:

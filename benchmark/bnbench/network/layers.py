@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bnbench.architecture import Conv, Dense, MaxPool, Shape, same_padding, trace
-from bnbench.component import Site
+from bnbench.components.architectures import Conv, Dense, MaxPool, Shape, same_padding, trace
+from bnbench.components.normalisers import NORMALISERS
+from bnbench.components.site import Site
+from bnbench.components.variants import Variant
 from bnbench.network.batch_parts import Noise
 from bnbench.network.draws import Draws
 from bnbench.network.normalisers import build_normaliser
 from bnbench.network.reparametrisations import Reparametrised, build_reparametrisation
 from bnbench.network.roles import Role
-from bnbench.normaliser import NORMALISERS
 from bnbench.slot_plan import has_affine_part, has_bias, site_of
-from bnbench.variant import Variant
 
 
 class Carrier(nn.Module):

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bnbench.component import Site
+from bnbench.components.normalisers import NORMALISERS
+from bnbench.components.site import Site
+from bnbench.components.variants import AffineRule, Variant
 from bnbench.errors import UserError
 from bnbench.network.batch_parts import BatchStatistics, Noise
 from bnbench.network.components import built
 from bnbench.network.standardise import EPSILON, Rule, over_groups, standardised
-from bnbench.normaliser import NORMALISERS
 from bnbench.options import Options
 from bnbench.slot_plan import options_at
-from bnbench.variant import AffineRule, Variant
 
 
 class ChannelAffine(nn.Module):

@@ -12,15 +12,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from bnbench.component import Site
+from bnbench.components.reparametrisations import PLAIN, REPARAMETRISATIONS
+from bnbench.components.site import Site
+from bnbench.components.variants import Variant
 from bnbench.errors import UserError
 from bnbench.network.components import built
 from bnbench.network.roles import Role
 from bnbench.network.standardise import EPSILON
 from bnbench.options import Options
-from bnbench.reparametrisation import PLAIN, REPARAMETRISATIONS
 from bnbench.slot_plan import options_at
-from bnbench.variant import Variant
 
 
 class Reparametrised(nn.Module):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bnbench.architecture import Norm, Shape, trace
+from bnbench.components.architectures import Norm, Shape, trace
+from bnbench.components.variants import Variant
 from bnbench.network.draws import Draws
 from bnbench.network.layers import Carrier
 from bnbench.slot_plan import site_of
-from bnbench.variant import Variant
 
 
 class NormSlot(Carrier):

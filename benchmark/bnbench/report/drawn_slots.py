@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from bnbench.placement import SlotPlace
+from bnbench.components.placements import SlotPlace
 
 MOST_SLOTS = 12
 """Panels, or lines, that a figure of slots has at most."""

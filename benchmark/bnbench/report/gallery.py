@@ -8,7 +8,7 @@ from string import ascii_uppercase
 from bnbench.analysis.comparison import find_wanted
 from bnbench.analysis.frames import Results
 from bnbench.analysis.naming import remark_of_runs, with_remark
-from bnbench.placement import NOWHERE
+from bnbench.components.placements import NOWHERE
 from bnbench.report.captions import described, plot_command
 from bnbench.report.catalogue import THESIS, StudyFigure
 from bnbench.report.export import Drawing

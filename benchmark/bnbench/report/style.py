@@ -17,8 +17,8 @@ from matplotlib import colormaps
 from matplotlib.colors import Colormap, to_hex
 
 from bnbench.analysis.comparison import catalogue_order, symbol_of
+from bnbench.components.variants import VARIANTS
 from bnbench.errors import UserError
-from bnbench.variant import VARIANTS
 
 Dash = Literal["solid"] | tuple[float, tuple[float, ...]]
 """matplotlib's line styles: a name, or (offset, lengths of strokes and gaps in line widths)."""

@@ -10,12 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from bnbench.disk import parse_json, read_regular, require_regular
-from bnbench.errors import UserError
-from bnbench.identity import run_id_of, setting_id_of
-from bnbench.measurement import RunIdentity
-from bnbench.options import OptionValue
-from bnbench.placement import (
+from bnbench.components.placements import (
     HEAD,
     NOWHERE,
     OUTPUT,
@@ -26,8 +21,13 @@ from bnbench.placement import (
     parse_placement,
     refuse_slot_names,
 )
+from bnbench.components.probes import unknown_probes
+from bnbench.disk import parse_json, read_regular, require_regular
+from bnbench.errors import UserError
+from bnbench.identity import run_id_of, setting_id_of
+from bnbench.measurement import RunIdentity
+from bnbench.options import OptionValue
 from bnbench.plan import Origin
-from bnbench.probe import unknown_probes
 from bnbench.problem import Size
 from bnbench.specification import ComponentName, Specification
 from bnbench.storage.files import atomic_file, sync_folder
@@ -52,7 +52,7 @@ def _to_tuple(value: object) -> object:
 
 
 class SlotRole(BaseModel):
-    """What placements can tell a slot of a network with residual blocks by (`bnbench.placement.SlotPlace`)."""
+    """What placements tell a slot of a network with residual blocks by (`bnbench.components.placements.SlotPlace`)."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AfterValidator
 
+from bnbench.components.probes import promised_by
 from bnbench.identity import canonical_json
 from bnbench.measurement import COUNT, EVERY_RUN, IDENTITY, TABLES, Column, ColumnType, RunIdentity, Table, Values
-from bnbench.probe import promised_by
 
 SCHEMA_VERSION = 2
 """Raised whenever a table or `run.json` changes its meaning; results of another version are refused. Version 1 was

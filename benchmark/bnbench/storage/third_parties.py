@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 
 from pydantic import JsonValue
 
+from bnbench.components.variants import Variant
 from bnbench.plugins import DIGITS
-from bnbench.variant import Variant
 
 KEY = "plugins"
 """Of the provenance, and of a stretch of it; not there where a run has none."""

@@ -13,10 +13,10 @@ from torch.nn import functional
 from bnbench.data.augmentation import AugmentationParameters, draw_parameters
 from bnbench.data.pipeline import ImagePipeline
 from bnbench.errors import UserError
+from bnbench.learning_rate import is_constant, rate_function
 from bnbench.measurement import Split
 from bnbench.network.build import Network
 from bnbench.plan import RunSpec
-from bnbench.rate_schedule import is_constant, rate_function
 from bnbench.schedule import scheduled_steps
 from bnbench.training.buffers import SnapshotBuffer, StepBuffer
 from bnbench.training.evaluation import EVALUATION_BATCH, Batches, evaluate_splits, with_population_statistics

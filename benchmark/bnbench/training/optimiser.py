@@ -8,14 +8,14 @@ from typing import Any, cast, get_args
 
 import torch
 
+from bnbench.components.optimisers import OPTIMISERS
+from bnbench.components.variants import Variant
 from bnbench.errors import UserError
 from bnbench.network.build import Network
 from bnbench.network.layers import Slot
 from bnbench.network.roles import Role
-from bnbench.optimiser import OPTIMISERS
 from bnbench.options import complete
 from bnbench.problem import Training
-from bnbench.variant import Variant
 
 Group = dict[str, Any]
 """As torch takes it: params, lr and weight_decay."""

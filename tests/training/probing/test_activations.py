@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from bnbench.architecture import Conv, Dense, GlobalMean
+from bnbench.components.architectures import Conv, Dense, GlobalMean
 from bnbench.training.probing import activations as module
 from bnbench.training.probing.activations import activations
 from bnbench.training.probing.moment import NotMeasuredError

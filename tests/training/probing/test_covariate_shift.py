@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnbench.architecture import Dense, Flatten
+from bnbench.components.architectures import Dense, Flatten
 from bnbench.training.probing.covariate_shift import MOST_SLOTS, chosen_slots, covariate_shift
 from bnbench.training.probing.moment import NotMeasuredError
 from support.networks import train, trainer

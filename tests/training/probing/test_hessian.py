@@ -9,7 +9,7 @@ from torch import nn
 from torch.func import functional_call, grad, jacrev, jvp
 from torch.nn import functional
 
-from bnbench.architecture import Conv, Dense, Flatten, GlobalMean, MaxPool
+from bnbench.components.architectures import Conv, Dense, Flatten, GlobalMean, MaxPool
 from bnbench.training.probing.hessian import Hessian
 from support.networks import digest
 from support.probing import batch_of, small_network

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from bnbench import measurement
+from bnbench.components.probes import PROBES, ProbeRow
 from bnbench.errors import UserError
 from bnbench.measurement import COUNT, Column, Table
 from bnbench.options import Option
-from bnbench.probe import PROBES, ProbeRow
 from bnbench.problem import Probes
 from bnbench.training.checkpoint import checkpoint_bytes, restore_checkpoint
 from bnbench.training.events import Diverged, Finished, Measured, Paused

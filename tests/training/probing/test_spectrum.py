@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bnbench.architecture import Dense, Flatten
-from bnbench.probe import PROBES, NetworkSize, graphs_kept, spectrum_bytes
+from bnbench.components.architectures import Dense, Flatten
+from bnbench.components.probes import PROBES, NetworkSize, graphs_kept, spectrum_bytes
 from bnbench.training.probing import lanczos
 from bnbench.training.probing.hessian import Hessian
 from bnbench.training.probing.lanczos import quadrature, tridiagonal

@@ -17,11 +17,11 @@ from bnbench.analysis.asked import classes_and_channels, setting_of, versions_of
 from bnbench.analysis.comparison import RowKey, rows_of
 from bnbench.analysis.frames import Results
 from bnbench.analysis.records import RunRecord
-from bnbench.architecture import ARCHITECTURES, slot_places
 from bnbench.claim import Run
+from bnbench.components.architectures import ARCHITECTURES, slot_places
+from bnbench.components.placements import SlotPlace, parse_placement
 from bnbench.data.origin import is_evidence
 from bnbench.identity import canonical_json, hashed
-from bnbench.placement import SlotPlace, parse_placement
 from bnbench.plan import Origin
 from bnbench.problem import Problem, ProblemFile, Size
 from bnbench.study import Study, study_problems

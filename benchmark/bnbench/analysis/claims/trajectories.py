@@ -13,8 +13,8 @@ from bnbench.analysis.frames import Filter, Results
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import EARLY_SHARE, monotonic
 from bnbench.claim import Slots
+from bnbench.components.placements import SlotPlace, masked_places
 from bnbench.measurement import NormaliserParameter
-from bnbench.placement import SlotPlace, masked_places
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,9 +22,9 @@ from bnbench.analysis.reference.stored import (
     setting_differences,
 )
 from bnbench.analysis.settings import problem_at
-from bnbench.architecture import ARCHITECTURES, slot_places
+from bnbench.components.architectures import ARCHITECTURES, slot_places
+from bnbench.components.placements import parse_placement
 from bnbench.identity import setting_of
-from bnbench.placement import parse_placement
 from bnbench.problem import Metric
 from bnbench.storage.document import RunDocument
 

@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnbench.architecture import Conv, Dense, Norm, trace
+from bnbench.components.architectures import Conv, Dense, Norm, trace
+from bnbench.components.probes import PROBES
 from bnbench.execution.doctor.patient import Patient
 from bnbench.execution.doctor.training import CPU, UNREPEATABLE, Training, bytes_of, learned_by, state_of
 from bnbench.execution.executors import Executor, InProcess, LocalPool
 from bnbench.execution.listening import Silent
 from bnbench.execution.options import RunOptions
+from bnbench.execution.pipeline import load_pipeline
 from bnbench.execution.places import Place
-from bnbench.execution.run import load_pipeline
 from bnbench.execution.slurm.job import Chunk
 from bnbench.execution.sweep import Sweep
 from bnbench.plan import RunSpec
-from bnbench.probe import PROBES
 from bnbench.storage.document import read_document, table_path
 from bnbench.training.loop import Trainer
 from bnbench.training.seeding import StepDraws

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bnbench.components.normalisers import NONE, NORMALISERS
+from bnbench.components.reparametrisations import PLAIN, REPARAMETRISATIONS
+from bnbench.components.variants import VARIANTS, Affine, AffineRule, Variant
 from bnbench.execution.components import REGISTRIES
 from bnbench.execution.selection import Grid, require_data, select
-from bnbench.normaliser import NONE, NORMALISERS
 from bnbench.plan import RunSpec
 from bnbench.problem import Problem
-from bnbench.reparametrisation import PLAIN, REPARAMETRISATIONS
-from bnbench.variant import VARIANTS, Affine, AffineRule, Variant
 
 PROBLEM = "digits_3c3d"
 """What is trained unless something else is asked for: convolutions and dense layers, and images that are there."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bnbench.execution.run import load_pipeline
+from bnbench.execution.pipeline import load_pipeline
 from bnbench.plan import RunSpec
 from bnbench.training.checkpoint import checkpoint_bytes, restore_checkpoint
 from bnbench.training.events import Diverged, Measured

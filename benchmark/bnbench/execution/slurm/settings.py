@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from bnbench.errors import UserError, cut, few, nearest
 from bnbench.execution.options import BOUNDS
-from bnbench.problem import read_toml
+from bnbench.toml_file import read_toml
 
 _NUMBER = "[0-9]{1,15}"
 _TIME = re.compile(

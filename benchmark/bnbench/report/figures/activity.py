@@ -11,7 +11,7 @@ from bnbench.analysis.comparison import Comparison
 from bnbench.analysis.frames import Results
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import NEUTRAL, snapshot_measures
-from bnbench.placement import masked_slots
+from bnbench.components.placements import masked_slots
 from bnbench.report.decimation import every_so_many
 from bnbench.report.drawn_slots import drawn_slots, left_out
 from bnbench.report.figures.kind import Data, FigureKind, Labels, Request, labelled

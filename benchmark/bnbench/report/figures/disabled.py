@@ -11,7 +11,7 @@ from bnbench.analysis.comparison import Comparison, symbol_of
 from bnbench.analysis.frames import Results
 from bnbench.analysis.probes import DISABLED_BELOW, disabled_share
 from bnbench.analysis.records import RunRecord
-from bnbench.placement import SlotPlace
+from bnbench.components.placements import SlotPlace
 from bnbench.report.decimation import every_so_many
 from bnbench.report.drawn_slots import MOST_SLOTS
 from bnbench.report.figures.activity import OVER_SEEDS, draw_lines, updates_per_epoch

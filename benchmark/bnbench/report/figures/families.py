@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from bnbench.analysis.comparison import Comparison, VariantRow
 from bnbench.analysis.frames import Results
+from bnbench.components.variants import VARIANTS, Affine
 from bnbench.identity import canonical_json
 from bnbench.report.captions import joined
 from bnbench.report.figures.curves import (
@@ -29,7 +30,6 @@ from bnbench.report.figures.kind import FigureKind, Labels, PanelLabel, Portion,
 from bnbench.report.figures.probed import NOTHING, in_order
 from bnbench.report.page import Page
 from bnbench.report.style import EPOCH_LABEL
-from bnbench.variant import VARIANTS, Affine
 
 VANILLA = "vanilla"
 REFERENCE = "bn"

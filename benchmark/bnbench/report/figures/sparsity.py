@@ -8,7 +8,7 @@ import pandas as pd
 
 from bnbench.analysis.comparison import Comparison
 from bnbench.analysis.frames import Results
-from bnbench.placement import relu_sites
+from bnbench.components.placements import relu_sites
 from bnbench.report.drawn_slots import drawn_slots, left_out
 from bnbench.report.figures.activity import OVER_SEEDS, draw_lines
 from bnbench.report.figures.kind import FigureKind, Labels, Request, labelled

@@ -10,8 +10,8 @@ from pathlib import Path
 from bnbench.analysis.comparison import USUAL_PLACEMENT
 from bnbench.analysis.ranked_group import RankedGroup
 from bnbench.analysis.ranking import Ranking
+from bnbench.components.placements import NOWHERE
 from bnbench.paths import working_directory
-from bnbench.placement import NOWHERE
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from bnbench.analysis.comparison import DefinedAs, variant_labels
 from bnbench.analysis.frames import Results, Trajectory
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import NEUTRAL, measure_trajectory, snapshot_measures, start_of
-from bnbench.placement import masked_slots
+from bnbench.components.placements import masked_slots
 from bnbench.report.decimation import even_steps, every_so_many
 from bnbench.report.drawn_slots import drawn_slots, left_out
 from bnbench.report.figures.contours import SMALLEST_RANGE, sort_channels

@@ -10,11 +10,11 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from bnbench.components.probes import NetworkSize
 from bnbench.measurement import Split
 from bnbench.network.build import Network
 from bnbench.network.draws import Draws
 from bnbench.plan import Precision
-from bnbench.probe import NetworkSize
 from bnbench.training.evaluation import Batches
 from bnbench.training.events import Measured
 

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnbench.architecture import trace
+from bnbench.components.architectures import trace
+from bnbench.components.probes import PROBES, SCHEDULE, ProbeRow, When, function_named, network_size
 from bnbench.data.pipeline import ImagePipeline
 from bnbench.errors import cut
 from bnbench.network.build import Network
 from bnbench.plan import RunSpec
-from bnbench.probe import PROBES, SCHEDULE, ProbeRow, When, function_named, network_size
 from bnbench.schedule import scheduled_steps
 from bnbench.training.events import Measured
 from bnbench.training.numerics import numerics

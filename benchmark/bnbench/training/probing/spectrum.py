@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
+from bnbench.components.probes import eigenpairs, graphs_kept
 from bnbench.network.build import Network
 from bnbench.options import OptionValue
-from bnbench.probe import eigenpairs, graphs_kept
 from bnbench.training.events import Measured
 from bnbench.training.probing.gradients import LearnedParameter, learned_parameters
 from bnbench.training.probing.hessian import Hessian
