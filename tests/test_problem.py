@@ -569,7 +569,7 @@ DAVIS = {
 @pytest.mark.parametrize("name", RESNETS)
 def test_the_residual_networks_have_their_papers_settings(name):
     problem = find_problem(name).problem()
-    davis = name.endswith(("resnet18", "resnet34", "resnet50"))
+    davis = name.endswith(("resnet18", "resnet34", "resnet50", "resnet101"))
     assert hashed(problem.training) == (DAVIS if davis else FRANKLE)
     assert problem.augmentation.model_dump() == {
         "crop_padding": 0 if davis else 4, "horizontal_flip": 0.5, "brightness": 0, "contrast": 0, "saturation": 0,

@@ -46,7 +46,8 @@ def sharing(normaliser, shape, options):
     images, channels, *size = shape
     positions = list(itertools.product(*map(range, size)))
     ns, cs = range(images), range(channels)
-    if normaliser in {"batch", "batch_detached", "batch_mean_only", "batch_var_only", "batch_init_stats"}:
+    if normaliser in {"batch", "batch_detached", "batch_mean_only", "batch_var_only", "batch_init_stats", "batch_l1",
+                      "batch_linf"}:  # fmt: skip
         return [[(n, c, *p) for n in ns for p in positions] for c in cs]
     if normaliser == "batch_ghost":
         chunks = [ns[start : start + options["chunk"]] for start in range(0, images, options["chunk"])]
@@ -65,7 +66,11 @@ def by_loops(normaliser, x, gamma, beta, options, statistics=None):
     for places in sharing(normaliser, x.shape, options):
         values = [source[place] for place in places]
         mean = sum(values) / len(values)
-        variance = sum((value - mean) ** 2 for value in values) / len(values)
+        distances = [abs(value - mean) for value in values]
+        variance = {
+            "batch_l1": (sum(distances) / len(values)) ** 2,
+            "batch_linf": max(distances) ** 2,
+        }.get(normaliser, sum(each**2 for each in distances) / len(values))
         for place in places:
             centred = x[place] if normaliser == "batch_var_only" else x[place] - mean
             divisor = 1.0 if normaliser == "batch_mean_only" else np.sqrt(variance + EPSILON)
@@ -90,6 +95,7 @@ CASES = [
     (normaliser, shape, options)
     for normaliser, options in (
         ("batch", {}), ("layer", {}), ("instance", {}), ("group", {"groups": 3}), ("group", {"groups": 2}),
+        ("batch_l1", {}), ("batch_linf", {}),
         ("batch_detached", {}), ("batch_mean_only", {}), ("batch_var_only", {}), ("batch_ghost", {"chunk": 2}),
     )
     for shape in SHAPES
@@ -221,7 +227,7 @@ def test_layer_norm_of_a_dense_slot_is_torchs():
 
 
 def test_half_precision_activations_have_statistics_of_single_precision():
-    for normaliser in ("instance", "batch_mean_only", "batch_var_only"):
+    for normaliser in ("instance", "batch_mean_only", "batch_var_only", "batch_l1", "batch_linf"):
         built = module(normaliser, (4, 6, 5, 3)).float()
         x = torch.from_numpy(numbers((4, 6, 5, 3)) + 20).float().bfloat16()
         half = built(x)
@@ -268,6 +274,49 @@ def test_evaluation_uses_the_running_statistics(normaliser):
     centred = x if normaliser == "batch_var_only" else x - mean
     divisor = 1.0 if normaliser == "batch_mean_only" else (variance + EPSILON).sqrt()
     torch.testing.assert_close(y, weight * centred / divisor + bias, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("normaliser", ["batch_l1", "batch_linf"])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_running_statistics_of_another_spread_are_averages_of_the_mean_and_of_the_squared_spread(normaliser, memory):
+    x = torch.from_numpy(numbers((4, 6, 3, 2))).contiguous(memory_format=memory)
+    built = module(normaliser, (4, 6, 3, 2))
+    y = built(x)
+    assert y.is_contiguous(memory_format=memory)
+    distances = (x - x.mean((0, 2, 3), keepdim=True)).abs()
+    spread = distances.mean((0, 2, 3)) if normaliser == "batch_l1" else distances.amax((0, 2, 3))
+    torch.testing.assert_close(built.running_mean, 0.1 * x.mean((0, 2, 3)))
+    torch.testing.assert_close(built.running_var, 0.9 + 0.1 * spread.square())
+    built.average_anew()
+    for _ in range(2):
+        built(x)
+    torch.testing.assert_close(built.running_var, spread.square())
+    built.eval()
+    torch.testing.assert_close(built(x), y, rtol=1e-9, atol=1e-9)
+
+
+def test_population_statistics_are_constants_until_they_are_taken_anew():
+    built, x = module("batch_population", (4, 6, 3, 2), batches=2, refresh=5), torch.from_numpy(numbers((4, 6, 3, 2)))
+    others = [torch.from_numpy(numbers((4, 6, 3, 2), seed)) for seed in (2, 3)]
+    before = [each.clone() for each in built.buffers()]
+    built(x)
+    assert all(torch.equal(*pair) for pair in zip(before, built.buffers(), strict=True)), "a batch moves nothing"
+    built.average_anew()
+    for each in others:
+        built(each)
+    built.keep()
+    mean = torch.stack([each.mean((0, 2, 3)) for each in others]).mean(0)
+    variance = torch.stack([each.var((0, 2, 3)) for each in others]).mean(0)
+    inputs = x.clone().requires_grad_()
+    y = built(inputs)
+    scale = built.weight / (variance + EPSILON).sqrt()
+    torch.testing.assert_close(
+        y, scale.view(1, -1, 1, 1) * (x - mean.view(1, -1, 1, 1)) + built.bias.view(1, -1, 1, 1), rtol=1e-9, atol=1e-9
+    )
+    y.sum().backward()
+    torch.testing.assert_close(inputs.grad, scale.detach().view(1, -1, 1, 1).expand_as(x)), "no gradient through them"
+    built.eval()
+    assert torch.equal(built(x), y), "trained and evaluated alike"
 
 
 def test_running_statistics_of_ghost_batches_take_in_the_average_over_the_chunks():

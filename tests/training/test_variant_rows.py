@@ -12,7 +12,9 @@ from torch.nn import functional
 
 from bnbench.components.variants import Affine, AffineRule
 from bnbench.data.augmentation import cut_windows, jitter
+from bnbench.errors import UserError
 from bnbench.training.checkpoint import checkpoint_bytes, restore_checkpoint
+from bnbench.training.evaluation import with_population_statistics
 from bnbench.training.events import Finished
 from bnbench.training.loop import unaugmented
 from bnbench.training.optimiser import build_optimiser
@@ -21,8 +23,8 @@ from support.networks import run_spec, same_bits, train, trainer, variant_named
 
 SAMPLE = [
     "ln_beta", "in_gamma", "gn_gamma_beta", "wn", "wn_gamma", "wn_init", "ws_ln", "ws_scaled", "bn_detached",
-    "bn_init_stats", "bn_var_only_beta", "bn_running", "bn_noisy", "bn_last_only", "bn_u_frozen", "bn_only",
-    "bn_only_output", "output_only", "random_entries", "affine_gamma", "bias_only",
+    "bn_init_stats", "bn_var_only_beta", "bn_running", "bn_population", "bn_linf", "bn_noisy", "bn_last_only",
+    "bn_u_frozen", "bn_only", "bn_only_output", "output_only", "random_entries", "affine_gamma", "bias_only",
 ]  # fmt: skip
 
 
@@ -161,6 +163,35 @@ def test_population_statistics_of_running_batches_are_those_of_batch_norm():
     np.testing.assert_allclose(losses["bn_running"], losses["bn_gamma_beta"], rtol=1e-5)
 
 
+# ---- constants that are renewed ----
+
+RENEWED = variant_named("bn_population").replace(name="renewed", options={"batches": 2, "refresh": 3})
+
+
+def test_population_statistics_in_training_are_renewed_every_so_many_updates_from_the_same_batches():
+    run, now, renewed = trainer(spec_of(RENEWED)), {}, {}
+    batches = list(run._whole_batches())[:2]
+
+    def statistics(network):
+        return [buffer.clone() for name, buffer in network.named_buffers() if "running" in name]
+
+    def look():
+        now[run.step] = statistics(run.network)
+        renewed[run.step] = statistics(with_population_statistics(run.network, batches, "fp32"))
+        return False
+
+    train(run, pause=look)
+    assert sorted(now) == list(range(1, 8)), "asked after every step but the last"
+    for step in range(1, 7):
+        expected = renewed[step] if step % 3 == 0 else now[step]
+        assert all(map(torch.equal, now[step + 1], expected)), step
+
+
+def test_population_statistics_in_training_need_a_whole_batch():
+    with pytest.raises(UserError, match="population statistics need a whole batch"):
+        trainer(spec_of(RENEWED, batch_size=48))
+
+
 # ---- starting from the first batch ----
 
 
@@ -189,7 +220,8 @@ def test_what_leaves_images_as_they_are():
 
 
 @pytest.mark.parametrize(
-    "variant", ["bn_init_stats", "wn_init", "bn_noisy", "bn_running", "random_entries", "gn_gamma_beta"]
+    "variant",
+    ["bn_init_stats", "wn_init", "bn_noisy", "bn_running", RENEWED, "bn_l1", "random_entries", "gn_gamma_beta"],
 )
 def test_a_run_that_was_interrupted_has_the_bytes_of_one_that_was_not(variant):
     spec = run_spec(variant, learning_rate=0.01, momentum=0.9, population_statistics=True)

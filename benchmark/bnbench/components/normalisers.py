@@ -213,6 +213,37 @@ for _row in (
         affine="fused",
     ),
     Normaliser(
+        "batch_population",
+        "Batch Normalization with population statistics in training",
+        "x̂ = (x − m) / √(v + ε); m, v averages over the same batches, anew every so many steps, constants in between",
+        "the other reading of the aggregated statistics of Ghorbani, Krishnan & Xiao 2019",
+        f"{_PARTS}:population",
+        options=(
+            Option("batches", 4, "batches of train_eval, of training size, that are averaged over", minimum=1),
+            Option("refresh", 40, "updates after which they are", minimum=1),
+        ),
+        batch_dependent=True,
+        affine="fused",
+    ),
+    Normaliser(
+        "batch_l1",
+        "Batch Normalization by the mean absolute deviation",
+        "x̂ = (x − μ) / √(s² + ε); s the mean of |x − μ|",
+        "Santurkar et al. 2018, whose ℓ1 normalisation centres and divides by an average of ℓ1 norms",
+        f"{_PARTS}:mean_deviation",
+        batch_dependent=True,
+        affine="fused",
+    ),
+    Normaliser(
+        "batch_linf",
+        "Batch Normalization by the largest deviation",
+        "x̂ = (x − μ) / √(s² + ε); s the largest |x − μ|",
+        "Santurkar et al. 2018, likewise for ℓ∞",
+        f"{_PARTS}:largest_deviation",
+        batch_dependent=True,
+        affine="fused",
+    ),
+    Normaliser(
         "batch_noisy",
         "noisy Batch Normalization",
         "as batch; then, in training, z · y + m with m and z drawn for each image and channel about means and scales "

@@ -307,6 +307,15 @@ for _row in (
         "update",
         "bnbench.training.probing.covariate_shift:build",
         schedule="even:30",
+        options=(
+            Option(
+                "batches",
+                0,
+                "batches of train_eval, of training size, that gradients are the mean over; 0: the update's own batch",
+                minimum=0,
+                maximum=10_000,
+            ),
+        ),
     ),
     ProbeRow(
         "spectrum",

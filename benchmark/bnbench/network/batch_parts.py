@@ -156,6 +156,43 @@ class Running(BatchPart):
         return self.normalised_with(*(own if self._averages_all else before), x)
 
 
+@runtime_checkable
+class Refreshing(Protocol):
+    """What a module does whose constants are renewed while a run trains, from batches that stay the same."""
+
+    refresh_every: int
+    """Updates."""
+    refresh_batches: int
+
+    def average_anew(self) -> None:
+        """See `BatchStatistics`."""
+
+    def keep(self) -> None:
+        """Take what was averaged for constants."""
+
+
+class Population(BatchPart):
+    """Training batches are normalised with averages over batches that stay the same, which are renewed now and then.
+
+    While these are gathered, each batch is normalised by itself: the population statistics of Ioffe & Szegedy 2015,
+    algorithm 2, taken throughout training.
+    """
+
+    def __init__(self, channels: int, options: Options) -> None:
+        super().__init__(channels)
+        self.refresh_batches, self.refresh_every = int(options["batches"]), int(options["refresh"])
+
+    def keep(self) -> None:
+        """See `Refreshing`."""
+        self._averages_all = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """With constants; while they are gathered with the batch's own statistics."""
+        if self.training and self._averages_all:
+            return self.normalised_with(*self.take_statistics(x), x)
+        return self.evaluated(x)
+
+
 class FirstBatch(nn.Module):
     """Normalised for ever with the statistics of the first training batch."""
 
@@ -193,6 +230,31 @@ class MeanOnly(BatchPart):
             return self.normalised_with(self.running_mean, torch.full_like(self.running_var, 1.0 - EPSILON), x)
         self.take_statistics(x)
         return standardised(x, self.weight, self.bias, self._rule)
+
+
+class Deviation(BatchPart):
+    """Centred, divided by another measure of spread than the standard deviation; `running_var` averages its square."""
+
+    def __init__(self, channels: int, spread: Callable[[Tensor, tuple[int, ...]], Tensor]) -> None:
+        """`spread` makes a channel's one number of its |x − μ|, given all dimensions but the channels'."""
+        super().__init__(channels)
+        self._spread = spread
+
+    def forward(self, x: Tensor) -> Tensor:
+        """γ · (x − μ) / √(s² + ε) + β."""
+        if not self.training:
+            return self.evaluated(x)
+        shared, shape = (0, *range(2, x.dim())), (1, -1) + (1,) * (x.dim() - 2)
+        values = x.float() if x.dtype is torch.bfloat16 else x
+        mean = values.mean(shared)
+        centred = values - mean.view(shape)
+        squared = self._spread(centred.abs(), shared).square()
+        momentum = self.count_batch()
+        with torch.no_grad():
+            for running, own in ((self.running_mean, mean), (self.running_var, squared)):
+                running.mul_(1 - momentum).add_(own * momentum)
+        rate = self.weight * torch.rsqrt(squared + EPSILON)
+        return (centred * rate.view(shape) + self.bias.view(shape)).to(x.dtype)
 
 
 class VarianceOnly(BatchPart):
@@ -290,6 +352,21 @@ def detached(site: Site, options: Options) -> nn.Module:
 def running(site: Site, options: Options) -> nn.Module:
     """Running statistics in training, too."""
     return Running(site.channels)
+
+
+def population(site: Site, options: Options) -> nn.Module:
+    """Population statistics in training, too."""
+    return Population(site.channels, options)
+
+
+def mean_deviation(site: Site, options: Options) -> nn.Module:
+    """The mean of |x − μ|: ℓ1."""
+    return Deviation(site.channels, torch.mean)
+
+
+def largest_deviation(site: Site, options: Options) -> nn.Module:
+    """The largest |x − μ|: ℓ∞."""
+    return Deviation(site.channels, torch.amax)
 
 
 def first_batch(site: Site, options: Options) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, assert_never, cast, get_args, runtime_checkable
@@ -32,6 +32,7 @@ from bnbench.components.placements import masked_slots, parse_placement
 from bnbench.components.variants import AffineRule, Variant
 from bnbench.errors import UserError
 from bnbench.measurement import Parameter
+from bnbench.network.batch_parts import Refreshing
 from bnbench.network.draws import Draws
 from bnbench.network.layers import SamePool, Slot
 from bnbench.network.residual import BlockSum, NormSlot, subsample
@@ -221,6 +222,30 @@ class Network(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
+
+    @property
+    def refreshing(self) -> tuple[int, int] | None:
+        """After how many updates constants are renewed, and from how many batches; None where there are none."""
+        found = [(module.refresh_every, module.refresh_batches) for module in self._refreshing_modules()]
+        return found[0] if found else None
+
+    def refresh(self, batches: Iterable[Tensor]) -> None:
+        """Renew the constants that modules keep, in train mode without what is random.
+
+        Args:
+            batches: images, (N, C, H, W) each, all of one size.
+        """
+        modules = self._refreshing_modules()
+        for module in modules:
+            module.average_anew()
+        with torch.no_grad():
+            for images in batches:
+                self(images)
+        for module in modules:
+            module.keep()
+
+    def _refreshing_modules(self) -> list[Refreshing]:
+        return [module for module in self.slots.modules() if isinstance(module, Refreshing)]
 
     def _settling_modules(self) -> list[nn.Module]:
         return [module for module in self.slots.modules() if isinstance(module, Settling) and module.settling]

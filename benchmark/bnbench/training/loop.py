@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -79,14 +80,17 @@ class Trainer:
         settling = pipeline.split_size("train_eval")
         # What averages nothing over batches would be evaluated the same way twice.
         self._population = spec.training.population_statistics and spec.keeps_batch_statistics
-        if self._population and settling < spec.training.batch_size:
+        self.network = initial_network(spec)
+        self._refreshing = self.network.refreshing
+        """After how many updates constants are renewed, and from how many batches."""
+        if (self._population or self._refreshing) and settling < spec.training.batch_size:
             raise UserError(
                 f"population statistics need a whole batch: train_eval has {settling} images, a batch "
                 f"{spec.training.batch_size}",
-                hint="Use a smaller batch (--set training.batch_size=N) or --set training.population_statistics=false.",
+                hint="Use a smaller batch (--set training.batch_size=N) or leave them out: "
+                "--set training.population_statistics=false, and no row that trains with them.",
             )
         self.total_steps = self.steps_per_epoch * spec.training.epochs
-        self.network = initial_network(spec)
         self.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in stubs
         self.network.train()
         self.optimiser = build_optimiser(self.network, spec.variant, spec.training)
@@ -138,6 +142,14 @@ class Trainer:
             with autocast(self.spec.precision, self._device):
                 self.network.settle(images)
 
+    def _refresh(self, step: int) -> None:
+        """Let the network renew its constants from the first whole batches of `train_eval`, at the steps it does so."""
+        every, count = self._refreshing or (0, 0)
+        if every == 0 or step % every != 0:
+            return
+        with autocast(self.spec.precision, self._device):
+            self.network.refresh(images for images, _ in islice(self._whole_batches(), count))
+
     def _train_epoch(self, epoch: int, pause: Callable[[], bool]) -> Generator[Event, None, Diverged | Paused | None]:
         """The rest of an epoch, then its rows. Returns what ends the run early, if anything does."""
         training, seed, precision = self.spec.training, self.spec.seed, self.spec.precision
@@ -151,6 +163,7 @@ class Trainer:
         diverged_at: int | None = None
         last: Diverged | Paused | None = None
         for step in range(start, stop):
+            self._refresh(step)
             if step in due:
                 snapshots.take(step)
             first = (step - (epoch - 1) * self.steps_per_epoch) * training.batch_size

@@ -77,6 +77,27 @@ def test_every_slot_before_moves_with_all_its_parameters_and_later_ones_do_not()
         assert row["shift"] == pytest.approx(float(difference.norm()), rel=1e-9)
 
 
+def test_over_batches_of_train_eval_gradients_are_means():
+    network, before = moved(small_network(LINEAR, IMAGE, "vanilla"))
+    after = copy.deepcopy(network.state_dict())
+    batches = [batch_of(IMAGE, 4, seed=seed) for seed in (1, 2, 3)]
+    part = batch_of(IMAGE, 4, images=5)
+    moment = moment_of(
+        network, LINEAR, IMAGE, [batch_of(IMAGE, 4)], before=before,
+        evaluation_batches=lambda split, size: iter([*batches, part] if (split, size) == ("train_eval", 12) else []),
+    )  # fmt: skip
+    (measured,) = covariate_shift(moment, batches=3)
+    (row,) = rows(measured)
+    ours, theirs = (
+        np.mean([gradient_of_second(before, hidden, x.numpy(), y.numpy()) for x, y in batches], axis=0)
+        for hidden in (before, after)
+    )
+    assert row["gradient_norm"] == pytest.approx(np.linalg.norm(ours), rel=1e-12)
+    assert row["shift"] == pytest.approx(np.linalg.norm(ours - theirs), rel=1e-10)
+    with pytest.raises(NotMeasuredError, match="train_eval has 3 whole batches, not 4"):
+        list(covariate_shift(moment, batches=4))
+
+
 def test_where_nothing_was_updated_nothing_shifts():
     network = small_network(LINEAR, IMAGE, "vanilla")
     before = copy.deepcopy(network.state_dict())

@@ -136,3 +136,4 @@ _register(
 _register_wide(18, (2, 2, 2, 2), "basic")
 _register_wide(34, (3, 4, 6, 3), "basic")
 _register_wide(50, (3, 4, 6, 3), "bottleneck")
+_register_wide(101, (3, 4, 23, 3), "bottleneck")

@@ -125,5 +125,8 @@ ROWS = (
     *part("ghost", "GBN16", "of chunks of 16 images", called="bn_ghost16", options={"chunk": 16}),
     *part("ghost", "GBN32", "of chunks of 32 images", called="bn_ghost32", options={"chunk": 32}),
     *part("running", "BNr", "with running statistics in training, too"),
+    *part("population", "BNp", "with population statistics in training, too"),
+    *part("l1", "BNℓ₁", "that divides by the mean absolute deviation"),
+    *part("linf", "BNℓ∞", "that divides by the largest deviation"),
     *part("noisy", "BNn", "with noise behind it that is another at every step"),
 )

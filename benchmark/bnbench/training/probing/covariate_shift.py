@@ -4,42 +4,51 @@ With θ before an update and θ' after it, on that update's batch and dropout ma
 parameters at θ, and G' the same gradient with all slots before it at θ' already, itself and the later ones still at θ.
 Their difference is what the update of the earlier slots does to the gradient that the slot is about to follow. θ' is
 where the optimiser has really gone, momentum, ℓ2 term and schedule included.
+
+The definition is of the gradient of the whole loss. The option `batches` takes more of it than one update sees: the
+mean over so many batches of `train_eval`, each normalised by its own statistics, without augmentation and dropout.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice, pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bnbench.network.build import Network
 from bnbench.options import OptionValue
 from bnbench.training.events import Measured
 from bnbench.training.probing.gradients import cosine, flat, learned_parameters, loss_and_gradient, norm
-from bnbench.training.probing.moment import Moment, NotMeasuredError, Probe
+from bnbench.training.probing.moment import Moment, NotMeasuredError, Probe, TrainingBatch
 
 MOST_SLOTS = 12
 """So many slots are looked at: of a deeper network that many, evenly spaced, the last one among them."""
 
 
 def build(options: Mapping[str, OptionValue]) -> Probe:
-    """The probe; it has no options beside its schedule."""
-    return covariate_shift
+    """The probe, on the update's own batch or on so many of `train_eval`."""
+    return partial(covariate_shift, batches=int(options["batches"]))
 
 
-def covariate_shift(moment: Moment) -> Iterator[Measured]:
+def covariate_shift(moment: Moment, batches: int = 0) -> Iterator[Measured]:
     """Rows of the table `covariate_shift`, one for each slot that learns something but the network's first.
 
+    Args:
+        moment: an update.
+        batches: of `train_eval`, of training size, that gradients are the mean over; 0: the update's own batch.
+
     Raises:
-        NotMeasuredError: no such slot learns anything, or loss or gradient are not finite before the update.
+        NotMeasuredError: no such slot learns anything, `train_eval` has not so many whole batches, or loss or gradient
+            are not finite before the update.
     """
     if moment.before is None:
         raise RuntimeError("the network before the update is needed")
-    batch, _ = moment.coming
-    network = moment.network
+    network, looked_on = moment.network, _batches(moment, batches)
     learned: dict[str, list[nn.Parameter]] = {}
     for each in learned_parameters(network):
         learned.setdefault(each.slot, []).append(each.parameter)
@@ -51,7 +60,7 @@ def covariate_shift(moment: Moment) -> Iterator[Measured]:
     network.load_state_dict(moment.before)
 
     wanted = [parameter for name in looked_at for parameter in learned[name]]
-    loss, gradients = loss_and_gradient(network, batch, wanted)
+    loss, gradients = _mean_gradient(network, looked_on, wanted)
     if not bool(torch.isfinite(loss)) or not math.isfinite(norm(flat(gradients))):
         raise NotMeasuredError("loss or gradient are not finite before the update")
     found, start = dict[str, Tensor](), 0
@@ -65,7 +74,7 @@ def covariate_shift(moment: Moment) -> Iterator[Measured]:
             for parameter, value in zip(network.slots[name].parameters(), after[name], strict=True):
                 parameter.copy_(value)
         if following in found:
-            _, moved = loss_and_gradient(network, batch, learned[following])
+            _, moved = _mean_gradient(network, looked_on, learned[following])
             ours, theirs = found[following], flat(moved)
             length, shift = norm(ours), norm(ours - theirs)
             rows.append((length, shift, shift / length if length > 0 else math.nan, cosine(ours, theirs)))
@@ -82,6 +91,28 @@ def covariate_shift(moment: Moment) -> Iterator[Measured]:
             **measured,
         },
     )
+
+
+def _batches(moment: Moment, count: int) -> list[TrainingBatch]:
+    """What gradients are the mean over."""
+    batch, _ = moment.coming
+    if count == 0:
+        return [batch]
+    size = moment.size.batch_size
+    whole = (TrainingBatch(x, y, None) for x, y in moment.evaluation_batches("train_eval", size) if len(y) == size)
+    found = list(islice(whole, count))
+    if len(found) < count:
+        raise NotMeasuredError(f"train_eval has {len(found)} whole batches, not {count}")
+    return found
+
+
+def _mean_gradient(
+    network: Network, batches: Sequence[TrainingBatch], parameters: Sequence[Tensor]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    losses, gradients = zip(*(loss_and_gradient(network, batch, parameters) for batch in batches), strict=True)
+    if len(batches) == 1:
+        return losses[0], gradients[0]
+    return torch.stack(losses).mean(), tuple(torch.stack(each).mean(0) for each in zip(*gradients, strict=True))
 
 
 def chosen_slots(names: list[str]) -> list[str]:

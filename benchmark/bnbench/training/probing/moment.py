@@ -31,8 +31,8 @@ class TrainingBatch:
     """(N, C, H, W), augmented and standardised, channels last in memory."""
     labels: Tensor
     """(N,)."""
-    draws: Draws
-    """The update's dropout masks, and whatever else is random in it."""
+    draws: Draws | None
+    """The update's dropout masks, and whatever else is random in it; None leaves that out."""
 
 
 @dataclass(frozen=True, eq=False)
