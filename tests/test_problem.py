@@ -372,7 +372,8 @@ def test_every_settable_key_is_one_that_decides_what_is_recorded():
         "training.images", "augmentation.crop_padding", "augmentation.horizontal_flip",
         "augmentation.brightness", "augmentation.contrast", "augmentation.saturation", "evaluation.images",
         "snapshots.schedule", "probes.sparsity", "probes.landscape", "probes.landscape.schedule",
-        "probes.covariate_shift", "probes.covariate_shift.schedule", "probes.spectrum", "probes.spectrum.schedule",
+        "probes.covariate_shift", "probes.covariate_shift.schedule", "probes.covariate_shift.batches",
+        "probes.spectrum", "probes.spectrum.schedule",
         "probes.spectrum.order", "probes.spectrum.draws", "probes.spectrum.batches", "probes.spectrum.statistics",
         "probes.activations", "probes.activations.statistics", "width",
     ]  # fmt: skip

@@ -18,10 +18,10 @@ PRINTS = {"cifar10": "a" * 64, "cifar100": "b" * 64, "digits": "d" * 64}
 RUNS = {  # a seed: counted by hand from the studies' tables
     "davis2021": 5 + 1,
     "frankle2020": 5 * 7 + 2 * 2,
-    "ghorbani2019": 6 + 1,
+    "ghorbani2019": 7 + 1,
     "normalisers": 13 + 13 + 4 + 2,
     "parts": 2 * 7,
-    "peerthum2023": 3 * 5 + 2,
+    "peerthum2023": 4 * 5 + 2,
     "santurkar2018": 2 * 7,
 }
 
