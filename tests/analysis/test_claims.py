@@ -22,6 +22,7 @@ from bnbench.components.variants import VARIANTS
 from bnbench.plan import DataFacts
 from bnbench.problem import find_problem
 from bnbench.storage.store import ResultStore
+from bnbench.storage.third_parties import ThirdPartyRow
 from bnbench.study import find_study, plan_study, study_problem_files, study_problems
 from support.made_up_results import Curve, MadeUpResults, MadeUpRun
 from support.synthetic_store import SyntheticRun, build_store
@@ -482,6 +483,23 @@ def test_runs_of_different_devices_are_never_mixed_in_one_verdict():
     (part,) = verdict("c1", MadeUpResults(runs)).parts
     assert (part.decision.verdict, part.seeds) == (UNDECIDED, tuple(sorted(SEEDS[:2])))
     assert part.decision.says.endswith("on cpu alone; runs on NVIDIA H200 left out")
+
+
+def test_a_verdict_over_several_states_of_a_plug_in_says_so():
+    def of(state):
+        return (ThirdPartyRow("dataset", "cifar", "mine.py", sha256=state * 64),)
+
+    runs = [
+        replace(run, third_parties=of("b" if run.spec.seed == SEEDS[0] else "a"))
+        for run in scenario("c1", 0)._runs.values()
+    ]
+    result = verdict("c1", MadeUpResults(runs))
+    assert result.verdict is HOLDS
+    assert result.notes == (
+        "the dataset 'cifar' is not the same in all of these runs: mine.py (SHA-256 aaaaaaaaaaaa…), "
+        "mine.py (SHA-256 bbbbbbbbbbbb…)",
+    )
+    assert verdict("c1", MadeUpResults([replace(run, third_parties=of("a")) for run in runs])).notes == ()
 
 
 # --- divergence -------------------------------------------------------------------------------------------------

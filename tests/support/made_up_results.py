@@ -22,6 +22,7 @@ from bnbench.identity import canonical_json, hashed
 from bnbench.measurement import RunIdentity
 from bnbench.plan import RunSpec
 from bnbench.specification import Specification
+from bnbench.storage.third_parties import ThirdPartyRow
 
 SNAPSHOTS = 101
 """Of a made-up trajectory, at the steps 0, 10, …, 1000."""
@@ -52,6 +53,7 @@ class MadeUpRun:
     failed: bool = False
     tables: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)
     """Rows of probes' tables."""
+    third_parties: tuple[ThirdPartyRow, ...] = ()
 
     @property
     def diverged(self) -> bool:
@@ -81,6 +83,7 @@ class MadeUpRun:
             device=self.device,
             variant_row=canonical_json(hashed(self.spec.variant)),
             overrides=_overrides(self.spec, self.name or self.spec.problem),
+            third_parties=self.third_parties,
         )
 
     def accuracy(self) -> dict[int, float]:

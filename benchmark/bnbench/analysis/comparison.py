@@ -20,6 +20,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
+from bnbench.analysis.changed_parts import cautions_of_changed_parts
 from bnbench.analysis.naming import named_with_size, size_and_data
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import problem_at
@@ -30,7 +31,6 @@ from bnbench.errors import UserError, unknown
 from bnbench.measurement import RunIdentity
 from bnbench.natural_order import natural_key
 from bnbench.problem import Problem
-from bnbench.storage.third_parties import ThirdPartyRow
 
 USUAL_PLACEMENT = "hidden"
 _FAMILIAR = (USUAL_PLACEMENT, "every")
@@ -244,16 +244,6 @@ class Comparison:
         return tuple(dict.fromkeys(row.name for row in self.rows if row.variant != row.name))
 
     @property
-    def changed_parts(self) -> dict[tuple[str, str], tuple[str, ...]]:
-        """Kind and name of what others brought, and its states, where its runs were made with several."""
-        found: dict[tuple[str, str], list[ThirdPartyRow]] = {}
-        for part in (each for record in self.records for each in record.third_parties):
-            known = found.setdefault((part.kind, part.name), [])
-            if not any(part.is_as(other) for other in known):
-                known.append(part)
-        return {key: tuple(each.state for each in states) for key, states in found.items() if len(states) > 1}
-
-    @property
     def cautions(self) -> tuple[str, ...]:
         """What anyone must know before comparing the rows, whatever is measured on them."""
         said = []
@@ -265,9 +255,7 @@ class Comparison:
             f"the variant '{name}' was defined differently in some of these runs: shown apart"
             for name in self.redefined
         ]
-        for (kind, name), states in self.changed_parts.items():
-            said.append(f"the {kind} '{name}' is not the same in all of these runs: {', '.join(states)}")
-        return tuple(said)
+        return (*said, *cautions_of_changed_parts(self.records))
 
     def row(self, variant: str) -> VariantRow | None:
         """The row that is called so."""

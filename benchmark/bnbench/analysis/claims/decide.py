@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Literal, TypeVar, assert_never
 
+from bnbench.analysis.changed_parts import cautions_of_changed_parts
 from bnbench.analysis.claims import curve_rules, parameter_rules, probe_rules
 from bnbench.analysis.claims.evidence import Body, DataUsed, bodies_of_runs, data_used
 from bnbench.analysis.claims.probe_quantities import PROBE_QUANTITIES
@@ -205,6 +206,7 @@ def _claim_result(reader: _Reader, claim: Claim, experiments: tuple[str, ...]) -
         notes.append(f"{len(parts) - len(with_data)} of {len(parts)} parts have no data")
     if len(devices) > 1:
         notes.append(f"its parts were decided on different kinds of device: {', '.join(devices)}")
+    notes += cautions_of_changed_parts(used)
     return ClaimResult(
         claim=claim,
         verdict=verdict,
