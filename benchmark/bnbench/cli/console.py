@@ -222,6 +222,9 @@ def summary(plan: SweepPlan) -> str:
     missing = sum(run.state is None for run in plan.runs)
     if missing:
         text += f"\n{missing} have no id yet: their data are not on this machine (`bnbench data list`)."
+    # One line a row: the first run stands for the others.
+    for part in {(each.ours.kind, each.ours.name): each for each in reversed(plan.changed_parts)}.values():
+        text += f"\nNothing will be trained, unless with --plugin-changed keep: the {part.in_words}."
     return text
 
 

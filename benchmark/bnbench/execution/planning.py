@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 from bnbench.data.store import data_home
+from bnbench.execution.changed_plugins import ChangedPart, changed_parts
 from bnbench.execution.estimate import Recorded, RunTime, recorded_times, run_time, schedule_seconds
 from bnbench.execution.options import RunOptions
 from bnbench.execution.places import Room
@@ -65,6 +66,8 @@ class SweepPlan:
     """As runs record it: "cpu", or the model of the GPU."""
     warnings: tuple[str, ...] = ()
     """What is wrong with single runs in the results folder, one sentence each."""
+    changed_parts: tuple[ChangedPart, ...] = ()
+    """Rows of others that are not any more what wanted runs were made of, unless these are to be kept as they are."""
 
     @cached_property
     def training(self) -> list[PlannedRun]:
@@ -147,7 +150,9 @@ def make_plan(
         for run in runs
     ]
     everything = (*timed, *(PlannedRun(spec, None, True) for spec in unnamed))
-    return SweepPlan(everything, len(room.places), room.machine, room.recorded_as, contents.warnings)
+    wanted = ((run.spec, run.state) for run in runs if run.state is not None)
+    changed = () if options.plugin_changed == "keep" else tuple(changed_parts(wanted, store, contents))
+    return SweepPlan(everything, len(room.places), room.machine, room.recorded_as, contents.warnings, changed)
 
 
 def _planned(spec: RunSpec, state: RunState, options: RunOptions) -> PlannedRun:

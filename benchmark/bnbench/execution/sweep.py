@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bnbench.components.variants import VARIANTS
 from bnbench.errors import UserError
-from bnbench.execution.components import parts_of, third_parties
+from bnbench.execution.components import parts_of
 from bnbench.execution.executors import Executor
 from bnbench.execution.listening import Listener, Notice, Outcome, bearing
 from bnbench.execution.options import RunOptions
@@ -24,12 +24,10 @@ from bnbench.execution.selection import require_data
 from bnbench.execution.signals import STOP_SIGNALS, StopRequest, stop_on
 from bnbench.plan import RunSpec
 from bnbench.plugins import require_unchanged
-from bnbench.storage.checkpoints import newest_header
 from bnbench.storage.processes import this_process
 from bnbench.storage.repeating import forget_failure, start_afresh, tidy_result
 from bnbench.storage.store import ResultStore, StoreContents
 from bnbench.storage.sweeps import SweepRecord, tidy_sweeps, write_sweep
-from bnbench.storage.third_parties import ThirdPartyRow, changes, recorded_rows
 from bnbench.words import counted
 
 
@@ -199,32 +197,13 @@ class Sweep:
 
     def _require_same_plugins(self, plan: SweepPlan) -> None:
         """Refuse to go on where a run that is wanted was made, or begun, with another state of a plug-in."""
-        if self.options.plugin_changed == "keep":
-            return
-        finished = {document.run_id: document for document in self.contents.finished}
-        for run in plan.runs:
-            own = third_parties(run.spec)
-            if not own or run.state is None:
-                continue
-            run_id = run.spec.run_id
-            if run_id in finished:
-                told, made = recorded_rows(finished[run_id].provenance), "was made"
-            elif run.state.name == "resumable":
-                told, made = self._begun_with(run_id), "was begun"
-            else:
-                continue
-            for ours, theirs in changes(own, told):
-                unless = "" if run_id in finished else ", or --fresh to begin it anew"
-                raise UserError(
-                    f"{ours.kind} '{ours.name}' has changed: run {run_id} {made} with that of {theirs.state}, and now "
-                    f"it is that of {ours.state}",
-                    hint="If its numbers changed, raise the row's revision: its runs get ids of their own, and are "
-                    f"trained. If not, --plugin-changed keep goes on with the runs that there are{unless}.",
-                )
-
-    def _begun_with(self, run_id: str) -> tuple[ThirdPartyRow, ...]:
-        header = newest_header(self.store.run_folder(run_id))
-        return () if header is None or not header.stretches else recorded_rows(header.stretches[-1])
+        for part in plan.changed_parts:
+            unless = "" if part.ended else ", or --fresh to begin it anew"
+            raise UserError(
+                part.in_words,
+                hint="If its numbers changed, raise the row's revision: its runs get ids of their own, and are "
+                f"trained. If not, --plugin-changed keep goes on with the runs that there are{unless}.",
+            )
 
     def _look(self) -> StoreContents:
         if not self._own_runs_only:
