@@ -9,6 +9,7 @@ STUDY  ?= thesis
 # One seed is what the study had; from three on, differences get an interval.
 SEEDS  ?= $(if $(filter tiny,$(SIZE)),1,3)
 RESULTS ?= results/runs/$(STUDY)
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-long lint bench check-reference reproduce-thesis clean
@@ -25,15 +26,16 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,cluster,report]'
 	@touch $@
 
-demo: $(READY)  ## train five variants on real digits, rank them, draw their curves, report (under five minutes)
+demo: $(READY)  ## train five variants on real digits, rank them, draw their curves, report (two minutes)
 	$(BIN)/bnbench run digits_3c3d --variant all --seeds 3 --results results/runs/demo
 	$(BIN)/bnbench report --results results/runs/demo
 
 # File by file on as many processes as cores: what a file's tests share is made once, and the slow files start early.
-test: $(READY) lint  ## the whole test suite, linters and type checks included
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+test: $(READY) lint  ## the test suite, linters and type checks included
+	$(PYTEST) -m "not long" --durations=15
 
-test-long: $(READY)  ## what the suite has a small part of: runs killed, asleep, failing at every call; odd run.json (two hours)
+test-long: $(READY)  ## what `make test` has a small part of: long tests; runs killed, asleep, failing at every call (two hours)
+	$(PYTEST) -m long --durations=15
 	$(BIN)/python tests/kills.py
 	$(BIN)/python tests/pauses.py
 	$(BIN)/python tests/mutations.py

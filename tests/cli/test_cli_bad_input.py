@@ -207,6 +207,7 @@ def test_a_results_folder_below_a_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.long
 def test_a_results_folder_on_a_full_disk(tmp_path):
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare(1)")

@@ -42,6 +42,7 @@ def test_a_sweep_outlives_its_terminal_and_the_reader_of_its_output(tmp_path):
 
 
 @needs_full
+@pytest.mark.long
 def test_a_full_log_disk_changes_neither_the_runs_nor_the_verdict(tmp_path):
     asked = command("check", "digits_mlp", "--fresh", "--tier", "start", "--results", tmp_path)
     with FULL.open("w") as full:

@@ -110,6 +110,7 @@ def from_nowhere(folder: Path, *commands: list[str]) -> subprocess.CompletedProc
     return subprocess.run(["sh", "-c", " && ".join(lines)], cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 def test_a_working_directory_that_is_gone_bothers_absolute_paths_only(tmp_path):
     results = ("--results", tmp_path / "results")
     done = from_nowhere(tmp_path, command(*TINY, *results), command("report", *results))

@@ -181,6 +181,7 @@ def test_a_diverged_run_is_a_result_and_ranks_last(tmp_path):
     assert "nothing to train" in invoke(*arguments).stderr
 
 
+@pytest.mark.long
 def test_cifar100_under_all_variants_for_two_steps(tmp_path, monkeypatch):
     monkeypatch.setenv("BNBENCH_DATA", str(tmp_path / "data"))
     install_synthetic(tmp_path / "data", "cifar100")

@@ -205,6 +205,7 @@ def test_a_sweep_on_two_nodes_outlives_its_submitter(slurm, local, tmp_path):
     assert "nothing to train" in invoke(*SHORT, *options).stderr
 
 
+@pytest.mark.long
 def test_a_preempted_job_leaves_a_checkpoint_and_comes_back(submit, slurm, local):
     sweep = submit(PREEMPTED)
     node = sweep.wait_for_checkpoint()
@@ -216,6 +217,7 @@ def test_a_preempted_job_leaves_a_checkpoint_and_comes_back(submit, slurm, local
     assert "goes on from step" in sweep.log()
 
 
+@pytest.mark.long
 def test_a_cancelled_job_stays_away_until_the_same_command_submits_it_again(on_a_dead_node, submit, slurm, local):
     sweep = submit(CANCELLED)
     sweep.wait_for_checkpoint()
@@ -231,6 +233,7 @@ def test_a_cancelled_job_stays_away_until_the_same_command_submits_it_again(on_a
     assert slurm.job(sweep.job)["Restarts"] == "0"
 
 
+@pytest.mark.long
 def test_a_node_that_dies_costs_one_checkpoint_interval(on_a_dead_node, slurm, local):
     sweep, node = on_a_dead_node
     sweep.wait_for_requeue()
@@ -243,6 +246,7 @@ def test_a_node_that_dies_costs_one_checkpoint_interval(on_a_dead_node, slurm, l
     slurm.wait_idle((node,))
 
 
+@pytest.mark.long
 def test_a_job_at_its_time_limit_goes_back_into_the_queue(limited, local):
     limited.done.result(PATIENCE)
     sweep = limited.sweep

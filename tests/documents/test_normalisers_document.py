@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from support.component_document import DOCUMENT, renewed
 
 
@@ -15,6 +17,7 @@ def test_the_tables_are_those_of_the_registries():
     assert re.findall(r"<!-- rows of (\w+) -->", text) == ["normalisers", "reparametrisations", "options", "variants"]
 
 
+@pytest.mark.long
 def test_a_normaliser_of_ones_own_trains_and_is_ranked(tmp_path):
     module, script = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), flags=re.DOTALL)
     (tmp_path / "my_norm.py").write_text(module, encoding="utf-8")

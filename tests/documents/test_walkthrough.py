@@ -7,6 +7,7 @@ import pytest
 from support.walkthrough import DOCUMENT, Shown, agrees, follow, rewritten
 
 
+@pytest.mark.long
 def test_the_walkthrough_can_be_followed_to_its_end(tmp_path):
     document = DOCUMENT.read_text(encoding="utf-8")
     shown = follow(document, tmp_path)

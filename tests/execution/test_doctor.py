@@ -77,6 +77,7 @@ def test_a_good_row_passes(title, tmp_path):
     assert reason("normalisers", "own", title) is None
 
 
+@pytest.mark.long
 def test_the_command_makes_every_check_and_says_why_one_fails(tmp_path):
     source = normaliser('if not self.training:\n    raise ValueError("no evaluation")\nreturn x')
     path = write(tmp_path, source)

@@ -87,6 +87,7 @@ def test_a_disk_that_fills_up_costs_what_came_after_the_last_checkpoint(tmp_path
     assert digests == [hashlib.sha256(data).hexdigest() for data in table_bytes(whole).values()]
 
 
+@pytest.mark.long
 def test_a_run_that_cannot_be_written_costs_no_other_run_anything(tmp_path):
     specs = {name: make_spec(variant=name, epochs=2) for name in ("vanilla", "bn", "bn_gamma")}
     folders = {name: tmp_path / spec.run_id for name, spec in specs.items()}

@@ -39,6 +39,7 @@ def long_folder(beside: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_sweep_needs_neither_a_short_folder_for_temporary_files_nor_an_empty_working_directory(tmp_path):
     """With a log disk that is full, besides."""
     here, temporary, ran = tmp_path / "here", long_folder(tmp_path), tmp_path / "ran"

@@ -105,9 +105,7 @@ def test_a_finished_run_of_another_state_stops_everything_unless_it_is_to_be_kep
     arguments = (*BASE, "--variant", "own_gamma_beta", "--variant", "vanilla", "--plugin", path, "--results", store)
     planned = invoke("plan", *arguments)
     assert planned.exit_code == 0
-    assert (
-        "unless with --plugin-changed keep: the normaliser 'own' has changed: run " in planned.stderr
-    )
+    assert "unless with --plugin-changed keep: the normaliser 'own' has changed: run " in planned.stderr
     done = invoke("run", *arguments)
     assert done.exit_code == 2
     old, new = f"mine.py (SHA-256 {own.sha256[:12]}…)", f"mine.py (SHA-256 {now.sha256[:12]}…)"

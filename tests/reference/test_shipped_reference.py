@@ -61,9 +61,13 @@ def test_it_is_small():
     assert sum(path.stat().st_size for path in Path(FOLDER).rglob("*") if path.is_file()) < LARGEST_BYTES
 
 
-def test_one_seed_of_every_network_trained_now_agrees_with_it(tmp_path):
+@pytest.mark.parametrize(
+    "sample",
+    [("digits_mlp", "digits_3c3d"), pytest.param(("cifar100_allcnnc", "fmnist_2c2d"), marks=pytest.mark.long)],
+    ids=", ".join,
+)
+def test_one_seed_of_every_network_trained_now_agrees_with_it(sample, tmp_path):
     """A problem of each network; all of them, and all five seeds: `make check-reference`."""
-    sample = ("digits_mlp", "digits_3c3d", "cifar100_allcnnc", "fmnist_2c2d")
     asked = command("check", *sample, "--fresh", "--format", "json", "--results", tmp_path / "runs")
     done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=1800)
     report = json.loads(done.stdout)

@@ -122,6 +122,7 @@ def plugged(tmp_path):
     return store, ask
 
 
+@pytest.mark.long
 def test_another_packages_kind_is_drawn_listed_and_put_where_the_page_finds_it(plugged, tmp_path):
     store, ask = plugged
     code, out, said = ask("-m", "bnbench", "plot", "--kind", "batches", "--results", store, "--json")
