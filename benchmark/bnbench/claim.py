@@ -313,6 +313,11 @@ def runs_of(part: Part) -> tuple[Run, ...]:
     return tuple(found)
 
 
+def problems_of(claim: Claim) -> tuple[str, ...]:
+    """The problems that a claim is about, by the names that its study uses, each once."""
+    return tuple(dict.fromkeys(run.problem for part in claim.parts for run in runs_of(part)))
+
+
 # --- a part as it stands in a file ------------------------------------------------------------------------------
 
 _RUN_KEYS = tuple(Run.model_fields)

@@ -3,7 +3,7 @@
 import pytest
 
 from analysis.test_claims import SEEDS, results, scenario
-from bnbench.analysis.claims.ledger import every_study, ledger, ledger_json, ledger_table, study_with
+from bnbench.analysis.claims.ledger import every_study, ledger, ledger_json, ledger_table, lines, study_with
 from bnbench.analysis.claims.tables import body_table
 from bnbench.errors import UserError
 from bnbench.study import find_study
@@ -73,6 +73,27 @@ def test_a_claim_over_several_problems_has_no_verdict_until_there_are_runs_of_al
     for made_up, expected in ((whole, "holds"), (MadeUpResults(kept), "no data")):
         (result,) = [each for each in ledger(made_up, [THESIS]).reports[0].evidence.claims if each.claim.id == "c20"]
         assert result.verdict == expected
+
+
+def test_below_a_claim_over_several_problems_stands_what_each_part_says():
+    whole = scenario("c17", 0)
+    kept = [run for run in whole._runs.values() if run.spec.problem != "cifar100_allcnnc"]
+    for made_up, said in ((whole, "activity of γ"), (MadeUpResults(kept), "parts have data")):
+        book = ledger(made_up, [THESIS])
+        table = ledger_table(book)
+        names = [column.name for column in table.columns]
+        verdict, effect = names.index("verdict"), names.index("effect")
+        (first,) = [number for number, row in enumerate(table.rows) if row[1] == "c17"]
+        assert said in table.rows[first][effect]
+        (result,) = [each.result for each in book.entries if each.result.claim.id == "c17"]
+        parts = table.rows[first + 1 : first + 1 + len(result.with_data)]
+        assert [row[1].value for row in parts] == ["c17"] * len(parts)
+        assert [row[verdict].value for row in parts] == [str(each.decision.verdict) for each in result.with_data]
+        assert [line.run_ids for line in lines(book) if line.part is not None and line.entry.result is result] == [
+            each.run_ids for each in result.with_data
+        ]
+        assert len(table.rows) == len(lines(book))
+    assert "c17" not in [each.result.claim.id for each in book.decided]
 
 
 def test_the_study_of_a_claim():

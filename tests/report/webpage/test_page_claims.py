@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bnbench.analysis.claims import Verdict, decide_claims
-from bnbench.analysis.claims.ledger import ledger, ledger_table
+from bnbench.analysis.claims.ledger import ledger, ledger_table, lines
 from bnbench.analysis.frames import open_results
 from bnbench.analysis.ranking import rank
 from bnbench.report.webpage.claims_section import claims_view, literature_view, study_findings, verdict_counts
@@ -142,10 +142,11 @@ def test_the_ledger_stands_on_the_page_paper_by_paper(results):
     read = Reader(rendered("literature.html.j2", literature=view))
     head, *rows = read.tables()["ledger-thesis.csv"]
     own = [entry for entry in book.entries if entry.report.study == "thesis"]
-    assert [row[0] for row in rows] == [entry.result.claim.id for entry in own]
+    told = [line for line in lines(book) if line.entry in own]
+    assert [row[0] for row in rows] == [line.entry.result.claim.id for line in told]
     columns = {name: [row[head.index(name)] for row in rows] for name in head}
     assert {"verdict", "effect", "seeds", "size", "standing", "drawn_in"} <= set(columns)
-    assert columns["size"] == [entry.body.size for entry in own]
+    assert columns["size"] == [line.entry.body.size for line in told]
     (full,) = [each for each in compared if not each.group.overrides]
     assert f"#{full.name}" in {attributes["href"] for tag, attributes in read.elements if tag == "a"}
     assert any(own[0].report.source in text for text in read.text)

@@ -39,6 +39,7 @@ from bnbench.claim import (
     Share,
     Similar,
     Trains,
+    problems_of,
     runs_of,
 )
 from bnbench.measurement import NormaliserParameter, Split
@@ -92,6 +93,16 @@ class ClaimResult:
     notes: tuple[str, ...]
     experiments: tuple[str, ...]
     """Those of the study whose runs decide it."""
+
+    @property
+    def with_data(self) -> tuple[PartResult, ...]:
+        """The parts of which there are runs."""
+        return tuple(part for part in self.parts if part.decision.verdict is not Verdict.NO_DATA)
+
+    @property
+    def is_over_several_problems(self) -> bool:
+        """Whether its parts are about different problems, so that each has something to say of its own."""
+        return len(problems_of(self.claim)) > 1
 
 
 @dataclass(frozen=True)
@@ -225,8 +236,7 @@ def _verdict(claim: Claim, parts: Sequence[PartResult]) -> Verdict:
     verdicts = [part.decision.verdict for part in parts]
     if all(verdict is Verdict.NO_DATA for verdict in verdicts):
         return Verdict.NO_DATA
-    problems = {run.problem for part in claim.parts for run in runs_of(part)}
-    if len(problems) > 1 and Verdict.NO_DATA in verdicts:
+    if len(problems_of(claim)) > 1 and Verdict.NO_DATA in verdicts:
         return Verdict.NO_DATA
     return Verdict.NONE if claim.standing == "exploratory" else combined(verdicts)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bnbench.analysis.claims.decide import BodyOfRuns, ClaimResult, ClaimsReport, decide_claims
+from bnbench.analysis.claims.decide import BodyOfRuns, ClaimResult, ClaimsReport, PartResult, decide_claims
 from bnbench.analysis.claims.evidence import SIZES
 from bnbench.analysis.claims.tables import WOULD, claims_json, verdict_cell
 from bnbench.analysis.claims.verdict import Verdict
@@ -48,6 +48,20 @@ class Entry:
     def is_evidence(self) -> bool:
         """Whether the verdict counts."""
         return not self.body.label
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the ledger: a claim, or below a claim over several problems one of its parts."""
+
+    entry: Entry
+    part: PartResult | None = None
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """Of the runs that what it says rests on."""
+        rests_on = self.part or self.entry.result.deciding
+        return () if rests_on is None else rests_on.run_ids
 
 
 @dataclass(frozen=True)
@@ -107,10 +121,26 @@ def study_with(claims: Sequence[str]) -> Study:
 
 
 def _best(report: ClaimsReport, place: int) -> Entry | None:
-    """Where the claim has data: in the evidence, else in the body of a larger size, and then of more runs."""
+    """Where the claim has data: in the evidence, else in the body of a larger size, and then of more runs.
+
+    A body that decides it goes before one that has runs of some of its problems only.
+    """
     apart = sorted(report.apart, key=lambda body: SIZES.index(body.size))
-    entries = (Entry(report, body, body.claims[place]) for body in (report.evidence, *apart))
-    return next((each for each in entries if each.result.verdict is not Verdict.NO_DATA), None)
+    entries = [Entry(report, body, body.claims[place]) for body in (report.evidence, *apart)]
+    decided = (each for each in entries if each.result.verdict is not Verdict.NO_DATA)
+    return next(decided, next((each for each in entries if each.result.with_data), None))
+
+
+def lines(book: Ledger) -> tuple[Line, ...]:
+    """What the ledger has a line for."""
+    return tuple(
+        line
+        for each in book.entries
+        for line in (
+            Line(each),
+            *(Line(each, part) for part in each.result.with_data if each.result.is_over_several_problems),
+        )
+    )
 
 
 def ledger_table(book: Ledger) -> Table:
@@ -123,7 +153,7 @@ def ledger_table(book: Ledger) -> Table:
         name="ledger",
         title=_in_words(book),
         columns=_COLUMNS,
-        rows=tuple(_row(each) for each in book.entries),
+        rows=tuple(map(_row, lines(book))),
         notes=(*notes, *_multiplicity(book)),
         headless=not book.entries,
     )
@@ -162,19 +192,41 @@ def _multiplicity(book: Ledger) -> tuple[str, ...]:
     )
 
 
-def _row(entry: Entry) -> tuple[Value | Cell, ...]:
-    result, part = entry.result, entry.result.deciding
-    verdict = verdict_cell(result.verdict)
-    if not entry.is_evidence:
-        verdict = Cell(WOULD.get(result.verdict, str(result.verdict)), tone=verdict.tone)
-    effect = None if part is None else f"{part_in_words(part.part)}. {effect_in_words(part.part, part.decision)}"
+def _row(line: Line) -> tuple[Value | Cell, ...]:
+    entry, result, part = line.entry, line.entry.result, line.part
+    blank = Cell(None, "")
+    size = entry.body.size if entry.is_evidence else Cell(entry.body.size, entry.body.label)
+    if part is not None:
+        verdict, effect = part.decision.verdict, effect_in_words(part.part, part.decision)
+        return (
+            entry.report.study,
+            Cell(result.claim.id, ""),
+            Cell(part_in_words(part.part), f"– {part_in_words(part.part)}"),
+            _said(entry, verdict),
+            effect,
+            len(part.seeds) or blank,
+            size,
+            blank,
+        )
+    effect_of_all: Value | Cell = None
+    if result.verdict is Verdict.NO_DATA:
+        effect_of_all = f"{len(result.with_data)} of {counted(len(result.parts), 'part')} have data"
+    elif result.deciding is not None:
+        deciding = result.deciding
+        effect_of_all = f"{part_in_words(deciding.part)}. {effect_in_words(deciding.part, deciding.decision)}"
     return (
         entry.report.study,
         result.claim.id,
         result.claim.text,
-        verdict,
-        effect,
-        result.seeds or Cell(None, ""),
-        entry.body.size if entry.is_evidence else Cell(entry.body.size, entry.body.label),
+        _said(entry, result.verdict),
+        effect_of_all,
+        result.seeds or blank,
+        size,
         result.claim.standing,
     )
+
+
+def _said(entry: Entry, verdict: Verdict) -> Cell:
+    """A verdict; of runs that are no evidence what it would be."""
+    shown = verdict_cell(verdict)
+    return shown if entry.is_evidence else Cell(WOULD.get(verdict, str(verdict)), tone=shown.tone)

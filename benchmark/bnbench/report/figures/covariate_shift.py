@@ -13,7 +13,7 @@ from bnbench.report.figures.probed import EACH_SEED, GAPS, NOTHING, STEP_LABEL, 
 from bnbench.report.figures.variant_lines import draw_variant_lines
 
 PROBE = "covariate_shift"
-SHIFT_LABEL = "relative shift ‖G − G′‖ / ‖G‖"
+SHIFT_LABEL = "‖G − G′‖ / ‖G‖"
 ABOUT = (
     "Internal covariate shift (Santurkar et al. 2018, definition 2.1): G is a layer's gradient before an update, G′ "
     "the same with all layers before it already updated. A panel for each layer; nothing comes before the first."

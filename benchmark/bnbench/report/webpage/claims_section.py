@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bnbench.analysis.claims.decide import BodyOfRuns, ClaimResult, ClaimsReport, decide_claims
+from bnbench.analysis.claims.decide import BodyOfRuns, ClaimsReport, decide_claims
 from bnbench.analysis.claims.evidence import bodies_of_runs
-from bnbench.analysis.claims.ledger import Ledger, ledger_table
+from bnbench.analysis.claims.ledger import Ledger, ledger_table, lines
 from bnbench.analysis.claims.tables import WOULD, body_table, parts_table
 from bnbench.analysis.claims.verdict import Verdict, tally
 from bnbench.analysis.frames import Results
@@ -149,7 +149,7 @@ def _paper(book: Ledger, compared: Sequence[Section], commands: Commands) -> Pap
         rows=tuple(row[1:] for row in table.rows),
         notes=(),
     )
-    drawn = alone.beside(_DRAWN_IN, [_drawn_in(each.result, compared) for each in book.entries])
+    drawn = alone.beside(_DRAWN_IN, [_drawn_in(line.run_ids, compared) for line in lines(book)])
     return PaperView(
         report.study, report.source, report.reading, Boxed(drawn, commands.line("claims", "--study", report.study))
     )
@@ -174,7 +174,9 @@ def _would_be(body: BodyOfRuns) -> str:
 def _body(report: ClaimsReport, body: BodyOfRuns, compared: Sequence[Section], commands: Commands) -> BodyView:
     name = f"claims-{report.study}" + (f"-not-evidence-{report.apart.index(body) + 1}" if body.label else "")
     size = ("--size", body.size) if body.label else ()
-    verdicts = body_table(report, body).beside(_DRAWN_IN, [_drawn_in(result, compared) for result in body.claims])
+    verdicts = body_table(report, body).beside(
+        _DRAWN_IN, [_drawn_in(() if each.deciding is None else each.deciding.run_ids, compared) for each in body.claims]
+    )
     parts = replace(parts_table(report, body), name=f"{name}-parts")
     return BodyView(
         verdicts=Boxed(replace(verdicts, name=name), commands.line("claims", "--study", report.study, *size)),
@@ -184,9 +186,9 @@ def _body(report: ClaimsReport, body: BodyOfRuns, compared: Sequence[Section], c
     )
 
 
-def _drawn_in(result: ClaimResult, compared: Sequence[Section]) -> Cell:
-    """Links to the sections that show the runs of the deciding part: those with all of them, else with any."""
-    wanted = set() if result.deciding is None else set(result.deciding.run_ids)
+def _drawn_in(run_ids: Sequence[str], compared: Sequence[Section]) -> Cell:
+    """Links to the sections that show these runs: those with all of them, else with any."""
+    wanted = set(run_ids)
     own = {each.name: set(each.group.run_ids) for each in compared}
     found = [each for each in compared if wanted and wanted <= own[each.name]]
     found = found or [each for each in compared if wanted & own[each.name]]
