@@ -15,12 +15,12 @@ from bnbench.analysis.comparison import (
     circumstances_of,
     comparison_keys,
     comparisons,
-    narrowed,
     seed_order,
-    variant_labels,
 )
 from bnbench.analysis.frames import open_results
+from bnbench.analysis.narrowing import narrowed
 from bnbench.analysis.ranking import rank
+from bnbench.analysis.variant_labels import variant_labels
 from support.figure_runs import SEEDS, affine
 from support.figure_runs import run as figure_run
 from support.measured_runs import run

@@ -9,8 +9,9 @@ import pytest
 from bnbench.analysis.activity import activity_summary, sparsity_summary
 from bnbench.analysis.claims import decide
 from bnbench.analysis.claims.trajectories import TrajectoryReader
-from bnbench.analysis.comparison import comparisons, narrowed
+from bnbench.analysis.comparison import comparisons
 from bnbench.analysis.frames import open_results
+from bnbench.analysis.narrowing import narrowed
 from bnbench.claim import Quantity, Run, Share
 from bnbench.components.variants import VARIANTS, Affine, AffineRule
 from bnbench.errors import UserError

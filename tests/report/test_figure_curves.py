@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bnbench.analysis.comparison import Wanted, find_wanted
+from bnbench.analysis.wanted import Wanted, find_wanted
 from bnbench.report.figures.curves import curve_group, loss_ceiling, training_curves
 from bnbench.report.page import COLUMN, PAGES, SLIDE, TEXT
 from bnbench.report.style import LOOKS

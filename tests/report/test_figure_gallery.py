@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from bnbench.analysis.activity import activity_summary, average_over_seeds
-from bnbench.analysis.comparison import Wanted, comparisons, find_wanted, narrowed
+from bnbench.analysis.comparison import comparisons
 from bnbench.analysis.frames import open_results
+from bnbench.analysis.narrowing import narrowed
 from bnbench.analysis.ranking import rank
+from bnbench.analysis.wanted import Wanted, find_wanted
 from bnbench.components.variants import VARIANTS as VARIANTS_TABLE
 from bnbench.components.variants import Affine, AffineRule
 from bnbench.errors import UserError

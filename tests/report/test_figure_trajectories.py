@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import CenteredNorm
 from matplotlib.text import Text
 
-from bnbench.analysis.comparison import Wanted, comparisons, find_wanted
+from bnbench.analysis.comparison import comparisons
 from bnbench.analysis.frames import Trajectory, open_results
 from bnbench.analysis.ranking import rank
+from bnbench.analysis.wanted import Wanted, find_wanted
 from bnbench.components.variants import VARIANTS as TABLE
 from bnbench.components.variants import Affine, AffineRule
 from bnbench.report.figures.contours import (

@@ -21,16 +21,7 @@ from typing import Any, Unpack, cast
 import numpy as np
 import pandas as pd
 
-from bnbench.analysis.comparison import (
-    ComparisonKey,
-    DefinedAs,
-    RowKey,
-    catalogue_order,
-    defined_as,
-    distinct,
-    order_of,
-    variant_labels,
-)
+from bnbench.analysis.comparison import ComparisonKey, RowKey, distinct, order_of
 from bnbench.analysis.frames import IdentityFilters, OneOrMoreTexts, Results
 from bnbench.analysis.measures import tenth
 from bnbench.analysis.records import RunRecord
@@ -44,6 +35,7 @@ from bnbench.analysis.trajectory import (
     snapshot_at,
     snapshot_measures,
 )
+from bnbench.analysis.variant_labels import DefinedAs, catalogue_order, defined_as, variant_labels
 from bnbench.components.placements import masked_slots, parse_placement
 from bnbench.errors import unknown
 from bnbench.measurement import IDENTITY

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bnbench.analysis.activity import magnitude_column
-from bnbench.analysis.comparison import ComparisonKey, catalogue_order, comparison_keys, symbol_of
+from bnbench.analysis.comparison import ComparisonKey, comparison_keys
 from bnbench.analysis.naming import named_with_size
 from bnbench.analysis.table import (
     Cell,
@@ -25,6 +25,7 @@ from bnbench.analysis.table import (
     whole,
 )
 from bnbench.analysis.trajectory import DEAD_BAND, EARLY_SHARE, EXCESS_ALLOWED, NEUTRAL, REACHED_SHARE, SMOOTHED_SHARE
+from bnbench.analysis.variant_labels import catalogue_order, symbol_of
 from bnbench.components.placements import NOWHERE
 from bnbench.words import counted
 

@@ -1,4 +1,4 @@
-"""Which runs may be compared: the one place that groups, orders and labels them.
+"""Which runs may be compared: the one place that groups and orders them.
 
 A *comparison* is the runs of one setting, learning rate and placement; runs without any BatchNorm belong to every
 placement of their setting and learning rate. Its rows are variants: runs that differ in nothing but their seed.
@@ -15,7 +15,6 @@ of their rows' JSON; a comparison that has such a row says so (`Comparison.cauti
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
@@ -24,13 +23,17 @@ from bnbench.analysis.changed_parts import cautions_of_changed_parts
 from bnbench.analysis.naming import named_with_size, size_and_data
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import problem_at
-from bnbench.components.architectures import ARCHITECTURES, slot_places
-from bnbench.components.placements import NOWHERE, SlotPlace, Slots, canonical_placement, parse_placement
-from bnbench.components.variants import VARIANTS
-from bnbench.errors import UserError, unknown
+from bnbench.analysis.variant_labels import (
+    DefinedAs,
+    baseline_of,
+    catalogue_order,
+    defined_as,
+    symbol_of,
+    variant_labels,
+)
+from bnbench.components.placements import NOWHERE, SlotPlace
 from bnbench.measurement import RunIdentity
 from bnbench.natural_order import natural_key
-from bnbench.problem import Problem
 
 USUAL_PLACEMENT = "hidden"
 _FAMILIAR = (USUAL_PLACEMENT, "every")
@@ -319,11 +322,12 @@ def comparisons(records: Iterable[RunRecord], among: Iterable[RunRecord] = ()) -
     found = []
     for key in comparison_keys(circumstances_of(record.identity) for record in readable):
         members = of_setting[key.setting_id, key.learning_rate]
-        found.append(_comparison(key, [r for r in members if key.holds(circumstances_of(r.identity))], labels))
+        found.append(comparison_of(key, [r for r in members if key.holds(circumstances_of(r.identity))], labels))
     return sorted(found, key=comparison_order)
 
 
-def _comparison(key: ComparisonKey, members: Sequence[RunRecord], labels: Mapping[DefinedAs, str]) -> Comparison:
+def comparison_of(key: ComparisonKey, members: Sequence[RunRecord], labels: Mapping[DefinedAs, str]) -> Comparison:
+    """The runs of one comparison as its rows, which `labels` names."""
     rows = [VariantRow(labels[defined_as(own[0])], own) for own in rows_of(members).values()]
     return Comparison(
         key.setting_id,
@@ -352,53 +356,6 @@ def _together(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[li
     return list(found.values())
 
 
-# --- labels ---------------------------------------------------------------------------------------------------------
-
-DefinedAs = tuple[str, str, str]
-"""Setting, a variant's name, and its row as canonical JSON."""
-
-
-def defined_as(record: RunRecord) -> DefinedAs:
-    """How a run's variant was defined."""
-    return record.identity.setting_id, record.identity.variant, record.variant_row
-
-
-def variant_labels(records: Iterable[RunRecord]) -> dict[DefinedAs, str]:
-    """What each variant is called: its name, numbered where the name was defined in several ways in one setting.
-
-    Runs without tables are passed over.
-    """
-    rows: dict[tuple[str, str], set[str]] = {}
-    for record in records:
-        if not record.readable:
-            continue
-        setting, name, row = defined_as(record)
-        rows.setdefault((setting, name), set()).add(row)
-    return {
-        (setting, name, row): name if len(found) == 1 else f"{name}#{number}"
-        for (setting, name), found in rows.items()
-        for number, row in enumerate(sorted(found), start=1)
-    }
-
-
-def symbol_of(variant: str) -> str:
-    """A variant's symbol as plain text, e.g. "BN_γ,β"; its name where no package offers it any more."""
-    name, _, mark = variant.partition("#")
-    try:
-        symbol = VARIANTS.get(name).symbol
-    except UserError:
-        return variant
-    return f"{symbol}#{mark}" if mark else symbol
-
-
-def baseline_of(variant: str) -> str | None:
-    """Where the study uses the variant as a baseline: "lower" or "upper"."""
-    try:
-        return VARIANTS.get(variant.partition("#")[0]).baseline
-    except UserError:
-        return None
-
-
 # --- order ----------------------------------------------------------------------------------------------------------
 
 
@@ -414,13 +371,6 @@ def order_of(
     familiar = _FAMILIAR.index(key.placement) if key.placement in _FAMILIAR else len(_FAMILIAR)
     place = (familiar, natural_key(key.placement))
     return tuple(problems), tuple(sizes), bool(overrides), key.setting_id, key.learning_rate, place
-
-
-def catalogue_order(variant: str) -> tuple[int, str]:
-    """The sorting key of a variant: the catalogue's order, those that are in it no more behind."""
-    names = VARIANTS.names()
-    name = variant.partition("#")[0]
-    return (names.index(name) if name in names else len(names), variant)
 
 
 def seed_order(seeds: Iterable[int], problem: str, size: str) -> list[int]:
@@ -439,153 +389,3 @@ def _seeds_in_order(records: Iterable[RunRecord]) -> list[int]:
 def distinct(values: Iterable[str]) -> tuple[str, ...]:
     """Each value once, sorted."""
     return tuple(sorted(set(values)))
-
-
-# --- choosing -------------------------------------------------------------------------------------------------------
-
-
-def narrowed(
-    found: Sequence[Comparison],
-    size: str,
-    problems: Sequence[str] = (),
-    placements: Sequence[str] = (),
-    factors: Sequence[float] = (),
-    settings: Sequence[str] = (),
-) -> list[Comparison]:
-    """The comparisons of one size, narrowed down; an empty choice leaves all.
-
-    Args:
-        found: all that there are.
-        size: "full", "short" or "tiny".
-        problems: names.
-        placements: expressions of the grammar.
-        factors: multiples of the problem's learning rate.
-        settings: ids of settings, or the last part of them, as `bnbench status` prints it.
-
-    Raises:
-        UserError: no run of such a problem or setting is recorded, or a placement fits none of the networks.
-    """
-    chosen = [each for each in found if size in each.sizes]
-    recorded = sorted({name for each in chosen for name in each.problems})
-    for problem in problems:
-        if problem not in recorded:
-            elsewhere = distinct(each for own in found if problem in own.problems for each in own.sizes)
-            hint = f"It was run at size {' and '.join(elsewhere)}: --size {elsewhere[0]}." if elsewhere else None
-            raise unknown(f"recorded {size} problem", problem, recorded, hint=hint)
-    if problems:
-        chosen = [each for each in chosen if set(problems) & set(each.problems)]
-    for setting in settings:
-        known = {each.setting_id for each in chosen}
-        if not any(_is_setting(each, setting) for each in known):
-            raise unknown("recorded setting", setting, sorted(known))
-    if settings:
-        chosen = [each for each in chosen if any(_is_setting(each.setting_id, setting) for setting in settings)]
-    if placements:
-        masks = {name: {each.places: _mask_of(name, each.places) for each in chosen} for name in placements}
-        for name, own in masks.items():
-            if chosen and all(mask is None for mask in own.values()):
-                raise UserError(f"placement '{name}' fits no recorded network", hint="`bnbench show` explains them.")
-        chosen = [each for each in chosen if any(masks[name][each.places] == each.mask for name in placements)]
-    if factors:
-        chosen = [each for each in chosen if any(_is_factor(each.lr_factor, factor) for factor in factors)]
-    return chosen
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """The runs that a study asks for in one comparison, whatever their seeds."""
-
-    problem: str
-    variants: tuple[str, ...]
-    placement: str = USUAL_PLACEMENT
-    lr_factor: float = 1.0
-    overrides: tuple[str, ...] = ()
-    """Settings that differ from the problem's file by intention, e.g. ("training.l2",); those must, others may."""
-
-
-def find_wanted(records: Sequence[RunRecord], wanted: Sequence[Wanted], size: str) -> list[Comparison | None]:
-    """The comparison for each thing wanted; None where it has no run.
-
-    All comparisons of one problem come from one setting: the one that differs from the problem's file in nothing but
-    what is wanted, else that with most of the runs.
-
-    Args:
-        records: all runs that there are.
-        wanted: what is asked for.
-        size: "full", "short" or "tiny".
-
-    Raises:
-        UserError: a problem or placement does not exist.
-    """
-    matches = [[r for r in records if r.readable and _matches(r, each, size)] for each in wanted]
-    settings: dict[str, str] = {}
-    for problem in dict.fromkeys(each.problem for each in wanted):
-        asked = [(each, found) for each, found in zip(wanted, matches, strict=True) if each.problem == problem]
-        own = [record for _, found in asked for record in found]
-        if own:
-            settings[problem] = _best_setting(own, asked[0][0].overrides)
-    labels = variant_labels(records)
-    result: list[Comparison | None] = []
-    for each, found in zip(wanted, matches, strict=True):
-        own = [record for record in found if record.identity.setting_id == settings.get(each.problem)]
-        if not own:
-            result.append(None)
-            continue
-        key = ComparisonKey(own[0].identity.setting_id, own[0].identity.learning_rate, _canonical(each))
-        present = {record.identity.variant for record in own}
-        missing = tuple(variant for variant in each.variants if variant not in present)
-        result.append(replace(_comparison(key, own, labels), missing=missing))
-    return result
-
-
-def _matches(record: RunRecord, wanted: Wanted, size: str) -> bool:
-    own = record.identity
-    if own.problem != wanted.problem or own.size != size or own.variant not in wanted.variants:
-        return False
-    if not set(wanted.overrides) <= set(_overridden(record)):
-        return False
-    rate = _known_problem(wanted.problem, size).training.learning_rate * wanted.lr_factor
-    # What alters no slot is recorded without a placement, whatever was asked for.
-    return own.placement in {_canonical(wanted), NOWHERE} and math.isclose(own.learning_rate, rate, rel_tol=1e-9)
-
-
-def _canonical(wanted: Wanted) -> str:
-    problem = _known_problem(wanted.problem, "full")
-    places = slot_places(ARCHITECTURES.get(problem.architecture).layer_table(2, problem.width))
-    return canonical_placement(parse_placement(wanted.placement, places), places)
-
-
-def _known_problem(name: str, size: str) -> Problem:
-    found = problem_at(name, size)
-    if found is None:
-        raise UserError(f"problem '{name}' has no size {size}", hint="`bnbench list` shows the problems.")
-    return found
-
-
-def _overridden(record: RunRecord) -> tuple[str, ...]:
-    """The names of the settings in which a run differs from its problem's file."""
-    return tuple(text.partition(" = ")[0] for text in record.overrides or ())
-
-
-def _best_setting(records: Sequence[RunRecord], overrides: tuple[str, ...]) -> str:
-    def order(setting: str) -> tuple[bool, int, str]:
-        own = [record for record in records if record.identity.setting_id == setting]
-        return (set(_overridden(own[0])) != set(overrides), -len(own), setting)
-
-    return min({record.identity.setting_id for record in records}, key=order)
-
-
-def _is_setting(setting_id: str, asked: str) -> bool:
-    return asked in {setting_id, setting_id.rpartition("-")[2]}
-
-
-def _is_factor(factor: float | None, asked: float) -> bool:
-    return factor is not None and math.isclose(factor, asked)
-
-
-def _mask_of(placement: str, slots: Slots) -> str | None:
-    """The mask a placement gives in a network; None where it does not fit."""
-    try:
-        return parse_placement(placement, slots)
-    except UserError:
-        return None

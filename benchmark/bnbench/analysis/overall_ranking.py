@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from bnbench.analysis.comparison import baseline_of, catalogue_order, distinct, symbol_of
+from bnbench.analysis.comparison import distinct
 from bnbench.analysis.naming import remark_of_runs
 from bnbench.analysis.ranked_group import LOWER, RankedGroup, group_title, outcome_order, target_level
 from bnbench.analysis.statistics import FriedmanTest, PairedDifference, friedman_test, paired_difference
+from bnbench.analysis.variant_labels import baseline_of, catalogue_order, symbol_of
 
 LARGEST_RATIO = 4.0
 """r_max of AlgoPerf: whoever is slower than four times the fastest counts as not having arrived."""

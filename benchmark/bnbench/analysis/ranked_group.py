@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bnbench.analysis.comparison import Comparison, VariantRow, catalogue_order
+from bnbench.analysis.comparison import Comparison, VariantRow
 from bnbench.analysis.measures import CurveMeasures, RunMeasures, TimeToTarget
 from bnbench.analysis.statistics import PairedDifference, holm, paired_difference
+from bnbench.analysis.variant_labels import catalogue_order
 from bnbench.problem import Target
 
 LOWER, UPPER = "lower", "upper"

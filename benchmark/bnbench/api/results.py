@@ -137,7 +137,8 @@ class Results(RecordedResults):
         Raises:
             UserError: there is no such kind, or nothing to draw.
         """
-        from bnbench.analysis.comparison import comparisons, narrowed  # noqa: PLC0415
+        from bnbench.analysis.comparison import comparisons  # noqa: PLC0415
+        from bnbench.analysis.narrowing import narrowed  # noqa: PLC0415
         from bnbench.report.figures.drawing import draw_kind  # noqa: PLC0415 -- matplotlib
         from bnbench.report.figures.registry import FIGURES  # noqa: PLC0415
         from bnbench.report.page import PAGES  # noqa: PLC0415

@@ -79,8 +79,9 @@ def command(
       bnbench plot --kind difference --problem digits_3c3d --width column
       bnbench plot --all --size tiny --output figures/tiny
     """
-    from bnbench.analysis.comparison import comparisons, narrowed
+    from bnbench.analysis.comparison import comparisons
     from bnbench.analysis.frames import Results
+    from bnbench.analysis.narrowing import narrowed
     from bnbench.errors import UserError, unknown
     from bnbench.report.catalogue import study_figure, study_figures
     from bnbench.report.figures.registry import FIGURES
@@ -206,8 +207,8 @@ def _formats(text: str) -> tuple[Format, ...]:
 
 def _print_list(job: _Job, figures: Mapping[str, StudyFigure]) -> None:
     """Every figure and kind, and how much of it is there."""
-    from bnbench.analysis.comparison import find_wanted
     from bnbench.analysis.table import Column, Kind, Table
+    from bnbench.analysis.wanted import find_wanted
     from bnbench.errors import UserError
     from bnbench.report.figures.registry import FIGURES
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from bnbench.analysis.comparison import Wanted
+from bnbench.analysis.wanted import Wanted
 from bnbench.errors import unknown
 from bnbench.problem import parse_override
 from bnbench.report.captions import joined

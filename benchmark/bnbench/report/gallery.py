@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from string import ascii_uppercase
 
-from bnbench.analysis.comparison import find_wanted
 from bnbench.analysis.frames import Results
 from bnbench.analysis.naming import remark_of_runs, with_remark
+from bnbench.analysis.wanted import find_wanted
 from bnbench.components.placements import NOWHERE
 from bnbench.report.captions import described, plot_command
 from bnbench.report.catalogue import THESIS, StudyFigure

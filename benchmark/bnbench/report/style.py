@@ -16,7 +16,7 @@ from typing import Literal
 from matplotlib import colormaps
 from matplotlib.colors import Colormap, to_hex
 
-from bnbench.analysis.comparison import catalogue_order, symbol_of
+from bnbench.analysis.variant_labels import catalogue_order, symbol_of
 from bnbench.components.variants import VARIANTS
 from bnbench.errors import UserError
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bnbench.analysis.comparison import USUAL_PLACEMENT, Comparison, symbol_of
+from bnbench.analysis.comparison import USUAL_PLACEMENT, Comparison
 from bnbench.analysis.naming import FULL, data_in_a_sentence, size_and_data, with_remark
 from bnbench.analysis.settings import problem_at
+from bnbench.analysis.variant_labels import symbol_of
 from bnbench.components.architectures import ARCHITECTURES
 from bnbench.components.placements import NOWHERE
 from bnbench.data.dataset import title_of as title_of_data

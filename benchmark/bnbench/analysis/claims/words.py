@@ -7,8 +7,8 @@ from typing import assert_never
 
 from bnbench.analysis.claims.evidence import FINGERPRINT_DIGITS, DataUsed
 from bnbench.analysis.claims.verdict import Decision
-from bnbench.analysis.comparison import symbol_of
 from bnbench.analysis.trajectory import NEUTRAL
+from bnbench.analysis.variant_labels import symbol_of
 from bnbench.claim import (
     Exceeds,
     Fails,

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bnbench.analysis.comparison import Comparison, symbol_of
+from bnbench.analysis.comparison import Comparison
 from bnbench.analysis.frames import Results
+from bnbench.analysis.variant_labels import symbol_of
 from bnbench.report.drawn_slots import drawn_slots, left_out
 from bnbench.report.figures.activity import OVER_SEEDS, draw_lines
 from bnbench.report.figures.kind import FigureKind, Labels, PanelLabel, Request, Scale, labelled

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from bnbench.analysis.comparison import Comparison, symbol_of
+from bnbench.analysis.comparison import Comparison
 from bnbench.analysis.frames import Results
 from bnbench.analysis.probes import DISABLED_BELOW, disabled_share
 from bnbench.analysis.records import RunRecord
+from bnbench.analysis.variant_labels import symbol_of
 from bnbench.components.placements import SlotPlace
 from bnbench.report.decimation import every_so_many
 from bnbench.report.drawn_slots import MOST_SLOTS

@@ -15,9 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bnbench.analysis.comparison import Comparison, symbol_of
+from bnbench.analysis.comparison import Comparison
 from bnbench.analysis.frames import Results
 from bnbench.analysis.probes import landscape
+from bnbench.analysis.variant_labels import symbol_of
 from bnbench.report.figures.kind import FigureKind, Labels, PanelLabel, Request, labelled, labels_on
 from bnbench.report.figures.parts import line_style
 from bnbench.report.figures.probed import (

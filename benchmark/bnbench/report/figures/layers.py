@@ -14,7 +14,7 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bnbench.analysis.comparison import symbol_of
+from bnbench.analysis.variant_labels import symbol_of
 from bnbench.report.figures.kind import PanelLabel, Scale
 from bnbench.report.figures.parts import BAND, Floats
 from bnbench.report.figures.variant_lines import scale_axis, set_y_label

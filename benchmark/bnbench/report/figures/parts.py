@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bnbench.analysis.comparison import symbol_of
+from bnbench.analysis.variant_labels import symbol_of
 from bnbench.report.page import Page
 from bnbench.report.style import Look, variant_label
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bnbench.analysis.comparison import Comparison, VariantRow, catalogue_order, symbol_of
+from bnbench.analysis.comparison import Comparison, VariantRow
 from bnbench.analysis.frames import Results
 from bnbench.analysis.records import RunRecord
+from bnbench.analysis.variant_labels import catalogue_order, symbol_of
 from bnbench.report.figures.kind import Portion, Portions, Scale
 from bnbench.report.figures.parts import Floats
 from bnbench.report.page import Page

@@ -9,8 +9,8 @@ import pandas as pd
 
 from bnbench.analysis.activity import average_over_seeds
 from bnbench.analysis.activity_tables import activity_table, sparsity_table
-from bnbench.analysis.comparison import symbol_of
 from bnbench.analysis.table import Table
+from bnbench.analysis.variant_labels import symbol_of
 from bnbench.report.style import BETA, GAMMA, GREEK
 from bnbench.report.webpage.figures import Panel, TidyFigure
 from bnbench.report.webpage.sections import Section

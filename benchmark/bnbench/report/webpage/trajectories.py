@@ -19,10 +19,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from bnbench.analysis.activity import average_over_seeds, run_columns
-from bnbench.analysis.comparison import DefinedAs, variant_labels
 from bnbench.analysis.frames import Results, Trajectory
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.trajectory import NEUTRAL, measure_trajectory, snapshot_measures, start_of
+from bnbench.analysis.variant_labels import DefinedAs, variant_labels
 from bnbench.components.placements import masked_slots
 from bnbench.report.decimation import even_steps, every_so_many
 from bnbench.report.drawn_slots import drawn_slots, left_out
