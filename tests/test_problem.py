@@ -494,7 +494,7 @@ def test_two_files_of_one_name_are_both_found(read, tmp_path):
 FOUNDING = ["cifar100_3c3d", "cifar100_allcnnc", "cifar10_3c3d", "digits_3c3d", "digits_allcnnc", "digits_mlp"]
 NAMES = sorted(path.stem for path in (Path(__file__).parents[1] / "problems").glob("*.toml"))
 DEEPOBS_SEEDS = (43, 44, 46, 48, 49, 50, 51)
-RESNETS = [name for name in NAMES if "resnet" in name]
+DEEP = [name for name in NAMES if "resnet" in name or "vgg" in name]
 CLASSES = {"cifar10": 10, "cifar100": 100, "digits": 10, "fmnist": 10}
 CHANNELS = {"cifar10": 3, "cifar100": 3, "digits": 1, "fmnist": 1}
 DIGITS_TRAINING_IMAGES = 1077
@@ -567,8 +567,8 @@ DAVIS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", RESNETS)
-def test_the_residual_networks_have_their_papers_settings(name):
+@pytest.mark.parametrize("name", DEEP)
+def test_the_deep_networks_have_their_papers_settings(name):
     problem = find_problem(name).problem()
     davis = name.endswith(("resnet18", "resnet34", "resnet50", "resnet101"))
     assert hashed(problem.training) == (DAVIS if davis else FRANKLE)
@@ -582,7 +582,7 @@ def test_the_residual_networks_have_their_papers_settings(name):
 
 
 def test_what_a_comment_says_of_the_snapshots_is_so():
-    for name in RESNETS:
+    for name in DEEP:
         problem = find_problem(name).problem()
         layers = ARCHITECTURES.get(problem.architecture).layers(CLASSES[problem.dataset], 1.0)
         image = (CHANNELS[problem.dataset], 32, 32)

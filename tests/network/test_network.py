@@ -13,19 +13,13 @@ from bnbench.components.variants import VARIANTS, Affine, AffineRule
 from bnbench.errors import UserError
 from bnbench.network.build import Network
 from bnbench.network.normalisers import ChannelAffine
-from bnbench.training.seeding import generator
-from support.networks import FIVE, build, run_spec, same_bits, variant_named
+from support.networks import FIVE, build, initialised, run_spec, same_bits, variant_named
 
 IMAGE = (3, 32, 32)
 
 
 def full_network(architecture, classes, variant, placement="hidden", image=IMAGE):
     return build(ARCHITECTURES.get(architecture).layers(classes, 1.0), image, variant_named(variant), placement)
-
-
-def initialised(network, seed=7):
-    network.initialise(lambda slot: generator(seed, "weights", slot))
-    return network
 
 
 def randomised(network):

@@ -17,7 +17,7 @@ from bnbench.network.layers import Slot
 from bnbench.network.normalisers import build_normaliser
 from bnbench.network.reparametrisations import WeightStandardisation
 from bnbench.training.seeding import StepDraws, generator, uniform_noise
-from support.networks import build, same_bits, variant_named
+from support.networks import build, initialised, same_bits, variant_named
 
 MAP, DENSE = (6, 4, 3, 5), (6, 4)
 LAYERS = ARCHITECTURES.get("3c3d").layers(4, 0.125)
@@ -144,11 +144,6 @@ def test_mean_and_variance_only_one_after_the_other_are_batch_norm():
     expected = batch(images())
     torch.testing.assert_close(variance(mean(images())), expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(mean(variance(images())), expected, rtol=1e-5, atol=1e-5)
-
-
-def initialised(network, seed=1):
-    network.initialise(lambda slot: generator(seed, "weights", slot), partial(generator, seed))
-    return network
 
 
 def test_the_statistics_of_the_first_batch_are_batch_norm_on_it():

@@ -25,26 +25,10 @@ from bnbench.data.torchvision_compat import import_torchvision
 from bnbench.network.build import Network
 from bnbench.training.probing.sparsity import zeroed_shares
 from bnbench.training.seeding import StepDraws, generator
-from support.networks import build, variant_named
+from support.networks import build, initialised, randomised, variant_named
 
 IMAGE = (3, 16, 16)
 HEAD = (GlobalMean(), Dense("out", 4, activation=False))
-
-
-def initialised(network, seed=7):
-    network.initialise(lambda slot: generator(seed, "weights", slot))
-    return network
-
-
-def randomised(network):
-    """γ, β, biases and running statistics made different from where they start."""
-    random = torch.Generator().manual_seed(5)
-    for name, tensor in network.state_dict().items():
-        if name.endswith(("normaliser.weight", "running_var")):
-            tensor.copy_(torch.rand(tensor.shape, generator=random) + 0.5)
-        elif name.endswith(("bias", "running_mean")):
-            tensor.copy_(torch.randn(tensor.shape, generator=random) * 0.2)
-    return network
 
 
 def images(count=2, image=IMAGE):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,6 +33,7 @@ from bnbench.training.events import (
 )
 from bnbench.training.loop import Trainer
 from bnbench.training.numerics import numerics
+from bnbench.training.seeding import generator
 
 CPU = torch.device("cpu")
 FACTS = DataFacts("made_up", classes=4, channels=1, fingerprint="0" * 64, origin="other copy")
@@ -51,6 +53,23 @@ def build(
     """A network, its placement given as an expression; vanilla has the empty mask, as a plan gives it."""
     mask = parse_placement(placement, slot_places(layers))
     return Network(layers, input_shape, mask if variant.alters_slots else "0" * len(mask), variant)
+
+
+def initialised(network: Network, seed: int = 7) -> Network:
+    """A network whose weights were drawn."""
+    network.initialise(lambda slot: generator(seed, "weights", slot), partial(generator, seed))
+    return network
+
+
+def randomised(network: Network) -> Network:
+    """γ, β, biases and running statistics made different from where they start."""
+    random = torch.Generator().manual_seed(5)
+    for name, tensor in network.state_dict().items():
+        if name.endswith(("normaliser.weight", "running_var")):
+            tensor.copy_(torch.rand(tensor.shape, generator=random) + 0.5)
+        elif name.endswith(("bias", "running_mean")):
+            tensor.copy_(torch.randn(tensor.shape, generator=random) * 0.2)
+    return network
 
 
 def run_spec(

@@ -10,7 +10,7 @@ each layer makes of its input. `bnbench.network` builds the torch module from th
     c3d3.py …    a network, or a family, each
 """
 
-from bnbench.components.architectures import c3d3, allcnnc, mlp, c2d2, resnet  # isort: skip # in the order that they are listed in
+from bnbench.components.architectures import c3d3, allcnnc, mlp, c2d2, resnet, vgg  # isort: skip # in the order that they are listed in
 from bnbench.components.architectures.layers import (
     Conv,
     Dense,
@@ -63,4 +63,5 @@ __all__ = [
     "slot_places",
     "slots",
     "trace",
+    "vgg",
 ]
