@@ -46,7 +46,7 @@ lint: $(READY)  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check-reference: $(READY)  ## all problems, variants and five seeds at tiny size against results/reference (minutes)
+check-reference: $(READY)  ## every problem with a reference, five variants and seeds at tiny size (minutes)
 	$(BIN)/bnbench check --fresh --seeds 5
 
 bench: $(READY)  ## throughput, as ratios measured in one run (ten minutes, on a quiet machine)

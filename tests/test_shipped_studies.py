@@ -150,7 +150,8 @@ def test_half_a_literature_is_no_data_until_the_other_problem_is_there():
     made_up = santurkar(lambda name: 0.5 if name == "bn_gamma_beta" else 1.0, lambda _: 1.0)
     book = ledger(made_up, [find_study("santurkar2018"), find_study("parts")])
     by_id = {(each.report.study, each.result.claim.id): each for each in book.entries}
-    assert ("santurkar2018", "s1") not in by_id
+    assert by_id["santurkar2018", "s1"].result.verdict is Verdict.NO_DATA
+    assert "s1" not in [each.result.claim.id for each in book.decided]
     (report,) = [each for each in book.reports if each.study == "santurkar2018"]
     (claim,) = [each for each in report.evidence.claims if each.claim.id == "s1"]
     assert claim.verdict is Verdict.NO_DATA

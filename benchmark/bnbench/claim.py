@@ -22,9 +22,10 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from bnbench.measurement import NormaliserParameter
+from bnbench.strict import Strict, to_tuple
 
 Measure = Literal["final accuracy", "early accuracy", "final loss", "final test accuracy"]
 """Of a run's curves with running statistics, on `train_eval` but for the last: means over the last, or the first, tenth
@@ -56,14 +57,6 @@ Standing = Literal["published", "our operationalisation", "ours", "exploratory"]
 source was not read for; of a question of this suite's; or nothing, because there is no statement to decide."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def _to_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
 _Bounded = TypeVar("_Bounded", bound="Level | ParameterLevel")
 
 
@@ -73,7 +66,7 @@ def _with_a_bound(part: _Bounded) -> _Bounded:
     return part
 
 
-class Run(_Strict):
+class Run(Strict):
     """One run a seed: which of the study's runs a part looks at."""
 
     problem: str
@@ -99,7 +92,7 @@ class Quantity(Run):
         return self
 
 
-class Greater(_Strict):
+class Greater(Strict):
     """a > b: holds if the interval of a - b lies above 0, is refuted if it lies below δ."""
 
     rule: Literal["greater"]
@@ -110,7 +103,7 @@ class Greater(_Strict):
     """A test of the source's own, whose p is printed beside the verdict and decides nothing."""
 
 
-class NotGreater(_Strict):
+class NotGreater(Strict):
     """Not a > b: refuted where that holds, holds where that is refuted."""
 
     rule: Literal["not greater"]
@@ -119,7 +112,7 @@ class NotGreater(_Strict):
     b: Run
 
 
-class Similar(_Strict):
+class Similar(Strict):
     """a ~ b: holds if the interval of a - b lies inside ±δ, is refuted if it lies outside."""
 
     rule: Literal["similar"]
@@ -128,7 +121,7 @@ class Similar(_Strict):
     b: Run
 
 
-class MostOfGain(_Strict):
+class MostOfGain(Strict):
     """part - none > whole - part, decided as a > b on the differences inside each seed."""
 
     rule: Literal["most of the gain"]
@@ -138,21 +131,21 @@ class MostOfGain(_Strict):
     whole: Run
 
 
-class Fails(_Strict):
+class Fails(Strict):
     """Fails to train: diverged, or final accuracy < 2 / C, in every seed."""
 
     rule: Literal["fails to train"]
     run: Run
 
 
-class Trains(_Strict):
+class Trains(Strict):
     """Trains: holds if no seed diverged or stayed below 2 / C; refuted where the run fails to train."""
 
     rule: Literal["trains"]
     run: Run
 
 
-class Share(_Strict):
+class Share(Strict):
     """The share of channels, pooled over the slots, that meet a condition: at least, or below, a level."""
 
     rule: Literal["share"]
@@ -174,7 +167,7 @@ class Share(_Strict):
         return self
 
 
-class Ratio(_Strict):
+class Ratio(Strict):
     """numerator / denominator within bounds: `at_least`, `at_most`, or strictly `below`."""
 
     rule: Literal["ratio"]
@@ -185,7 +178,7 @@ class Ratio(_Strict):
     below: float | None = None
 
 
-class Exceeds(_Strict):
+class Exceeds(Strict):
     """a is the larger of two numbers of γ or β."""
 
     rule: Literal["exceeds"]
@@ -193,16 +186,16 @@ class Exceeds(_Strict):
     b: Quantity
 
 
-class Monotonic(_Strict):
+class Monotonic(Strict):
     """The share of monotonic trajectories, pooled over runs: more than a level."""
 
     rule: Literal["monotonic"]
     parameter: NormaliserParameter
-    pooled: Annotated[tuple[Run, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
+    pooled: Annotated[tuple[Run, ...], BeforeValidator(to_tuple), Field(min_length=1)]
     more_than: Annotated[float, Field(ge=0, lt=1)]
 
 
-class Level(_Strict):
+class Level(Strict):
     """The mean over seeds of a measure, or of its difference from another run's, lies within bounds.
 
     Holds if the 95 % interval of the mean lies inside them, is refuted if it lies wholly outside, else undecided.
@@ -221,7 +214,7 @@ class Level(_Strict):
         return _with_a_bound(self)
 
 
-class ParameterLevel(_Strict):
+class ParameterLevel(Strict):
     """The mean over seeds of a number of γ or β lies within bounds, decided as `level`."""
 
     rule: Literal["parameter level"]
@@ -234,7 +227,7 @@ class ParameterLevel(_Strict):
         return _with_a_bound(self)
 
 
-class ProbeRatio(_Strict):
+class ProbeRatio(Strict):
     """What a probe measured in run a, over what it measured in run b.
 
     For each seed r, the median of log(a / b) over the probed steps after the first tenth (or at one moment). Holds if
@@ -284,7 +277,7 @@ RULES: tuple[str, ...] = tuple(
 """The names of the rules."""
 
 
-class Claim(_Strict):
+class Claim(Strict):
     """A statement of a study, and what it comes to: all parts must hold, one that is refuted refutes it."""
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]
@@ -293,7 +286,7 @@ class Claim(_Strict):
     text: str
     standing: Standing = "published"
     """What a verdict on it says of the source."""
-    parts: Annotated[tuple[Part, ...], BeforeValidator(_to_tuple)] = ()
+    parts: Annotated[tuple[Part, ...], BeforeValidator(to_tuple)] = ()
     """None: no run of the study can decide it."""
     remark: str = ""
     """How the words were read where they leave a choice, or why there are no parts."""

@@ -10,26 +10,19 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from bnbench.options import OptionValue
 from bnbench.plan import Precision
 from bnbench.problem import Augmentation, Evaluation, Seed, Snapshots, Training
+from bnbench.strict import Strict, to_tuple
 
 _COMPONENT_NAME = r"^[a-z0-9][a-z0-9_]{0,63}$"
 ComponentName = Annotated[str, Field(pattern=_COMPONENT_NAME)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def _to_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-class DataSpecification(_Strict):
+class DataSpecification(Strict):
     """Which data a run was trained on."""
 
     name: ComponentName
@@ -38,7 +31,7 @@ class DataSpecification(_Strict):
     """The digest of a split of the data set's own; None for the suite's, which fingerprint and seed decide."""
 
 
-class AffineSpecification(_Strict):
+class AffineSpecification(Strict):
     """What became of γ or β (`bnbench.components.variants.AffineRule`)."""
 
     status: Literal["absent", "fixed", "learned"]
@@ -46,10 +39,10 @@ class AffineSpecification(_Strict):
     learning_rate_factor: float
     learned_in: str | None
     initial_until: float | None = None
-    initial_in: Annotated[tuple[str, float], BeforeValidator(_to_tuple)] | None = None
+    initial_in: Annotated[tuple[str, float], BeforeValidator(to_tuple)] | None = None
 
 
-class VariantSpecification(_Strict):
+class VariantSpecification(Strict):
     """A row of the table of variants as it was when the run was made."""
 
     name: ComponentName
@@ -58,10 +51,10 @@ class VariantSpecification(_Strict):
     beta: AffineSpecification
     train_weights: bool
     revision: Annotated[int, Field(ge=1)] = 1
-    options: dict[ComponentName, OptionValue] = {}
+    options: dict[ComponentName, OptionValue] = Field(default_factory=dict)
     normaliser_revision: Annotated[int, Field(ge=1)] = 1
     weights: ComponentName = "plain"
-    weights_options: dict[ComponentName, OptionValue] = {}
+    weights_options: dict[ComponentName, OptionValue] = Field(default_factory=dict)
     weights_revision: Annotated[int, Field(ge=1)] = 1
     weights_in: str | None = None
     bias: bool | None = None
@@ -80,7 +73,7 @@ class VariantSpecification(_Strict):
         return self.gamma if parameter == "gamma" else self.beta
 
 
-class ProbesSpecification(_Strict):
+class ProbesSpecification(Strict):
     """What else was measured: the probes that were on, what was chosen of each (`bnbench.problem.Probes`)."""
 
     model_config = ConfigDict(extra="allow")
@@ -101,7 +94,7 @@ class ProbesSpecification(_Strict):
         return (*(("sparsity",) if self.sparsity else ()), *sorted(self.__pydantic_extra__))
 
 
-class Specification(_Strict):
+class Specification(Strict):
     """Everything that decided a run's numbers."""
 
     numerics: Annotated[int, Field(ge=1)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from bnbench.claim import RULES, Claim, Run, expand_part, runs_of
 from bnbench.components.variants import STUDIED, VARIANTS, Variant
@@ -23,6 +23,7 @@ from bnbench.paths import expand_home, given_path
 from bnbench.plan import DataFacts, Precision, RunSpec, expand_grid
 from bnbench.problem import Problem, ProblemFile, Size, find_problem, parse_override
 from bnbench.shipped import shipped_folder
+from bnbench.strict import Strict, to_tuple
 from bnbench.toml_file import read_toml
 
 FigureKind = Literal["curves", "beta", "gamma"]
@@ -35,20 +36,12 @@ _KINDS: Mapping[FigureKind, tuple[str, ...]] = {
 """The variants of which a figure of γ or β has a panel each; figures of curves show all of the experiment's."""
 
 
-def _to_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
+_Names = Annotated[tuple[str, ...], BeforeValidator(to_tuple)]
+_OneOrMoreNames = Annotated[tuple[str, ...], BeforeValidator(to_tuple), Field(min_length=1)]
+_Factors = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(to_tuple), Field(min_length=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-_Names = Annotated[tuple[str, ...], BeforeValidator(_to_tuple)]
-_OneOrMoreNames = Annotated[tuple[str, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
-_Factors = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_to_tuple), Field(min_length=1)]
-
-
-class Figure(_Strict):
+class Figure(Strict):
     """A figure of the study, by its number; what it leaves out is the experiment's."""
 
     number: str
@@ -69,7 +62,7 @@ class Panel:
     lr_factor: float
 
 
-class OwnVariant(_Strict):
+class OwnVariant(Strict):
     """A variant of the study's own: another row, but for what is named."""
 
     name: str
@@ -89,7 +82,7 @@ class OwnVariant(_Strict):
         return VARIANTS.get(self.base).replace(name=self.name, **self.changes)
 
 
-class Experiment(_Strict):
+class Experiment(Strict):
     """A grid of runs, what it is drawn as, and what it decides."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
@@ -99,7 +92,7 @@ class Experiment(_Strict):
     variants: _OneOrMoreNames = ("all",)
     placements: _OneOrMoreNames
     lr_factors: _Factors = (1.0,)
-    figures: Annotated[tuple[Figure, ...], BeforeValidator(_to_tuple)] = ()
+    figures: Annotated[tuple[Figure, ...], BeforeValidator(to_tuple)] = ()
     claims: _Names = ()
 
     def panels(self, figure: Figure) -> tuple[Panel, ...]:
@@ -135,7 +128,7 @@ class Experiment(_Strict):
         )
 
 
-class Study(_Strict):
+class Study(Strict):
     """A study: experiments, claims, and the reading of its source that they stand for."""
 
     name: str
@@ -145,14 +138,14 @@ class Study(_Strict):
     """The study over whose file this one is laid: another reading of the same source."""
     reading: str
     """Which of several readings of the source this is; every verdict names it."""
-    overrides: Annotated[tuple[str, ...], BeforeValidator(_to_tuple)] = ()
+    overrides: Annotated[tuple[str, ...], BeforeValidator(to_tuple)] = ()
     """Settings laid over every problem, as with --set: "training.l2=0"."""
-    overrides_at: dict[Size, Annotated[tuple[str, ...], BeforeValidator(_to_tuple)]] = {}
+    overrides_at: dict[Size, Annotated[tuple[str, ...], BeforeValidator(to_tuple)]] = Field(default_factory=dict)
     """By size: settings laid over these, such as a probe's schedule that fits a tiny run."""
-    variants: Annotated[tuple[OwnVariant, ...], BeforeValidator(_to_tuple)] = ()
+    variants: Annotated[tuple[OwnVariant, ...], BeforeValidator(to_tuple)] = ()
     """Rows that this study alone has."""
-    experiments: Annotated[tuple[Experiment, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
-    claims: Annotated[tuple[Claim, ...], BeforeValidator(_to_tuple)] = ()
+    experiments: Annotated[tuple[Experiment, ...], BeforeValidator(to_tuple), Field(min_length=1)]
+    claims: Annotated[tuple[Claim, ...], BeforeValidator(to_tuple)] = ()
 
     @property
     def problem_references(self) -> tuple[str, ...]:

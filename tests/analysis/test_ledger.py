@@ -96,6 +96,15 @@ def test_below_a_claim_over_several_problems_stands_what_each_part_says():
     assert "c17" not in [each.result.claim.id for each in book.decided]
 
 
+def test_smaller_runs_replace_nothing_that_full_ones_say_of_some_of_the_problems():
+    tiny = scenario("c17", 0, size="tiny", origin="embedded")._runs.values()
+    full = [run for run in scenario("c17", 0)._runs.values() if run.spec.problem != "cifar100_allcnnc"]
+    book = ledger(MadeUpResults([*full, *tiny]), [THESIS])
+    (entry,) = [each for each in book.entries if each.result.claim.id == "c17"]
+    assert entry.is_evidence and entry.result.verdict == "no data"
+    assert entry.result.with_data
+
+
 def test_the_study_of_a_claim():
     assert study_with(["c8"]).name == "thesis"
     assert "thesis_code" not in [study.name for study in every_study()]

@@ -6,18 +6,18 @@ import re
 import subprocess
 import sys
 
-import pytest
-
 from support.component_document import DOCUMENT, renewed
 
 
 def test_the_tables_are_those_of_the_registries():
     text = DOCUMENT.read_text(encoding="utf-8")
     assert renewed(text) == text, "renew it: python tests/support/component_document.py"
+    blocks = re.findall(r"^<!-- rows of \w+ -->\n(.*?)^<!-- end -->", text, re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        assert len({len(re.split(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1, "as many cells in each row"
     assert re.findall(r"<!-- rows of (\w+) -->", text) == ["normalisers", "reparametrisations", "options", "variants"]
 
 
-@pytest.mark.long
 def test_a_normaliser_of_ones_own_trains_and_is_ranked(tmp_path):
     module, script = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), flags=re.DOTALL)
     (tmp_path / "my_norm.py").write_text(module, encoding="utf-8")

@@ -32,7 +32,6 @@ def test_the_page_names_every_check_and_every_group_of_entry_points():
 
 
 @pytest.mark.usefixtures("forgetting")
-@pytest.mark.long
 def test_the_page_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")

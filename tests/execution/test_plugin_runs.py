@@ -106,6 +106,11 @@ def test_a_finished_run_of_another_state_stops_everything_unless_it_is_to_be_kep
     planned = invoke("plan", *arguments)
     assert planned.exit_code == 0
     assert "unless with --plugin-changed keep: the normaliser 'own' has changed: run " in planned.stderr
+    short = dict(each.split("=") for each in SHORT)
+    frame = bnbench.plan(
+        "digits_mlp", ["own_gamma_beta", "vanilla"], size="tiny", set=short, results=store, device="cpu"
+    )
+    assert ["has changed" in str(each) for each in frame["changed"]] == [True, False]
     done = invoke("run", *arguments)
     assert done.exit_code == 2
     old, new = f"mine.py (SHA-256 {own.sha256[:12]}…)", f"mine.py (SHA-256 {now.sha256[:12]}…)"
@@ -114,7 +119,7 @@ def test_a_finished_run_of_another_state_stops_everything_unless_it_is_to_be_kep
     assert "raise the row's revision" in done.stderr and "--plugin-changed keep" in done.stderr
     assert {path: path.read_bytes() for path in store.glob("*/*")} == before
     with pytest.raises(UserError, match=r"normaliser 'own' has changed"):
-        bnbench.run("digits_mlp", "own_gamma_beta", size="tiny", set=dict(each.split("=") for each in SHORT),
+        bnbench.run("digits_mlp", "own_gamma_beta", size="tiny", set=short,
                     results=store, workers=0, progress=False)  # fmt: skip
 
     keep = RunOptions("cpu", plugin_changed="keep")

@@ -33,7 +33,8 @@ BASELINE = "bn_gamma_beta"
 ROWS = (
     "vanilla", "bn", "ln_gamma_beta", "gn_gamma_beta", "wn_gamma_beta", "wn_init", "ws_bn_gamma_beta",
     "ws_ln_gamma_beta", "ws_gn_gamma_beta", "ws_scaled", "bn_detached", "bn_init_stats", "bn_mean_only", "bn_var_only",
-    "bn_ghost16", "bn_ghost32", "bn_running", "bn_noisy", "bn_u", "bn_only", "random_entries", "affine", "affine_only",
+    "bn_ghost16", "bn_ghost32", "bn_running", "bn_population", "bn_l1", "bn_linf", "bn_noisy",
+    "bn_u", "bn_only", "random_entries", "affine", "affine_only",
 )  # fmt: skip
 MAPS = "first:3"
 ON_MAPS = ("bn_gamma_beta", "in_gamma_beta")

@@ -58,7 +58,7 @@ def _table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _row(cells: Iterable[str]) -> str:
-    return "|" + "|".join(f" {cell} " for cell in cells) + "|\n"
+    return "|" + "|".join(f" {cell} ".replace("|", "\\|") for cell in cells) + "|\n"
 
 
 if __name__ == "__main__":

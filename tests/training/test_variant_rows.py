@@ -16,10 +16,12 @@ from bnbench.errors import UserError
 from bnbench.training.checkpoint import checkpoint_bytes, restore_checkpoint
 from bnbench.training.evaluation import with_population_statistics
 from bnbench.training.events import Finished
-from bnbench.training.loop import unaugmented
+from bnbench.training.loop import draw_epoch, unaugmented
+from bnbench.training.numerics import numerics
 from bnbench.training.optimiser import build_optimiser
 from bnbench.training.seeding import StepDraws
 from support.networks import run_spec, same_bits, train, trainer, variant_named
+from support.probing import probed
 
 SAMPLE = [
     "ln_beta", "in_gamma", "gn_gamma_beta", "wn", "wn_gamma", "wn_init", "ws_ln", "ws_scaled", "bn_detached",
@@ -187,9 +189,39 @@ def test_population_statistics_in_training_are_renewed_every_so_many_updates_fro
         assert all(map(torch.equal, now[step + 1], expected)), step
 
 
-def test_population_statistics_in_training_need_a_whole_batch():
-    with pytest.raises(UserError, match="population statistics need a whole batch"):
-        trainer(spec_of(RENEWED, batch_size=48))
+def test_population_statistics_in_training_need_as_many_batches_as_the_row_says():
+    assert trainer(spec_of(RENEWED, batch_size=20)).step == 0
+    for batch_size in (21, 48):  # train_eval has 41 images
+        with pytest.raises(UserError, match=f"need 2 whole batches: train_eval has 41 images, a batch {batch_size}"):
+            trainer(spec_of(RENEWED, batch_size=batch_size))
+
+
+def test_before_the_first_update_population_statistics_are_those_of_the_first_update():
+    told = train(trainer(spec_of(RENEWED, population_statistics=True)))
+    first = {(row[2], row[3]): row[4:] for row in told.evaluations() if row[0] == 0}
+    plain = train(trainer(spec_of("vanilla", l2=0.0)))
+    unset = {row[2]: row[4:] for row in plain.evaluations() if row[0] == 0}
+    for split in ("train_eval", "valid", "test"):
+        assert first[split, "running"] != unset[split], "normalised by 0 and 1 it would be as good as vanilla"
+
+
+def test_the_last_probe_sees_the_constants_that_the_next_update_would_and_the_run_does_not():
+    """8 updates an epoch: with refresh 4 the end is where they would be renewed, with refresh 5 it is not."""
+    for every, renewed in ((4, True), (5, False)):
+        row = variant_named("bn_population").replace(name="other", options={"batches": 2, "refresh": every})
+        run = trainer(probed(spec_of(row), {"landscape": {"schedule": "every:8"}}))
+        told = train(run)
+        assert run.step == 8
+        last = next(row[5] for row in told.table("landscape") if row[0] == 8 and row[4] == 0.0)
+        order, parameters = draw_epoch(run.spec, run._pipeline.train_size, 2, torch.device("cpu"))
+        images, labels = run._pipeline.training_batch(order[:8], parameters)
+        seen = with_population_statistics(run.network, list(run._whole_batches())[:2], "fp32")
+        for each in seen.modules():
+            if hasattr(each, "keep"):
+                each.keep()
+        with numerics("fp32", torch.device("cpu"), 1), torch.no_grad():
+            expected = functional.cross_entropy((seen if renewed else run.network)(images), labels)
+        assert last == pytest.approx(float(expected), rel=1e-6), every
 
 
 # ---- starting from the first batch ----

@@ -134,7 +134,8 @@ def plan(
     Returns:
         A row a run: run_id (None where the data are not on this machine), problem, size, variant, placement,
         learning_rate, seed, to_train, seconds (what is left, where that is known), state ("new", "resumable",
-        "finished" …), and how far it is.
+        "finished" …), how far it is, and `changed`: the row of a plug-in that is not any more what the run was made
+        of, for which `run` refuses to go on unless `plugin_changed="keep"`.
 
     Raises:
         UserError: something does not exist or does not fit.
@@ -143,7 +144,7 @@ def plan(
     specs = _select(problems, variants, placements, lr_factors, seeds, size, set, precision)
     options = RunOptions(device=device, workers=workers)
     sweep = Sweep(specs, given_path(results, "results"), options, local_executor(options), Silent())
-    return pd.DataFrame([planned.record() for planned in sweep.plan().runs])
+    return pd.DataFrame(sweep.plan().records())
 
 
 def _select(

@@ -166,7 +166,7 @@ def print_plan(plan: SweepPlan, *, as_json: bool = False) -> None:
     from bnbench.progress import title
 
     if as_json:
-        print_json([run.record() for run in plan.runs])
+        print_json(plan.records())
         return
     columns = (
         Column("state", "state"),
@@ -224,7 +224,8 @@ def summary(plan: SweepPlan) -> str:
         text += f"\n{missing} have no id yet: their data are not on this machine (`bnbench data list`)."
     # One line a row: the first run stands for the others.
     for part in {(each.ours.kind, each.ours.name): each for each in reversed(plan.changed_parts)}.values():
-        text += f"\nNothing will be trained, unless with --plugin-changed keep: the {part.in_words}."
+        unless = "" if part.ended else " or --fresh"
+        text += f"\nNothing will be trained, unless with --plugin-changed keep{unless}: the {part.in_words}."
     return text
 
 

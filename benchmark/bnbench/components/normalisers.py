@@ -220,7 +220,7 @@ for _row in (
         f"{_PARTS}:population",
         options=(
             Option("batches", 4, "batches of train_eval, of training size, that are averaged over", minimum=1),
-            Option("refresh", 40, "updates after which they are", minimum=1),
+            Option("refresh", 40, "updates after which these averages are taken anew", minimum=1),
         ),
         batch_dependent=True,
         affine="fused",

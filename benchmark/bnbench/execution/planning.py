@@ -69,6 +69,11 @@ class SweepPlan:
     changed_parts: tuple[ChangedPart, ...] = ()
     """Rows of others that are not any more what wanted runs were made of, unless these are to be kept as they are."""
 
+    def records(self) -> list[dict[str, object]]:
+        """Each run as plain values; `changed` is what of it is not any more what it was made of, in words, or None."""
+        changed = {part.run_id: part.in_words for part in reversed(self.changed_parts)}
+        return [{**run.record(), "changed": changed.get(str(run.record()["run_id"]))} for run in self.runs]
+
     @cached_property
     def training(self) -> list[PlannedRun]:
         """The runs to train, and those that other processes are training."""

@@ -75,6 +75,7 @@ def measure_speed(spec: RunSpec, device: torch.device, threads: int) -> Measurem
         trainer = Trainer(spec, whole if cut is None else cast(ImagePipeline, cut), device)
         watch = _Watch(trainer, device)
         evaluation: EpochEvaluated | None = None
+        left_out = (0.0, 0.0)
         began, cpu_began = time.perf_counter(), time.thread_time()
         for event in trainer.events(watch.enough):
             if isinstance(event, EpochEvaluated):
@@ -82,6 +83,7 @@ def measure_speed(spec: RunSpec, device: torch.device, threads: int) -> Measurem
                     break
                 evaluation = event
                 watch.begin()
+                left_out = (cut.left_out_s, cut.left_out_cpu_s) if cut is not None else (0.0, 0.0)
                 cpu_s, wall_s = time.thread_time() - cpu_began, time.perf_counter() - began
         if device.type == "cuda":  # whose first evaluation is no measure
             evaluation = next(
@@ -95,8 +97,7 @@ def measure_speed(spec: RunSpec, device: torch.device, threads: int) -> Measurem
     busy = share < (BUSY if threads == 1 else BUSY_WITH_THREADS)
     if busy:
         eval_s, step_s = cpu_s, cpu_of_steps / steps
-    if cut is not None:
-        eval_s += cut.left_out_cpu_s if busy else cut.left_out_s
+    eval_s += left_out[1] if busy else left_out[0]
     speed = Speed(
         step_s=max(step_s, _SHORTEST),
         eval_s=eval_s,

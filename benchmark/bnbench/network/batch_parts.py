@@ -1,7 +1,7 @@
 """BatchNorm and the modules that take it apart: each leaves one thing out, or does one thing otherwise.
 
-All keep running statistics as BatchNorm does: an exponential average of each batch's mean and unbiased variance, with
-which they are evaluated. `weight` and `bias` are γ and β.
+All keep running statistics, with which they are evaluated: an exponential average of each batch's mean and unbiased
+variance, as BatchNorm does, where a class says nothing else. `weight` and `bias` are γ and β.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, assert_never, cast, get_args, runtime_checkable
@@ -229,19 +229,9 @@ class Network(nn.Module):
         found = [(module.refresh_every, module.refresh_batches) for module in self._refreshing_modules()]
         return found[0] if found else None
 
-    def refresh(self, batches: Iterable[Tensor]) -> None:
-        """Renew the constants that modules keep, in train mode without what is random.
-
-        Args:
-            batches: images, (N, C, H, W) each, all of one size.
-        """
-        modules = self._refreshing_modules()
-        for module in modules:
-            module.average_anew()
-        with torch.no_grad():
-            for images in batches:
-                self(images)
-        for module in modules:
+    def keep_averages(self) -> None:
+        """Take what was averaged over batches for constants, in the modules that have such."""
+        for module in self._refreshing_modules():
             module.keep()
 
     def _refreshing_modules(self) -> list[Refreshing]:

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from bnbench.errors import UserError
-from bnbench.problem.settings import Augmentation, Evaluation, Probes, Seed, Snapshots, Strict, Training, to_tuple
+from bnbench.problem.settings import Augmentation, Evaluation, Probes, Seed, Snapshots, Training
 from bnbench.problem.target import Target
+from bnbench.strict import Strict, to_tuple
 
 Size = Literal["full", "short", "tiny"]
 

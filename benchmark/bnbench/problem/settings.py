@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -21,6 +20,7 @@ from bnbench.errors import UserError, cut
 from bnbench.identity import hashed
 from bnbench.options import NO_OPTIONS, Options, OptionValue
 from bnbench.schedule import check_schedule
+from bnbench.strict import Strict, to_tuple
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """What a column of the tables can hold: 0 to 2⁶³ - 1."""
@@ -29,22 +29,11 @@ LARGEST_RATE = 1e12
 """Of learning rates: beyond it nothing is finite after a step."""
 
 
-def to_tuple(value: object) -> object:
-    """An array of TOML as the tuple that a strict model takes."""
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _schedule(value: str) -> str:
     try:
         return check_schedule(value)
     except UserError as error:
         raise ValueError(str(error).replace("\n", ". ")) from error
-
-
-class Strict(BaseModel):
-    """A table of a problem file: no unknown key, no value of another type, no infinity; a value once read."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 _RowName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]

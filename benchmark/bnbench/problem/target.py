@@ -7,7 +7,7 @@ from typing import Annotated, Literal, assert_never
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag
 
 from bnbench.measurement import Split
-from bnbench.problem.settings import Strict, to_tuple
+from bnbench.strict import Strict, to_tuple
 
 Metric = Literal["loss", "accuracy"]
 

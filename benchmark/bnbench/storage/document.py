@@ -34,6 +34,7 @@ from bnbench.storage.files import atomic_file, sync_folder
 from bnbench.storage.parts import TableFacts
 from bnbench.storage.schema import SCHEMA_VERSION, TableName, known_table, promised_tables
 from bnbench.storage.workspace import Workspace
+from bnbench.strict import to_tuple
 
 RUN_JSON = "run.json"
 _LIMIT = 16 << 20
@@ -45,10 +46,6 @@ _MOST_STAGES = 1000
 Status = Literal["finished", "diverged", "failed"]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
 Text = Annotated[str, Field(min_length=1)]
-
-
-def _to_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
 
 
 class SlotRole(BaseModel):
@@ -86,9 +83,9 @@ class RunDocument(BaseModel):
     size: Size
     placement: Text
     """The canonical expression of the mask; "none" where nothing carries a normaliser."""
-    slots: Annotated[tuple[Text, ...], BeforeValidator(_to_tuple), Field(min_length=1)]
+    slots: Annotated[tuple[Text, ...], BeforeValidator(to_tuple), Field(min_length=1)]
     """The network's slots in order, the output last."""
-    roles: Annotated[tuple[SlotRole, ...], BeforeValidator(_to_tuple)] | None = None
+    roles: Annotated[tuple[SlotRole, ...], BeforeValidator(to_tuple)] | None = None
     """Of each slot, of a network with residual blocks; None (and not in the file) for any other."""
     slot_options: dict[Text, Annotated[dict[ComponentName, OptionValue], Field(min_length=1)]] = {}
     """By slot: what the options of the variant's components came to there; slots without options are not in it."""

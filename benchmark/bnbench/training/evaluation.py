@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -54,6 +54,31 @@ def evaluate(network: Network, batches: Batches, precision: Precision) -> tuple[
     return float(loss) / images, float(correct) / images
 
 
+def whole_batches(batches: Batches, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Those with so many images: an incomplete one would be normalised by statistics of another m/(m-1)."""
+    return (batch for batch in batches if len(batch[1]) == size)
+
+
+def average_anew(network: Network, batches: Batches, precision: Precision) -> None:
+    """Let what averages over training batches take the plain averages over these, in train mode without dropout.
+
+    Args:
+        network: whose buffers change; left in the mode it came in.
+        batches: (images, labels), of one size.
+        precision: of the forward pass.
+    """
+    was_training = network.training
+    for module in network.modules():
+        if isinstance(module, BatchStatistics):
+            module.average_anew()
+    network.train()
+    with torch.no_grad():
+        for inputs, _ in batches:
+            with autocast(precision, inputs.device):
+                network(inputs)
+    network.train(was_training)
+
+
 def with_population_statistics(network: Network, batches: Batches, precision: Precision) -> Network:
     """A copy whose running statistics are population statistics over the given batches.
 
@@ -62,14 +87,7 @@ def with_population_statistics(network: Network, batches: Batches, precision: Pr
     and unbiased variance. Dropout is left out, and batches should have one size m. The original is not touched.
     """
     copied = copy.deepcopy(network)
-    for module in copied.modules():
-        if isinstance(module, BatchStatistics):
-            module.average_anew()
-    copied.train()
-    with torch.no_grad():
-        for inputs, _ in batches:
-            with autocast(precision, inputs.device):
-                copied(inputs)
+    average_anew(copied, batches, precision)
     return copied
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
@@ -20,7 +21,14 @@ from bnbench.network.build import Network
 from bnbench.plan import RunSpec
 from bnbench.schedule import scheduled_steps
 from bnbench.training.buffers import SnapshotBuffer, StepBuffer
-from bnbench.training.evaluation import EVALUATION_BATCH, Batches, evaluate_splits, with_population_statistics
+from bnbench.training.evaluation import (
+    EVALUATION_BATCH,
+    Batches,
+    average_anew,
+    evaluate_splits,
+    whole_batches,
+    with_population_statistics,
+)
 from bnbench.training.events import (
     Diverged,
     EpochEvaluated,
@@ -36,6 +44,7 @@ from bnbench.training.optimiser import build_optimiser, rate_factors, set_rate
 from bnbench.training.probing.moment import TrainingBatch
 from bnbench.training.probing.running import Probing
 from bnbench.training.seeding import StepDraws, generator
+from bnbench.words import counted
 
 EVALUATED_SPLITS: tuple[Split, ...] = ("train_eval", "valid", "test")
 
@@ -77,16 +86,17 @@ class Trainer:
                 f"the training split has {pipeline.train_size} images, a batch {spec.training.batch_size}",
                 hint="Use a smaller batch: --set training.batch_size=N.",
             )
-        settling = pipeline.split_size("train_eval")
         # What averages nothing over batches would be evaluated the same way twice.
         self._population = spec.training.population_statistics and spec.keeps_batch_statistics
         self.network = initial_network(spec)
         self._refreshing = self.network.refreshing
         """After how many updates constants are renewed, and from how many batches."""
-        if (self._population or self._refreshing) and settling < spec.training.batch_size:
+        needed = max(int(self._population), 0 if self._refreshing is None else self._refreshing[1])
+        whole = pipeline.split_size("train_eval") // spec.training.batch_size
+        if whole < needed:
             raise UserError(
-                f"population statistics need a whole batch: train_eval has {settling} images, a batch "
-                f"{spec.training.batch_size}",
+                f"population statistics need {counted(needed, 'whole batch', 'whole batches')}: train_eval has "
+                f"{pipeline.split_size('train_eval')} images, a batch {spec.training.batch_size}",
                 hint="Use a smaller batch (--set training.batch_size=N) or leave them out: "
                 "--set training.population_statistics=false, and no row that trains with them.",
             )
@@ -115,6 +125,7 @@ class Trainer:
         per_epoch = self.steps_per_epoch
         if self.step == 0:
             self._settle()
+            self._refresh(self.network, 0)  # so that what is evaluated first is what the first update sees
             yield from self._evaluate(epoch=0, train_s=0.0, images=0)
         while self.step < self.total_steps:
             epoch, start = self.step // per_epoch + 1, self.step
@@ -142,13 +153,12 @@ class Trainer:
             with autocast(self.spec.precision, self._device):
                 self.network.settle(images)
 
-    def _refresh(self, step: int) -> None:
-        """Let the network renew its constants from the first whole batches of `train_eval`, at the steps it does so."""
+    def _refresh(self, network: Network, step: int) -> None:
+        """Let a network renew its constants from the first whole batches of `train_eval`, at the steps it does so."""
         every, count = self._refreshing or (0, 0)
-        if every == 0 or step % every != 0:
-            return
-        with autocast(self.spec.precision, self._device):
-            self.network.refresh(images for images, _ in islice(self._whole_batches(), count))
+        if every > 0 and step % every == 0:
+            average_anew(network, islice(self._whole_batches(), count), self.spec.precision)
+            network.keep_averages()
 
     def _train_epoch(self, epoch: int, pause: Callable[[], bool]) -> Generator[Event, None, Diverged | Paused | None]:
         """The rest of an epoch, then its rows. Returns what ends the run early, if anything does."""
@@ -163,7 +173,7 @@ class Trainer:
         diverged_at: int | None = None
         last: Diverged | Paused | None = None
         for step in range(start, stop):
-            self._refresh(step)
+            self._refresh(self.network, step)
             if step in due:
                 snapshots.take(step)
             first = (step - (epoch - 1) * self.steps_per_epoch) * training.batch_size
@@ -211,7 +221,11 @@ class Trainer:
         order, parameters = draw_epoch(spec, self._pipeline.train_size, epoch + 1, self._device)
         images, labels = self._pipeline.training_batch(order[: training.batch_size], parameters)
         batch = TrainingBatch(images, labels, StepDraws(spec.seed, self.step))
-        yield from self._probing.before_update(self.network, self.step, epoch, batch, rate)
+        network = self.network
+        if self._refreshing is not None:  # as that update would; the run's own is still to be evaluated
+            network = copy.deepcopy(network)
+            self._refresh(network, self.step)
+        yield from self._probing.before_update(network, self.step, epoch, batch, rate)
 
     def _evaluate(self, epoch: int, train_s: float, images: int) -> Iterator[Measured | EpochEvaluated]:
         """What there is to be said at the end of an epoch (epoch 0: before the first step)."""
@@ -245,10 +259,9 @@ class Trainer:
         return {split: self._pipeline.evaluation_batches(split, EVALUATION_BATCH) for split in EVALUATED_SPLITS}
 
     def _whole_batches(self) -> Batches:
-        """Batches of `train_eval` as large as in training; an incomplete one would get another m/(m-1)."""
+        """Batches of `train_eval` as large as in training."""
         size = self.spec.training.batch_size
-        batches = self._pipeline.evaluation_batches("train_eval", size)
-        return (batch for batch in batches if len(batch[1]) == size)
+        return whole_batches(self._pipeline.evaluation_batches("train_eval", size), size)
 
     def _wait_for_device(self) -> None:
         if self._device.type == "cuda":

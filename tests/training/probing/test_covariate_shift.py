@@ -98,6 +98,27 @@ def test_over_batches_of_train_eval_gradients_are_means():
         list(covariate_shift(moment, batches=4))
 
 
+def test_each_of_several_batches_is_normalised_by_its_own_statistics_and_none_moves_the_running_ones():
+    layers = (Flatten(), Dense("a", 3), Dense("b", 3), Dense("c", 4, activation=False))
+    network, before = moved(small_network(layers, IMAGE))
+    batches = [batch_of(IMAGE, 4, seed=seed) for seed in (1, 2)]
+    reference = copy.deepcopy(network)
+    reference.load_state_dict(before)
+    for images, labels in batches:
+        (torch.nn.functional.cross_entropy(reference(images), labels) / 2).backward()
+    own = {name: torch.cat([each.grad.reshape(-1) for each in slot.parameters()])
+           for name, slot in reference.slots.items()}  # fmt: skip
+    (measured,) = covariate_shift(
+        moment_of(network, layers, IMAGE, [batch_of(IMAGE, 4)], before=before,
+                  evaluation_batches=lambda split, size: iter(batches)), batches=2,
+    )  # fmt: skip
+    assert [row["slot"] for row in rows(measured)] == ["b", "c"]
+    for row in rows(measured):
+        assert row["gradient_norm"] == pytest.approx(float(own[row["slot"]].norm()), rel=1e-10)
+    for name, buffer in network.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+
+
 def test_where_nothing_was_updated_nothing_shifts():
     network = small_network(LINEAR, IMAGE, "vanilla")
     before = copy.deepcopy(network.state_dict())

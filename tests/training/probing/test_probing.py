@@ -18,9 +18,11 @@ from bnbench.problem import Probes
 from bnbench.training.checkpoint import checkpoint_bytes, restore_checkpoint
 from bnbench.training.events import Diverged, Finished, Measured, Paused
 from bnbench.training.probing.moment import NotMeasuredError
-from support.networks import Told, digest, run_spec, train, trainer
+from support.networks import Told, digest, run_spec, train, trainer, variant_named
 from support.probing import EVERYTHING, probed, probed_spec
 
+RENEWED = variant_named("bn_population").replace(name="renewed", options={"batches": 2, "refresh": 4})
+"""Whose last probe comes where the constants would be renewed."""
 TABLES_OF_PROBES = sorted({table.name for name in PROBES for table in PROBES.get(name).tables})
 
 
@@ -39,6 +41,8 @@ def state(network):
         ("bn_gamma_beta", "fp32", {"momentum": 0.9, "batch_size": 16}),
         ("bn_gamma_beta", "bf16", {"population_statistics": True}),
         ("vanilla", "fp32", {"batch_size": 16}),
+        (RENEWED, "fp32", {"momentum": 0.9, "batch_size": 8}),
+        (RENEWED, "bf16", {"batch_size": 8}),
     ],
 )
 def test_with_all_probes_and_without_a_run_is_the_same_to_the_last_bit(variant, precision, fields):
@@ -55,8 +59,10 @@ def test_with_all_probes_and_without_a_run_is_the_same_to_the_last_bit(variant, 
     assert watched.spec.run_id != plain.spec.run_id
 
 
-def test_killed_and_resumed_at_a_probe_step_the_tables_are_the_same():
-    spec = probed_spec(EVERYTHING, momentum=0.9, batch_size=16)
+@pytest.mark.parametrize(("variant", "learning_rate"), [("bn_gamma_beta", 0.05), (RENEWED, 0.005)])
+def test_killed_and_resumed_at_a_probe_step_the_tables_are_the_same(variant, learning_rate):
+    several = {**EVERYTHING, "covariate_shift": {"schedule": "even:4", "batches": 1}}
+    spec = probed_spec(several, variant, momentum=0.9, batch_size=16, learning_rate=learning_rate)
     whole = train(trainer(spec))
     events: list[object] = []
     run, stretches = trainer(spec), 0

@@ -97,7 +97,7 @@ class ClaimResult:
     @property
     def with_data(self) -> tuple[PartResult, ...]:
         """The parts of which there are runs."""
-        return tuple(part for part in self.parts if part.decision.verdict is not Verdict.NO_DATA)
+        return _with_data(self.parts)
 
     @property
     def is_over_several_problems(self) -> bool:
@@ -205,7 +205,7 @@ def _in_words(body: Body, records: Iterable[RunRecord]) -> str:
 def _claim_result(reader: _Reader, claim: Claim, experiments: tuple[str, ...]) -> ClaimResult:
     parts = tuple(_part_result(reader, part) for part in claim.parts)
     verdict = _verdict(claim, parts)
-    with_data = [part for part in parts if part.decision.verdict is not Verdict.NO_DATA]
+    with_data = _with_data(parts)
     used = [record for part in parts for record in reader.records(part.run_ids)]
     devices = tuple(sorted({record.device for record in used}))
     notes = []
@@ -229,6 +229,10 @@ def _claim_result(reader: _Reader, claim: Claim, experiments: tuple[str, ...]) -
         notes=tuple(notes),
         experiments=experiments,
     )
+
+
+def _with_data(parts: Iterable[PartResult]) -> tuple[PartResult, ...]:
+    return tuple(part for part in parts if part.decision.verdict is not Verdict.NO_DATA)
 
 
 def _verdict(claim: Claim, parts: Sequence[PartResult]) -> Verdict:

@@ -121,14 +121,17 @@ def study_with(claims: Sequence[str]) -> Study:
 
 
 def _best(report: ClaimsReport, place: int) -> Entry | None:
-    """Where the claim has data: in the evidence, else in the body of a larger size, and then of more runs.
+    """Where the claim has data: in the evidence, of some of its problems only too; nothing replaces that.
 
-    A body that decides it goes before one that has runs of some of its problems only.
+    Else in the body of a larger size, and then of more runs; one that decides it goes before one that has runs of some
+    of its problems only.
     """
     apart = sorted(report.apart, key=lambda body: SIZES.index(body.size))
-    entries = [Entry(report, body, body.claims[place]) for body in (report.evidence, *apart)]
-    decided = (each for each in entries if each.result.verdict is not Verdict.NO_DATA)
-    return next(decided, next((each for each in entries if each.result.with_data), None))
+    evidence, *others = (Entry(report, body, body.claims[place]) for body in (report.evidence, *apart))
+    if evidence.result.with_data:
+        return evidence
+    decided = (each for each in others if each.result.verdict is not Verdict.NO_DATA)
+    return next(decided, next((each for each in others if each.result.with_data), None))
 
 
 def lines(book: Ledger) -> tuple[Line, ...]:
@@ -144,7 +147,7 @@ def lines(book: Ledger) -> tuple[Line, ...]:
 
 
 def ledger_table(book: Ledger) -> Table:
-    """Paper by paper, one line for each claim for which there are runs."""
+    """Paper by paper, a line for each claim that has runs, and for each part of one over several problems."""
     notes = [f"{report.study}: {report.source}; {report.reading}" for report in _with_entries(book)]
     unread = [report.study for report in book.reports if report not in _with_entries(book)]
     if unread:

@@ -1,4 +1,4 @@
-"""Residual networks for images of 32 pixels (He et al. 2016): the CIFAR family, and ResNet-18, -34 and -50.
+"""Residual networks for images of 32 pixels (He et al. 2016): the CIFAR family, and ResNet-18 to -101.
 
 Convolutions pad symmetrically, as in PyTorch; a 1×1 convolution pads nothing. Where a bottleneck block halves the
 map, its 3×3 convolution does it, as in torchvision (not the first 1×1, as in the paper). Weights are drawn Kaiming

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bnbench.options import OptionValue
-from bnbench.training.evaluation import Batches
+from bnbench.training.evaluation import Batches, whole_batches
 from bnbench.training.events import Measured
 from bnbench.training.probing.moment import Moment, NotMeasuredError, Probe
 
@@ -79,8 +79,8 @@ def _batches(statistics: str, moment: Moment) -> Batches:
     if statistics == "running":
         return islice(moment.evaluation_batches("train_eval", _RUNNING_BATCH), IMAGES // _RUNNING_BATCH)
     size = moment.size.batch_size
-    every = islice(moment.evaluation_batches("train_eval", size), max(1, IMAGES // size))
-    return (batch for batch in every if len(batch[1]) == size)
+    every = moment.evaluation_batches("train_eval", size)
+    return whole_batches(islice(every, max(1, IMAGES // size)), size)
 
 
 class _ChannelMoments:

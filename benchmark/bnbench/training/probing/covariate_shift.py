@@ -6,7 +6,7 @@ Their difference is what the update of the earlier slots does to the gradient th
 where the optimiser has really gone, momentum, ℓ2 term and schedule included.
 
 The definition is of the gradient of the whole loss. The option `batches` takes more of it than one update sees: the
-mean over so many batches of `train_eval`, each normalised by its own statistics, without augmentation and dropout.
+mean over so many batches of `train_eval`, without augmentation, dropout and whatever else is random.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnbench.network.build import Network
 from bnbench.options import OptionValue
 from bnbench.training.events import Measured
 from bnbench.training.probing.gradients import cosine, flat, learned_parameters, loss_and_gradient, norm
@@ -48,7 +47,7 @@ def covariate_shift(moment: Moment, batches: int = 0) -> Iterator[Measured]:
     """
     if moment.before is None:
         raise RuntimeError("the network before the update is needed")
-    network, looked_on = moment.network, _batches(moment, batches)
+    network = moment.network
     learned: dict[str, list[nn.Parameter]] = {}
     for each in learned_parameters(network):
         learned.setdefault(each.slot, []).append(each.parameter)
@@ -60,13 +59,13 @@ def covariate_shift(moment: Moment, batches: int = 0) -> Iterator[Measured]:
     network.load_state_dict(moment.before)
 
     wanted = [parameter for name in looked_at for parameter in learned[name]]
-    loss, gradients = _mean_gradient(network, looked_on, wanted)
-    if not bool(torch.isfinite(loss)) or not math.isfinite(norm(flat(gradients))):
+    loss, gradient = _mean_gradient(moment, batches, wanted)
+    if not math.isfinite(loss) or not math.isfinite(norm(gradient)):
         raise NotMeasuredError("loss or gradient are not finite before the update")
     found, start = dict[str, Tensor](), 0
     for name in looked_at:
-        stop = start + len(learned[name])
-        found[name], start = flat(gradients[start:stop]), stop
+        stop = start + sum(parameter.numel() for parameter in learned[name])
+        found[name], start = gradient[start:stop], stop
 
     rows: list[tuple[float, float, float, float]] = []
     for name, following in pairwise(slots):
@@ -74,8 +73,7 @@ def covariate_shift(moment: Moment, batches: int = 0) -> Iterator[Measured]:
             for parameter, value in zip(network.slots[name].parameters(), after[name], strict=True):
                 parameter.copy_(value)
         if following in found:
-            _, moved = _mean_gradient(network, looked_on, learned[following])
-            ours, theirs = found[following], flat(moved)
+            ours, (_, theirs) = found[following], _mean_gradient(moment, batches, learned[following])
             length, shift = norm(ours), norm(ours - theirs)
             rows.append((length, shift, shift / length if length > 0 else math.nan, cosine(ours, theirs)))
     names = ("gradient_norm", "shift", "relative_shift", "cosine")
@@ -93,26 +91,18 @@ def covariate_shift(moment: Moment, batches: int = 0) -> Iterator[Measured]:
     )
 
 
-def _batches(moment: Moment, count: int) -> list[TrainingBatch]:
-    """What gradients are the mean over."""
-    batch, _ = moment.coming
+def _mean_gradient(moment: Moment, count: int, parameters: Sequence[Tensor]) -> tuple[float, Tensor]:
+    """Loss and gradient, all parameters as one vector of float64, on what gradients are the mean over."""
     if count == 0:
-        return [batch]
-    size = moment.size.batch_size
-    whole = (TrainingBatch(x, y, None) for x, y in moment.evaluation_batches("train_eval", size) if len(y) == size)
-    found = list(islice(whole, count))
-    if len(found) < count:
-        raise NotMeasuredError(f"train_eval has {len(found)} whole batches, not {count}")
-    return found
-
-
-def _mean_gradient(
-    network: Network, batches: Sequence[TrainingBatch], parameters: Sequence[Tensor]
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    losses, gradients = zip(*(loss_and_gradient(network, batch, parameters) for batch in batches), strict=True)
-    if len(batches) == 1:
-        return losses[0], gradients[0]
-    return torch.stack(losses).mean(), tuple(torch.stack(each).mean(0) for each in zip(*gradients, strict=True))
+        batch, _ = moment.coming
+        loss, gradient = loss_and_gradient(moment.network, batch, parameters)
+        return float(loss), flat(gradient)
+    losses, total = 0.0, torch.zeros(())
+    for number, (images, labels) in enumerate(moment.first_whole_batches(count)):
+        loss, gradient = loss_and_gradient(moment.network, TrainingBatch(images, labels, None), parameters)
+        losses += float(loss)
+        total = flat(gradient) if number == 0 else total.add_(flat(gradient))
+    return losses / count, total / count
 
 
 def chosen_slots(names: list[str]) -> list[str]:

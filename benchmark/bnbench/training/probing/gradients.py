@@ -51,7 +51,7 @@ def loss_and_gradient(
 
     Args:
         network: in train mode; its buffers are left as they were.
-        batch: with its draws.
+        batch: with its draws, if any.
         parameters: of the network.
 
     Returns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
 import torch
@@ -15,7 +16,7 @@ from bnbench.measurement import Split
 from bnbench.network.build import Network
 from bnbench.network.draws import Draws
 from bnbench.plan import Precision
-from bnbench.training.evaluation import Batches
+from bnbench.training.evaluation import Batches, whole_batches
 from bnbench.training.events import Measured
 
 
@@ -25,10 +26,10 @@ class NotMeasuredError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class TrainingBatch:
-    """The batch of one update, as training sees it."""
+    """A batch that gradients are taken on: that of an update, as training sees it, or one of a split."""
 
     images: Tensor
-    """(N, C, H, W), augmented and standardised, channels last in memory."""
+    """(N, C, H, W), standardised, channels last in memory; that of an update augmented."""
     labels: Tensor
     """(N,)."""
     draws: Draws | None
@@ -68,6 +69,19 @@ class Moment:
         if self.batch is None or self.learning_rate is None:
             raise RuntimeError("no update belongs to an evaluation")
         return self.batch, self.learning_rate
+
+    def first_whole_batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first batches of `train_eval` that are as large as in training: images and labels.
+
+        Raises:
+            NotMeasuredError: there are fewer; when the first that is missing is asked for.
+        """
+        size, found = self.size.batch_size, 0
+        for batch in islice(whole_batches(self.evaluation_batches("train_eval", size), size), count):
+            found += 1
+            yield batch
+        if found < count:
+            raise NotMeasuredError(f"train_eval has {found} whole batches, not {count}")
 
 
 Probe: TypeAlias = Callable[[Moment], Iterable[Measured]]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import islice
 
 import numpy as np
 import torch
@@ -47,11 +46,7 @@ def spectrum(options: Mapping[str, OptionValue], moment: Moment) -> Iterator[Mea
     network.train(options["statistics"] == "batch")
     learned = learned_parameters(network)
     wanted = int(options["batches"])
-    every = moment.evaluation_batches("train_eval", moment.size.batch_size)
-    whole = (batch for batch in every if len(batch[1]) == moment.size.batch_size)
-    batches = [(images.contiguous(), labels) for images, labels in islice(whole, wanted)]
-    if len(batches) < wanted:
-        raise NotMeasuredError(f"train_eval has {len(batches)} whole batches, not {wanted}")
+    batches = [(images.contiguous(), labels) for images, labels in moment.first_whole_batches(wanted)]
     parameters = [each.parameter for each in learned]
     hessian = Hessian(network, batches, parameters, keep=graphs_kept(options, moment.size))
     if hessian.size < 2:
