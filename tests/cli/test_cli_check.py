@@ -34,7 +34,7 @@ def stored(tmp_path_factory, results):
     folder = tmp_path_factory.mktemp("stored") / "reference"
     done = invoke("reference", "update", "--from", results, "--reference", folder)
     assert done.exit_code == 0, done.stderr
-    assert done.stdout == "digits_mlp tiny: 6 runs stored, the first reference of this problem\n"
+    assert done.stdout == "digits_mlp tiny: 6 runs stored, the first reference of this problem at this size\n"
     return folder
 
 

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from bnbench.analysis.frames import open_results
 from bnbench.analysis.reference.stored import read_references
 from bnbench.components.variants import STUDIED, VARIANTS
 from bnbench.data.dataset import DATASETS
-from bnbench.plan import expand_grid
+from bnbench.data.origin import is_evidence
+from bnbench.plan import DataFacts, expand_grid
 from bnbench.problem import find_problem, problem_files
 from bnbench.shipped import shipped_folder
+from bnbench.storage.digests import run_digests
+from bnbench.storage.store import ResultStore
 from support.command_line import command
 
 FOLDER = shipped_folder("reference")
@@ -48,7 +52,30 @@ def test_every_shipped_problem_has_all_variants_and_five_seeds_of_its_own_settin
 
 
 def test_there_is_no_reference_of_a_problem_that_does_not_ship(references):
-    assert {name for name, _ in references} == set(REFERENCED)
+    assert {name for name, size in references if size == "tiny"} == set(REFERENCED)
+    assert {name for name, size in references if size == "full"} <= set(problem_files())
+
+
+FULL = sorted((Path(FOLDER) / "full" / "runs").glob("*/run.json"))
+
+
+@pytest.mark.parametrize("path", FULL, ids=lambda path: path.parent.name)
+def test_a_full_length_run_is_one_of_the_study_as_it_is_whole_and_of_official_data(references, path):
+    store = ResultStore(path.parents[1])
+    (document,) = [each for each in store.documents() if each.run_id == path.parent.name]
+    record = open_results(store.path).select(run_id=document.run_id)[0]
+    assert record.readable and record.identity.size == "full" and is_evidence(record.data_origin)
+    dataset = DATASETS.get(document.spec["data"]["name"])
+    data = DataFacts(dataset.name, dataset.classes, dataset.channels, record.fingerprint, record.data_origin)
+    problem = find_problem(record.identity.problem).problem()
+    (wanted,) = expand_grid(problem, data, [VARIANTS.get(record.identity.variant)], seeds=[record.identity.seed])
+    assert wanted.setting_id == record.identity.setting_id, "these runs are of another setting than the problem's"
+    digests = run_digests(store, document.run_id, document.tables)
+    stored = references[record.identity.problem, "full"]
+    (kept,) = [run for group in stored.groups.values() for run in group
+               if (run.variant, run.seed) == (record.identity.variant, record.identity.seed)]  # fmt: skip
+    assert kept.digests == {table: digests[table] for table in kept.digests}
+    assert sum(each.stat().st_size for each in path.parent.iterdir()) < 2_500_000
 
 
 def test_every_reference_says_where_it_comes_from(references):
@@ -58,7 +85,8 @@ def test_every_reference_says_where_it_comes_from(references):
 
 
 def test_it_is_small():
-    assert sum(path.stat().st_size for path in Path(FOLDER).rglob("*") if path.is_file()) < LARGEST_BYTES
+    carried = [path for path in Path(FOLDER).rglob("*") if path.is_file() and "runs" not in path.parts]
+    assert sum(path.stat().st_size for path in carried) < LARGEST_BYTES
 
 
 @pytest.mark.parametrize(

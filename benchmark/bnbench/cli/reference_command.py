@@ -87,6 +87,7 @@ def update(
     from bnbench.errors import UserError
     from bnbench.shipped import shipped_folder
     from bnbench.storage.store import ResultStore
+    from bnbench.words import counted
 
     folder = reference or shipped_folder("reference")
     before = {(each.problem, each.size): each for each in read_references(folder)}
@@ -108,7 +109,7 @@ def update(
     for key in keys:
         changed = _changed(before.get(key), after[key])
         runs = sum(len(group) for group in after[key].groups.values())
-        say(f"{' '.join(key)}: {runs} runs stored, {changed}")
+        say(f"{' '.join(key)}: {counted(runs, 'run')} stored, {changed}")
 
 
 def _changed(before: Reference | None, after: Reference) -> str:
@@ -116,7 +117,7 @@ def _changed(before: Reference | None, after: Reference) -> str:
     from bnbench.analysis.reference.platform import circumstances_that_differ
 
     if before is None:
-        return "the first reference of this problem"
+        return "the first reference of this problem at this size"
     if before.setting_id != after.setting_id:
         return "of another setting than before"
     old = {(key, run.seed): run.digests for key, runs in before.groups.items() for run in runs}

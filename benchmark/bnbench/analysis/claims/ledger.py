@@ -151,7 +151,10 @@ def ledger_table(book: Ledger) -> Table:
     notes = [f"{report.study}: {report.source}; {report.reading}" for report in _with_entries(book)]
     unread = [report.study for report in book.reports if report not in _with_entries(book)]
     if unread:
-        notes.append(f"No runs of the studies {', '.join(unread)}: `bnbench study NAME --dry-run` says what they take.")
+        notes.append(
+            f"Of the studies {', '.join(unread)} there are not all the runs that any part of a claim is about: "
+            "`bnbench study NAME --dry-run` says which they take."
+        )
     return Table(
         name="ledger",
         title=_in_words(book),
