@@ -103,6 +103,7 @@ def test_labels_set_the_subscript_and_escape_what_mathtext_would_read():
     assert variant_label("vanilla") == "vanilla"
     assert symbol_of("bn_beta#2") == f"{VARIANTS.get('bn_beta').symbol}#2"
     assert variant_label("bn_gamma#2") == "BN$_{γ}$#2", "mathtext has no number sign"
+    assert variant_label("bn_zero_last") == "BN$_{γ,β}$ 0", "what stands behind a space is none"
     assert variant_label("gone_$away") == r"gone_\$away"
 
 

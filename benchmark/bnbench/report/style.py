@@ -140,12 +140,13 @@ def _normaliser_of(variant: str) -> str | None:
 
 
 def variant_label(variant: str) -> str:
-    """A variant's symbol for matplotlib, the subscript set as one: "BN_γ,β" becomes BN with γ,β below the line."""
+    """A variant's symbol for matplotlib, its subscript set as one: in "BN_γ,β out" γ,β stand below the line."""
     symbol = symbol_of(variant).replace("$", r"\$")
     symbol, hash_sign, number = symbol.partition("#")  # which mathtext cannot set
-    base, _, subscript = symbol.partition("_")
+    base, _, low = symbol.partition("_")
+    subscript, space, rest = low.partition(" ")
     set_low = subscript and variant.partition("#")[0] in VARIANTS
-    return (rf"{base}$_{{{subscript}}}$" if set_low else symbol) + hash_sign + number
+    return (rf"{base}$_{{{subscript}}}${space}{rest}" if set_low else symbol) + hash_sign + number
 
 
 def typeset(text: str) -> str:

@@ -304,7 +304,13 @@ def test_numbers_are_rounded_and_finite(value, expected):
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("BN_γ,β", "BN<sub>γ,β</sub>"), ("vanilla", "vanilla"), ("_x", "_x"), ("a_<b>", "a<sub>&lt;b&gt;</sub>")],
+    [
+        ("BN_γ,β", "BN<sub>γ,β</sub>"),
+        ("BN_γ,β out", "BN<sub>γ,β</sub> out"),
+        ("vanilla", "vanilla"),
+        ("_x", "_x"),
+        ("a_<b>", "a<sub>&lt;b&gt;</sub>"),
+    ],
 )
 def test_symbols_have_subscripts(name, expected):
     assert html.symbol(name) == expected

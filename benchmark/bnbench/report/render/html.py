@@ -76,12 +76,13 @@ def hints(columns: Sequence[Column]) -> Markup:
 
 
 def symbol(name: str) -> Markup:
-    """A variant's symbol with its subscript set as one: "BN_γ,β"."""
+    """A variant's symbol with its subscript, up to a space, set as one: "BN_γ,β out"."""
     name = printable(name)
-    stem, underscore, index = name.partition("_")
+    stem, underscore, low = name.partition("_")
+    index, space, rest = low.partition(" ")
     if not underscore or not stem or not index:
         return escape(name)
-    return Markup("{}<sub>{}</sub>").format(stem, index)
+    return Markup("{}<sub>{}</sub>{}{}").format(stem, index, space, rest)
 
 
 def inline(sentence: str) -> Markup:

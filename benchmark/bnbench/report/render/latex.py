@@ -67,14 +67,15 @@ def text(plain: str) -> str:
 
 
 def symbol(name: str) -> str:
-    """A variant's symbol with its subscript set as one."""
-    stem, underscore, index = name.partition("_")
+    """A variant's symbol with its subscript, up to a space, set as one."""
+    stem, underscore, low = name.partition("_")
+    index, space, rest = low.partition(" ")
     if not underscore or not stem or not index:
         return _plain(name)
     inside = "".join(
         _MATHS[each] if each in _MATHS else "," if each == "," else rf"\mbox{{{_plain(each)}}}" for each in index
     )
-    return f"{_plain(stem)}$_{{{inside}}}$"
+    return f"{_plain(stem)}$_{{{inside}}}${space}{_plain(rest)}"
 
 
 def _plain(words: str) -> str:
