@@ -13,24 +13,13 @@ from bnbench.components.variants import VARIANTS, Affine, AffineRule
 from bnbench.errors import UserError
 from bnbench.network.build import Network
 from bnbench.network.normalisers import ChannelAffine
-from support.networks import FIVE, build, initialised, run_spec, same_bits, variant_named
+from support.networks import FIVE, build, initialised, randomised, run_spec, same_bits, variant_named
 
 IMAGE = (3, 32, 32)
 
 
 def full_network(architecture, classes, variant, placement="hidden", image=IMAGE):
     return build(ARCHITECTURES.get(architecture).layers(classes, 1.0), image, variant_named(variant), placement)
-
-
-def randomised(network):
-    """Every parameter and running statistic made different from where it starts."""
-    random = torch.Generator().manual_seed(5)
-    for name, tensor in network.state_dict().items():
-        if name.endswith(("normaliser.weight", "running_var")):
-            tensor.copy_(torch.rand(tensor.shape, generator=random) + 0.5)
-        elif name.endswith(("bias", "running_mean")):
-            tensor.copy_(torch.randn(tensor.shape, generator=random) * 0.2)
-    return network
 
 
 def images(count=2, image=IMAGE):
