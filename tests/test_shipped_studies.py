@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 
 from bnbench.analysis.claims import Verdict, decide_claims
+from bnbench.analysis.claims.evidence import bodies_of_runs
 from bnbench.analysis.claims.ledger import ledger
 from bnbench.claim import ProbeRatio, runs_of
 from bnbench.plan import DataFacts
@@ -70,6 +71,18 @@ def test_what_a_claim_reads_of_a_probe_is_measured_in_the_runs_it_names(name):
         for part in claim.parts:
             if isinstance(part, ProbeRatio):
                 assert needed[part.quantity] in probes[part.a.problem].on
+
+
+@pytest.mark.parametrize("name", [*LITERATURE, "thesis", "thesis_outlook"])
+def test_every_run_that_a_claim_names_is_found_among_those_that_the_study_makes(name):
+    """By the row as `run.json` has it: with what the row does not say, too, such as the bias that it leaves out."""
+    study, specs = find_study(name), planned(name).specs
+    files = study_problem_files(study)
+    body, _ = bodies_of_runs(MadeUpResults([MadeUpRun(spec) for spec in specs]), study, files)
+    for claim in study.claims:
+        for part in claim.parts:
+            for run in runs_of(part):
+                assert body.find(run), (claim.id, run)
 
 
 def test_studies_of_one_literature_share_their_runs_with_the_thesis():

@@ -18,7 +18,7 @@ from bnbench.analysis.measures import tenth
 from bnbench.analysis.records import RunRecord
 from bnbench.analysis.settings import overrides
 from bnbench.components.architectures import slot_places
-from bnbench.identity import canonical_json, hashed
+from bnbench.identity import canonical_json
 from bnbench.measurement import RunIdentity
 from bnbench.plan import RunSpec
 from bnbench.specification import Specification
@@ -81,7 +81,7 @@ class MadeUpRun:
             batch_size=self.spec.training.batch_size,
             precision=self.spec.precision,
             device=self.device,
-            variant_row=canonical_json(hashed(self.spec.variant)),
+            variant_row=canonical_json(self.spec.resolved()["variant"]),
             overrides=_overrides(self.spec, self.name or self.spec.problem),
             third_parties=self.third_parties,
         )

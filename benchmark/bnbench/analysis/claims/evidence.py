@@ -21,9 +21,10 @@ from bnbench.claim import Run
 from bnbench.components.architectures import ARCHITECTURES, slot_places
 from bnbench.components.placements import SlotPlace, parse_placement
 from bnbench.data.origin import is_evidence
-from bnbench.identity import canonical_json, hashed
+from bnbench.identity import canonical_json
 from bnbench.plan import Origin
 from bnbench.problem import Problem, ProblemFile, Size
+from bnbench.slot_plan import hashed_variant
 from bnbench.study import Study, study_problems
 
 SIZES: tuple[Size, ...] = get_args(Size)
@@ -82,7 +83,7 @@ class Body:
         variant = self.study.variant(run.variant)
         mask = parse_placement(run.placement, places) if variant.alters_slots else "0" * len(places)
         rate = self.problems[run.problem].training.learning_rate * run.lr_factor
-        row = canonical_json(hashed(variant))
+        row = canonical_json(hashed_variant(variant))
         settings = dict.fromkeys(record.identity.setting_id for record in self.records.get(run.problem, ()))
         keys = [RowKey(setting, row, mask, rate) for setting in settings]
         found = [record for key in keys for record in self._rows[run.problem].get(key, ())]
