@@ -119,7 +119,7 @@ def test_a_package_adds_an_architecture_a_data_set_and_a_variant(tmp_path):
     )
     architectures, datasets, variants = answer["names"]
     assert architectures[:3] == ["3c3d", "allcnnc", "mlp"]
-    assert all(name.startswith("resnet") for name in architectures[3:-1] if name != "2c2d")
+    assert all(name.startswith(("resnet", "vgg")) for name in architectures[3:-1] if name != "2c2d")
     assert architectures[-1] == "small"
     assert datasets == ["cifar10", "cifar100", "fmnist", "digits", "stripes"]
     assert variants[:5] == ["vanilla", "bn", "bn_beta", "bn_gamma", "bn_gamma_beta"]

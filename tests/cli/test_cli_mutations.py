@@ -37,6 +37,7 @@ def test_what_was_once_refused_or_believed_is_that_runs_trouble_alone(target, mu
     assert target.merged(mutation) is None
 
 
+@pytest.mark.long
 def test_a_sample_of_all_places_and_values(target):
     chance = random.Random(2026)
     every = mutations(target.document)

@@ -22,6 +22,7 @@ from support.command_line import invoke, start, table_bytes
 ASKED = ("digits_mlp", "--size", "tiny", "--device", "cpu", "--variant", "bn", "--seeds", 2)
 
 
+@pytest.mark.long
 def test_the_command_says_so_and_the_same_command_goes_on_under_the_new_name(tmp_path):
     old, new = tmp_path / "old", tmp_path / "new"
     process = start(

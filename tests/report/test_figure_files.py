@@ -78,7 +78,9 @@ def test_title_caption_and_command_are_in_every_file_and_no_date(drawing):
     assert "date" not in svg
 
 
-@pytest.mark.parametrize(("number", "forms"), [("4.1a", FORMATS), ("4.10", ("pdf",))])
+@pytest.mark.parametrize(
+    ("number", "forms"), [("4.1a", FORMATS), pytest.param("4.10", ("pdf",), marks=pytest.mark.long)]
+)
 def test_the_same_runs_give_the_same_bytes(three_seeds, number, forms):
     figure = study_figure(number, thesis_figures())
     for form in forms:

@@ -63,8 +63,24 @@ _FURTHER_FAMILIES = (
     ("#9A3FB0", "#A968C9", "#B678D0"),
     ("#1F737B", "#2A9FA9", "#258B94"),
     ("#8A6A00", "#A67F00", "#B8860B"),
+    ("#5B7A9D", "#6688AD", "#7193B8"),
 )
-"""Of normalisers that are not named above."""
+"""Of normalisers that are not named above: of a part of BatchNorm the one that follows, else by a hash of the name."""
+_PARTS: Mapping[str, int] = MappingProxyType(
+    {
+        "batch_detached": 2,
+        "batch_init_stats": 0,
+        "batch_mean_only": 1,
+        "batch_var_only": 3,
+        "batch_noisy": 4,
+        "batch_ghost": 4,
+        "batch_running": 0,
+        "batch_population": 3,
+        "batch_l1": 1,
+        "batch_linf": 2,
+    }
+)
+"""So that those that a study compares differ."""
 _UNKNOWN = ("#275FE0", "#C52A44", "#5C7021", "#9A3FB0", "#905D2A", "#23818A", "#7B7B7B")
 """Of variants whose row is not known: nothing groups them."""
 _DASHES: tuple[Dash, ...] = (
@@ -127,7 +143,8 @@ def _look_at(place: int, normaliser: str | None) -> Look:
     elif normaliser in _FAMILIES:
         colours = _FAMILIES[normaliser]
     else:
-        colours = _FURTHER_FAMILIES[zlib.crc32(normaliser.encode()) % len(_FURTHER_FAMILIES)]
+        place_of_family = _PARTS.get(normaliser, zlib.crc32(normaliser.encode()) % len(_FURTHER_FAMILIES))
+        colours = _FURTHER_FAMILIES[place_of_family]
     return Look(colours[place % len(colours)], _DASHES[place % len(_DASHES)], _MARKERS[place % len(_MARKERS)])
 
 
