@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bnbench.data.augmentation import draw_parameters
 from bnbench.data.dataset import DATASETS, LabelledImages, Splits
-from bnbench.data.pipeline import ImagePipeline
+from bnbench.data.pipeline import PREPARED_AT_ONCE, ImagePipeline
 from bnbench.data.torchvision_compat import import_torchvision
 from bnbench.problem import Augmentation
 from support.torchvision_reference import CIFAR, torchvision_augmented
@@ -139,6 +139,36 @@ def test_batches_are_the_same_bit_for_bit_whatever_came_before() -> None:
     assert torch.equal(found, expected)
     alone, _ = used.training_batch(indices[5:6], parameters)
     assert (alone[0] - expected[5]).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("first", [0, 1, 4, 11])
+@pytest.mark.parametrize("together", [1, 20, 24, 1000])
+def test_batches_that_are_made_together_are_those_made_one_by_one(together: int, first: int, monkeypatch) -> None:
+    pipeline = ImagePipeline(_splits(), dataset=DATASETS.get("cifar10"), image_size=32, augmentation=CIFAR, device=CPU)
+    parameters = draw_parameters(CIFAR, 90, torch.Generator().manual_seed(5))
+    order = torch.randperm(90, generator=torch.Generator().manual_seed(6))
+    expected = [pipeline.training_batch(order[start : start + 8], parameters) for start in range(0, 88, 8)]
+    monkeypatch.setitem(PREPARED_AT_ONCE, "cpu", together)
+    found = list(pipeline.training_batches(order, parameters, 8, first))
+    assert len(found) == 11 - first
+    for (images, labels), (own_images, own_labels) in zip(expected[first:], found, strict=True):
+        assert torch.equal(own_images, images) and torch.equal(own_labels, labels)
+        assert own_images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_which_batches_are_made_together_is_counted_from_the_start_of_the_epoch(monkeypatch) -> None:
+    pipeline = ImagePipeline(_splits(), dataset=DATASETS.get("cifar10"), image_size=32, augmentation=CIFAR, device=CPU)
+    made, real = [], pipeline.training_batch
+
+    def noted(indices: Tensor, parameters: object) -> tuple[Tensor, Tensor]:
+        made.append(indices.tolist())
+        return real(indices, parameters)
+
+    monkeypatch.setattr(pipeline, "training_batch", noted)
+    monkeypatch.setitem(PREPARED_AT_ONCE, "cpu", 30)  # three batches of eight
+    parameters = draw_parameters(CIFAR, 90, torch.Generator().manual_seed(5))
+    assert len(list(pipeline.training_batches(torch.arange(90), parameters, 8, 7))) == 4
+    assert made == [list(range(48, 72)), list(range(72, 88))]
 
 
 def test_read_only_memory_is_neither_changed_nor_complained_about() -> None:

@@ -222,7 +222,7 @@ SUBTLE: Mapping[str, Fault] = {
     "running momentum 0.01": lambda: mock.patch.object(normalisers, "RUNNING_MOMENTUM", 0.01),
     "biased running variance": _biased_running_variance,
     "evaluation with batch statistics": _evaluates_with_batch_statistics,
-    "evaluation in batches of 128": lambda: mock.patch.object(loop, "EVALUATION_BATCH", 128),
+    "evaluation in batches of 128": lambda: mock.patch.object(evaluation, "EVALUATION_BATCH", 128),
     "order of epoch 2 on": _stream_from("order", 2),
     "augmentation of epoch 2 on": _stream_from("augmentation", 2),
     "one wrong test label": _wrong_test_labels(0.0),

@@ -89,9 +89,7 @@ def _batches(spec: RunSpec, split: Split, epoch: int) -> Iterator[tuple[Tensor, 
     if split != "train":
         yield from pipeline.evaluation_batches(split, EVALUATION_BATCH)
         return
-    size = spec.training.batch_size
-    for start in range(0, pipeline.train_size // size * size, size):
-        yield pipeline.training_batch(order[start : start + size], parameters)
+    yield from pipeline.training_batches(order, parameters, spec.training.batch_size)
 
 
 def _spec(problem: str | Problem, variant: str | Variant, placement: str | None, seed: int | None) -> RunSpec:

@@ -15,6 +15,13 @@ from bnbench.data.images import LabelledImages, Splits
 from bnbench.measurement import Split
 from bnbench.problem import Augmentation
 
+PREPARED_AT_ONCE = {"cpu": 1, "cuda": 2_048}
+"""Training images that are augmented together, by the kind of device; a whole batch at least.
+
+A GPU is given some 80 small operations to augment anything, as long as the rest of a small network's step takes to be
+launched; a CPU is fastest where a batch stays in its cache.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class _Stored:
@@ -101,6 +108,29 @@ class ImagePipeline:
         if self._jitters:
             images = jitter(images, own)
         return self._standardised(images), self._train.labels.index_select(0, indices)
+
+    def training_batches(
+        self, order: Tensor, parameters: AugmentationParameters, batch_size: int, first: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The whole batches of an epoch: each `training_batch` of the next `batch_size` positions.
+
+        Which are made together is counted from the epoch's start, so an epoch that goes on somewhere within is given
+        the same bits.
+
+        Args:
+            order: int64 (images,), positions in the training split.
+            parameters: of all training images for this epoch.
+            batch_size: images of each; what is left over at the end makes none.
+            first: the first batch that is wanted, from 0.
+        """
+        together = max(1, PREPARED_AT_ONCE.get(self._device.type, 1) // batch_size)
+        count = len(order) // batch_size
+        for start in range(first // together * together, count, together):
+            stop = min(start + together, count)
+            images, labels = self.training_batch(order[start * batch_size : stop * batch_size], parameters)
+            for batch in range(max(first, start), stop):
+                own = slice((batch - start) * batch_size, (batch - start + 1) * batch_size)
+                yield images[own], labels[own]
 
     def evaluation_batches(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """A whole split in its fixed order, without augmentation; the last batch may be short."""

@@ -167,6 +167,11 @@ class _CutPipeline:
     def training_batch(self, indices: Tensor, parameters: AugmentationParameters) -> tuple[Tensor, Tensor]:
         return self._whole.training_batch(indices, parameters)
 
+    def training_batches(
+        self, order: Tensor, parameters: AugmentationParameters, batch_size: int, first: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        return self._whole.training_batches(order, parameters, batch_size, first)
+
     def evaluation_batches(self, split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         size, seen = self._whole.split_size(split), 0
         began = after_first = _both_clocks()

@@ -22,10 +22,10 @@ from bnbench.plan import RunSpec
 from bnbench.schedule import scheduled_steps
 from bnbench.training.buffers import SnapshotBuffer, StepBuffer
 from bnbench.training.evaluation import (
-    EVALUATION_BATCH,
     Batches,
     average_anew,
     evaluate_splits,
+    evaluation_batch,
     whole_batches,
     with_population_statistics,
 )
@@ -166,7 +166,7 @@ class Trainer:
         start, stop = self.step, epoch * self.steps_per_epoch
         schedule = scheduled_steps(self.spec.snapshots.schedule, self.total_steps)
         due = {step for step in schedule if start <= step < stop or step == stop == self.total_steps}
-        order, parameters = draw_epoch(self.spec, self._pipeline.train_size, epoch, self._device)
+        batches = self._batches(epoch, start - (epoch - 1) * self.steps_per_epoch)
         constant_rate = is_constant(training)
         steps = StepBuffer(start, stop - start, self._device)
         snapshots = SnapshotBuffer(self._vectors, len(due))
@@ -176,8 +176,7 @@ class Trainer:
             self._refresh(self.network, step)
             if step in due:
                 snapshots.take(step)
-            first = (step - (epoch - 1) * self.steps_per_epoch) * training.batch_size
-            images, labels = self._pipeline.training_batch(order[first : first + training.batch_size], parameters)
+            images, labels = next(batches)
             batch = TrainingBatch(images, labels, StepDraws(seed, step))
             rate = self.learning_rate(step)
             yield from self._probing.before_update(self.network, step, epoch - 1, batch, rate)
@@ -215,11 +214,15 @@ class Trainer:
         yield from snapshots.rows()
         return last
 
+    def _batches(self, epoch: int, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The training batches of an epoch, from one of them on."""
+        order, parameters = draw_epoch(self.spec, self._pipeline.train_size, epoch, self._device)
+        return self._pipeline.training_batches(order, parameters, self.spec.training.batch_size, first)
+
     def _probe_the_end(self, epoch: int) -> Iterator[Measured]:
         """Probes at the last step, before the update that one more epoch would begin with; at the last rate."""
-        training, spec, rate = self.spec.training, self.spec, self.learning_rate(self.step - 1)
-        order, parameters = draw_epoch(spec, self._pipeline.train_size, epoch + 1, self._device)
-        images, labels = self._pipeline.training_batch(order[: training.batch_size], parameters)
+        spec, rate = self.spec, self.learning_rate(self.step - 1)
+        images, labels = next(self._batches(epoch + 1))
         batch = TrainingBatch(images, labels, StepDraws(spec.seed, self.step))
         network = self.network
         if self._refreshing is not None:  # as that update would; the run's own is still to be evaluated
@@ -256,7 +259,8 @@ class Trainer:
         )
 
     def _splits(self) -> dict[Split, Batches]:
-        return {split: self._pipeline.evaluation_batches(split, EVALUATION_BATCH) for split in EVALUATED_SPLITS}
+        size = evaluation_batch(self._device)
+        return {split: self._pipeline.evaluation_batches(split, size) for split in EVALUATED_SPLITS}
 
     def _whole_batches(self) -> Batches:
         """Batches of `train_eval` as large as in training."""

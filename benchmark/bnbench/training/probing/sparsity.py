@@ -19,8 +19,8 @@ from bnbench.training.numerics import autocast, numerics
 from bnbench.training.probing.moment import Moment, Probe
 
 SPARSITY_BATCHES = 4
-"""Evaluation batches that the probe looks at, the first ones of `train_eval` in its fixed order: 500 images, or all of
-a smaller split. They are the same at every epoch, for every variant and every run seed."""
+"""Batches of `EVALUATION_BATCH` that the probe looks at, on every device: the first ones of `train_eval` in its fixed
+order, 500 images, or all of a smaller split. They are the same at every epoch, for every variant and every run seed."""
 
 
 def build(options: Mapping[str, OptionValue]) -> Probe:
