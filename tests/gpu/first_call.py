@@ -110,10 +110,8 @@ def steps(spec: RunSpec, device: torch.device, count: int) -> Iterator[tuple[Ten
     optimiser = build_optimiser(network, spec.variant, spec.training)
     data = pipeline_of(spec, device)
     order, parameters = draw_epoch(spec, data.train_size, 1, device)
-    size = spec.training.batch_size
-    for step in range(count):
-        first = step * size % (IMAGES - size + 1)
-        images, labels = data.training_batch(order[first : first + size], parameters)
+    epochs = (data.training_batches(order, parameters, spec.training.batch_size) for _ in itertools.count())
+    for step, (images, labels) in enumerate(itertools.islice(itertools.chain.from_iterable(epochs), count)):
         with autocast(spec.precision, device):
             loss = functional.cross_entropy(network(images, StepDraws(SEED, step)), labels)
         optimiser.zero_grad(set_to_none=True)
