@@ -7,10 +7,12 @@ Each item prints one line of JSON, and a table comes last. Nothing but the packa
 shape of CIFAR's, keyed by seeds. Without a GPU it says so and ends with exit code 2.
 
 Items:
-    pairing      weights, order, augmentation, dropout masks and batches, against digests committed from a CPU
+    pairing      weights, order, crops and flips, dropout masks and evaluated batches, against digests committed from a
+                 CPU; augmented batches, whose last digits may differ, against those of this machine's CPU
     determinism  steps of both networks under the five variants in each precision, twice: every byte equal
+    graphs       the same one operation at a time and replayed, the parts of BatchNorm too: every byte equal
     extremes     BatchNorm of x·10^k and x + 10^k against float64, with cuDNN and without: the largest error
-    speed        milliseconds a training step, by network and precision (medians)
+    speed        milliseconds a training step, by network and precision, one operation at a time and replayed
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import statistics
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import click
 import numpy as np
@@ -35,14 +39,19 @@ from bnbench.components.variants import STUDIED, VARIANTS
 from bnbench.data.dataset import DATASETS
 from bnbench.data.images import LabelledImages, Splits
 from bnbench.data.pipeline import ImagePipeline
+from bnbench.errors import UserError
 from bnbench.plan import PRECISIONS, DataFacts, Precision, RunSpec, expand_grid
-from bnbench.problem import find_problem
+from bnbench.problem import Augmentation, find_problem
 from bnbench.training.loop import draw_epoch, initial_network
-from bnbench.training.numerics import autocast, numerics
+from bnbench.training.numerics import numerics
 from bnbench.training.optimiser import build_optimiser
 from bnbench.training.seeding import StepDraws
+from bnbench.training.update import GRAPHS_VARIABLE, update_of
 
 PROBLEMS = ("cifar10_3c3d", "cifar100_allcnnc")
+PARTS = ("bn_noisy", "bn_detached", "bn_mean_only", "bn_var_only", "bn_init_stats", "affine", "gn_gamma_beta")
+LEFT_OUT = 10
+"""Steps that are not timed: kernels are chosen, and the update recorded."""
 IMAGES = 1024
 SEED = 42
 DIGESTS = Path(__file__).parent / "cpu_digests.json"
@@ -59,7 +68,7 @@ def spec_of(problem: str, variant: str = "bn_gamma_beta", precision: Precision =
     return spec
 
 
-def pipeline_of(spec: RunSpec, device: torch.device) -> ImagePipeline:
+def pipeline_of(spec: RunSpec, device: torch.device, augmentation: Augmentation | None = None) -> ImagePipeline:
     """Noise of CIFAR's shape, the same on every machine."""
     random = np.random.default_rng(1)
     pixels = random.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
@@ -68,9 +77,15 @@ def pipeline_of(spec: RunSpec, device: torch.device) -> ImagePipeline:
         Splits(images, images, images, images),
         dataset=DATASETS.get(spec.data.name),
         image_size=spec.input_shape[1],
-        augmentation=spec.augmentation,
+        augmentation=augmentation or spec.augmentation,
         device=device,
     )
+
+
+def first_batch(spec: RunSpec, data: ImagePipeline, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Images and labels of a run's first update."""
+    order, parameters = draw_epoch(spec, data.train_size, 1, device)
+    return data.training_batch(order[: spec.training.batch_size], parameters)
 
 
 def digest(*tensors: Tensor) -> str:
@@ -87,9 +102,11 @@ def pairing(device: torch.device) -> dict[str, str]:
     found = {}
     for problem in PROBLEMS:
         spec = spec_of(problem)
-        network, data = initial_network(spec), pipeline_of(spec, device)
-        order, parameters = draw_epoch(spec, data.train_size, 1, device)
-        images, labels = data.training_batch(order[: spec.training.batch_size], parameters)
+        own = spec.augmentation
+        unjittered = Augmentation(crop_padding=own.crop_padding, horizontal_flip=own.horizontal_flip)
+        network, data = initial_network(spec), pipeline_of(spec, device, unjittered)
+        order, _ = draw_epoch(spec, data.train_size, 1, device)
+        images, labels = first_batch(spec, data, device)
         plain, _ = next(data.evaluation_batches("train_eval", 125))
         mask = StepDraws(SEED, 7).dropout("dropout3", 0.5, torch.empty(8, 96, 16, 16, device=device))
         found |= {
@@ -97,27 +114,26 @@ def pairing(device: torch.device) -> dict[str, str]:
             f"{problem} order": digest(order),
             f"{problem} labels": digest(labels),
             f"{problem} evaluation batch": digest((plain * 2**12).round()),
-            f"{problem} training batch": digest((images * 2**12).round()),
+            f"{problem} crops and flips": digest((images * 2**12).round()),
             f"{problem} dropout mask": digest(mask),
         }
     return found
 
 
 def steps(spec: RunSpec, device: torch.device, count: int) -> Iterator[tuple[Tensor, torch.nn.Module]]:
-    """Training steps as a run makes them: the loss of each, and the network after it."""
+    """Training steps as a run makes them: the loss of each, and the network after it.
+
+    Where the variable `GRAPHS_VARIABLE` is "0" one operation at a time, otherwise recorded and replayed.
+    """
     network = initial_network(spec).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.train()
-    optimiser = build_optimiser(network, spec.variant, spec.training)
+    update = update_of(spec, network, build_optimiser(network, spec.variant, spec.training), device)
     data = pipeline_of(spec, device)
     order, parameters = draw_epoch(spec, data.train_size, 1, device)
     epochs = (data.training_batches(order, parameters, spec.training.batch_size) for _ in itertools.count())
     for step, (images, labels) in enumerate(itertools.islice(itertools.chain.from_iterable(epochs), count)):
-        with autocast(spec.precision, device):
-            loss = functional.cross_entropy(network(images, StepDraws(SEED, step)), labels)
-        optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        optimiser.step()
-        yield loss.detach(), network
+        loss, _ = update(images, labels, StepDraws(SEED, step))
+        yield loss.clone(), network
 
 
 def state_after(spec: RunSpec, device: torch.device, count: int) -> str:
@@ -128,18 +144,38 @@ def state_after(spec: RunSpec, device: torch.device, count: int) -> str:
         return digest(torch.stack(losses).float(), *(each.float() for each in network.state_dict().values()))
 
 
+@contextmanager
+def one_by_one() -> Iterator[None]:
+    """Updates are told operation by operation."""
+    with mock.patch.dict(os.environ, {GRAPHS_VARIABLE: "0"}):
+        yield
+
+
 def determinism(device: torch.device, precisions: tuple[Precision, ...], count: int) -> Iterator[Item]:
-    """Each network, variant and precision twice."""
+    """Each network, variant and precision twice, and once one operation at a time."""
+    chosen = [(problem, precision, name) for problem in PROBLEMS for precision in precisions for name in STUDIED]
+    chosen += [(PROBLEMS[0], "fp32", name) for name in PARTS]
+    for problem, precision, variant in chosen:
+        spec = spec_of(problem, variant, precision)
+        told: Item = {"problem": problem, "variant": variant, "precision": precision}
+        try:
+            once, again = (state_after(spec, device, count) for _ in range(2))
+            with one_by_one():
+                slowly = state_after(spec, device, count)
+            yield {"item": "determinism", **told, "ok": once == again, "digest": once}
+            yield {"item": "graphs", **told, "ok": once == slowly, "digest": slowly}
+        except (RuntimeError, UserError) as error:  # no deterministic form; or not to be recorded
+            yield {"item": "determinism", **told, "ok": False, "error": str(error).splitlines()[0]}
+
+
+def augmented(device: torch.device) -> Iterator[Item]:
+    """The largest difference of an augmented batch from that of this machine's CPU; values are about 1."""
     for problem in PROBLEMS:
-        for precision in precisions:
-            for variant in STUDIED:
-                spec = spec_of(problem, variant, precision)
-                told: Item = {"item": "determinism", "problem": problem, "variant": variant, "precision": precision}
-                try:
-                    once, again = (state_after(spec, device, count) for _ in range(2))
-                    yield {**told, "ok": once == again, "digest": once}
-                except RuntimeError as error:  # an operation that has no deterministic form
-                    yield {**told, "ok": False, "error": str(error).splitlines()[0]}
+        spec, cpu = spec_of(problem), torch.device("cpu")
+        ours, _ = first_batch(spec, pipeline_of(spec, device), device)
+        theirs, _ = first_batch(spec, pipeline_of(spec, cpu), cpu)
+        error = float((ours.cpu() - theirs).abs().max())
+        yield {"item": "pairing", "what": f"{problem} augmented batch", "ok": error <= 1e-5, "error": error}
 
 
 def extremes(device: torch.device) -> Iterator[Item]:
@@ -161,18 +197,18 @@ def extremes(device: torch.device) -> Iterator[Item]:
 
 
 def speed(device: torch.device, precisions: tuple[Precision, ...], count: int) -> Iterator[Item]:
-    """Milliseconds a step: the median, the first few left out."""
-    for problem in PROBLEMS:
-        for precision in precisions:
-            spec = spec_of(problem, "bn_gamma_beta", precision)
-            with numerics(precision, device, 1):
-                seconds, before = [], time.perf_counter()
-                for loss, _ in steps(spec, device, count + 5):
-                    float(loss)
-                    seconds.append(time.perf_counter() - before)
-                    before = time.perf_counter()
-            yield {"item": "speed", "problem": problem, "precision": precision, "ok": True,
-                   "ms": 1000 * statistics.median(seconds[5:])}  # fmt: skip
+    """Milliseconds a step, the first ones left out."""
+    for problem, precision, graphs in itertools.product(PROBLEMS, precisions, (False, True)):
+        spec = spec_of(problem, "bn_gamma_beta", precision)
+        began = 0.0
+        with numerics(precision, device, 1), nullcontext() if graphs else one_by_one():
+            for number, _ in enumerate(steps(spec, device, count + LEFT_OUT)):
+                if number + 1 == LEFT_OUT:
+                    torch.cuda.synchronize(device)
+                    began = time.perf_counter()
+            torch.cuda.synchronize(device)
+        yield {"item": "speed", "problem": problem, "precision": precision, "graphs": graphs, "ok": True,
+               "ms": 1000 * (time.perf_counter() - began) / count}  # fmt: skip
 
 
 def compared(found: dict[str, str], committed: dict[str, str]) -> Iterator[Item]:
@@ -199,9 +235,10 @@ def main(output: Path | None, count: int, write_digests: bool) -> None:
     click.echo(json.dumps({"device": torch.cuda.get_device_name(device), "torch": torch.__version__}))
     items: list[Callable[[], Iterator[Item]]] = [
         lambda: compared(pairing(device), json.loads(DIGESTS.read_text(encoding="utf-8"))),
+        lambda: augmented(device),
         lambda: determinism(device, precisions, count),
         lambda: extremes(device),
-        lambda: speed(device, precisions, count),
+        lambda: speed(device, precisions, 5 * count),
     ]
     told: list[Item] = []
     for item in items:

@@ -28,6 +28,7 @@ def test_the_items_work_where_there_is_no_gpu():
     (problem,) = {spec.problem for spec in [first_call.spec_of("cifar10_3c3d")]}
     spec = first_call.spec_of(problem)
     assert first_call.state_after(spec, CPU, 1) == first_call.state_after(spec, CPU, 1)
+    assert [each["error"] for each in first_call.augmented(CPU)] == [0.0, 0.0]
     assert all(each["ok"] and each["error"] < 1e-3 for each in first_call.extremes(CPU) if each["k"] == 0)
 
 

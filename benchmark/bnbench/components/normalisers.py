@@ -47,6 +47,9 @@ class Normaliser(Row):
     """Whether it is evaluated with averages over training batches. Its module is a `BatchStatistics` then."""
     stochastic: bool = False
     """Whether it draws random numbers in training: its module is called with where they come from, too."""
+    replays: bool = False
+    """Whether nothing but tensors, which stay where they are, changes in its module from one training step to the next:
+    no number that Python holds, and no choice by what a tensor holds. A GPU records a step of it and replays that."""
     affine: Literal["fused", "after"] = "after"
     """"after": the module maps x to x̂, and γ · x̂ + β follows. "fused": it does both, and γ and β are its parameters
     `weight` and `bias`, of shape (C,)."""
@@ -110,6 +113,7 @@ for _row in (
         "x̂ = x",
         "the lower baseline of Tsingunidis 2023",
         f"{_MODULES}:identity",
+        replays=True,
     ),
     Normaliser(
         "batch",
@@ -119,6 +123,7 @@ for _row in (
         f"{_PARTS}:batch",
         batch_dependent=True,
         affine="fused",
+        replays=True,
     ),
     Normaliser(
         "layer",
@@ -128,6 +133,7 @@ for _row in (
         f"{_MODULES}:layer",
         affine="fused",
         fit=_one_image,
+        replays=True,
     ),
     Normaliser(
         "instance",
@@ -138,6 +144,7 @@ for _row in (
         needs_map=True,
         affine="fused",
         fit=_one_map,
+        replays=True,
     ),
     Normaliser(
         "group",
@@ -156,6 +163,7 @@ for _row in (
         ),
         affine="fused",
         fit=_groups,
+        replays=True,
     ),
     Normaliser(
         "batch_detached",
@@ -165,6 +173,7 @@ for _row in (
         f"{_PARTS}:detached",
         batch_dependent=True,
         affine="fused",
+        replays=True,
     ),
     Normaliser(
         "batch_init_stats",
@@ -173,6 +182,7 @@ for _row in (
         "tells normalisation from initialisation; Mishkin & Matas 2016 scale likewise",
         f"{_PARTS}:first_batch",
         affine="fused",
+        replays=True,
     ),
     Normaliser(
         "batch_mean_only",
@@ -182,6 +192,7 @@ for _row in (
         f"{_PARTS}:mean_only",
         batch_dependent=True,
         affine="fused",
+        replays=True,
     ),
     Normaliser(
         "batch_var_only",
@@ -191,6 +202,7 @@ for _row in (
         f"{_PARTS}:variance_only",
         batch_dependent=True,
         affine="fused",
+        replays=True,
     ),
     Normaliser(
         "batch_ghost",
@@ -202,6 +214,7 @@ for _row in (
         batch_dependent=True,
         affine="fused",
         fit=_chunks,
+        replays=True,
     ),
     Normaliser(
         "batch_running",
@@ -211,6 +224,7 @@ for _row in (
         f"{_PARTS}:running",
         batch_dependent=True,
         affine="fused",
+        replays=True,
     ),
     Normaliser(
         "batch_population",
@@ -233,6 +247,7 @@ for _row in (
         f"{_PARTS}:mean_deviation",
         batch_dependent=True,
         affine="fused",
+        replays=True,
     ),
     Normaliser(
         "batch_linf",
@@ -242,6 +257,7 @@ for _row in (
         f"{_PARTS}:largest_deviation",
         batch_dependent=True,
         affine="fused",
+        replays=True,
     ),
     Normaliser(
         "batch_noisy",
@@ -265,6 +281,7 @@ for _row in (
         batch_dependent=True,
         stochastic=True,
         affine="fused",
+        replays=True,
     ),
 ):
     NORMALISERS.register(_row.name, _row)

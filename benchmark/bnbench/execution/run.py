@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import assert_never
 
 import torch
@@ -16,7 +17,7 @@ from pydantic import JsonValue
 
 from bnbench.errors import UserError
 from bnbench.execution.components import third_parties
-from bnbench.execution.devices import describe_device
+from bnbench.execution.devices import describe_device, gpu_flags
 from bnbench.execution.listening import Notice, Outcome
 from bnbench.execution.options import RunOptions
 from bnbench.execution.pace import Pace
@@ -176,7 +177,9 @@ class _Attempt:
     def train(self) -> Outcome:
         """Train, and record how it ended."""
         spec = self._spec
-        provenance = _provenance(spec, describe_device(self._device), self._options.threads)
+        provenance = _provenance(
+            spec, describe_device(self._device), self._options.threads, gpu_flags(spec, self._device)
+        )
         try:
             with numerics(spec.precision, self._device, self._options.threads):
                 trainer, recorder = self._last_good_state()
@@ -289,7 +292,9 @@ class _Attempt:
         self._listen(Notice(text))
 
 
-def _provenance(spec: RunSpec, device: str, threads: int) -> dict[str, JsonValue]:
+def _provenance(
+    spec: RunSpec, device: str, threads: int, of_gpu: Mapping[str, bool | int] = MappingProxyType({})
+) -> dict[str, JsonValue]:
     versions = {name: version(name) for name in ("torch", "torchvision", "scikit-learn")}
     if device != "cpu":
         versions |= {"cuda": str(torch.version.cuda), "cudnn": str(_cudnn_version())}
@@ -302,6 +307,7 @@ def _provenance(spec: RunSpec, device: str, threads: int) -> dict[str, JsonValue
             "channels_last": True,
             "tf32": spec.precision == "tf32",
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            **of_gpu,
             **switches(os.environ, USUAL_SWITCHES),
         },
         data=spec.data,

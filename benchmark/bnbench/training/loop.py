@@ -10,7 +10,6 @@ from itertools import islice
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from bnbench.data.augmentation import AugmentationParameters, draw_parameters
 from bnbench.data.pipeline import ImagePipeline
@@ -44,6 +43,7 @@ from bnbench.training.optimiser import build_optimiser, rate_factors, set_rate
 from bnbench.training.probing.moment import TrainingBatch
 from bnbench.training.probing.running import Probing
 from bnbench.training.seeding import StepDraws, generator
+from bnbench.training.update import update_of
 from bnbench.words import counted
 
 EVALUATED_SPLITS: tuple[Split, ...] = ("train_eval", "valid", "test")
@@ -104,6 +104,7 @@ class Trainer:
         self.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in stubs
         self.network.train()
         self.optimiser = build_optimiser(self.network, spec.variant, spec.training)
+        self._update = update_of(spec, self.network, self.optimiser, device)
         self.learning_rate = rate_function(spec.training, self.steps_per_epoch)
         """The rate of a step's update, as the schedule has it; a parameter's own factor multiplies it."""
         self._rate_factors = rate_factors(self.network, spec.variant)
@@ -162,7 +163,7 @@ class Trainer:
 
     def _train_epoch(self, epoch: int, pause: Callable[[], bool]) -> Generator[Event, None, Diverged | Paused | None]:
         """The rest of an epoch, then its rows. Returns what ends the run early, if anything does."""
-        training, seed, precision = self.spec.training, self.spec.seed, self.spec.precision
+        training, seed = self.spec.training, self.spec.seed
         start, stop = self.step, epoch * self.steps_per_epoch
         schedule = scheduled_steps(self.spec.snapshots.schedule, self.total_steps)
         due = {step for step in schedule if start <= step < stop or step == stop == self.total_steps}
@@ -177,28 +178,23 @@ class Trainer:
             if step in due:
                 snapshots.take(step)
             images, labels = next(batches)
-            batch = TrainingBatch(images, labels, StepDraws(seed, step))
+            draws = StepDraws(seed, step)
+            batch = TrainingBatch(images, labels, draws)
             rate = self.learning_rate(step)
             yield from self._probing.before_update(self.network, step, epoch - 1, batch, rate)
-            with autocast(precision, self._device):
-                logits = self.network(batch.images, batch.draws)
-                loss = functional.cross_entropy(logits, labels)
-            self.optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
             if not constant_rate:
                 set_rate(self.optimiser, rate, self._rate_factors)
-            self.optimiser.step()
+            loss, correct = self._update(images, labels, draws)
             self.step = step + 1
+            steps.add(loss, correct)
             yield from self._probing.after_update(self.network, step, epoch - 1, batch, rate)
-            with torch.no_grad():
-                steps.add(loss, (logits.argmax(1) == labels).sum())
             looked_at = step in due or self.step == stop
             pausing = self.step != stop and pause()
             if (looked_at or pausing) and diverged_at is None:
                 diverged_at = steps.first_non_finite()
             if looked_at:
-                batch_loss, correct = steps.newest()
-                yield StepReached(self.step, self.total_steps, epoch, batch_loss, correct / training.batch_size)
+                batch_loss, hits = steps.newest()
+                yield StepReached(self.step, self.total_steps, epoch, batch_loss, hits / training.batch_size)
                 if diverged_at is not None:
                     last = Diverged(diverged_at)
             # A run that is diverging ends where an uninterrupted one would, so that it has the same rows.

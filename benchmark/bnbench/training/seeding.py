@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 Stream = Literal["weights", "order", "augmentation", "dropout", "noise", "affine", "control", "probe"]
+
+Half: TypeAlias = int | Tensor
+"""32 bits of a key as a signed integer: a number, or int32 () on the device."""
 
 _CHUNK = 1 << 16
 """Elements hashed at a time on a CPU: the working set stays in the cache."""
@@ -68,13 +72,7 @@ def dropout_mask(seed: int, step: int, layer: str, rate: float, like: Tensor) ->
     Returns:
         0 where dropped, 1 / (1 - rate) where kept.
     """
-    key = derive(seed, "dropout", layer, step)
-    keep = _uniform_below(1.0 - rate, like.numel(), key, like.device)
-    mask = keep.to(like.dtype).mul_(1.0 / (1.0 - rate))
-    if like.dim() == 4:
-        batch, channels, height, width = like.shape
-        return mask.view(batch, height, width, channels).permute(0, 3, 1, 2)
-    return mask.view(like.shape)
+    return _mask(_halves(seed, "dropout", layer, step), rate, like)
 
 
 def uniform_noise(seed: int, step: int, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
@@ -90,11 +88,7 @@ def uniform_noise(seed: int, step: int, name: str, shape: tuple[int, ...], like:
     Returns:
         Uniform over the multiples of 2⁻²⁴ in [0, 1).
     """
-    key = derive(seed, "noise", name, step)
-    dtype = torch.promote_types(like.dtype, torch.float32)  # half precision would round some of them to 1
-    low, high = _signed(key & 0xFFFFFFFF), _signed(key >> 32)
-    hashed = _hash(torch.arange(math.prod(shape), dtype=torch.int32, device=like.device), low, high)
-    return ((hashed >> 8) & 0xFFFFFF).to(torch.float32).mul_(2.0**-24).to(dtype).view(shape)
+    return _uniform(_halves(seed, "noise", name, step), shape, like)
 
 
 @dataclass(frozen=True)
@@ -113,24 +107,103 @@ class StepDraws:
         return uniform_noise(self.seed, self.step, name, shape, like)
 
 
-def _uniform_below(probability: float, count: int, key: int, device: torch.device) -> Tensor:
+@dataclass(frozen=True)
+class NotedDraws:
+    """Those of a step, noting what is asked for."""
+
+    draws: StepDraws
+    asked: list[tuple[Stream, str]] = field(default_factory=list)
+    """Stream and name, in the order of the first time."""
+
+    def dropout(self, name: str, rate: float, like: Tensor) -> Tensor:
+        """See `dropout_mask`."""
+        self._note("dropout", name)
+        return self.draws.dropout(name, rate, like)
+
+    def noise(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """See `uniform_noise`."""
+        self._note("noise", name)
+        return self.draws.noise(name, shape, like)
+
+    def _note(self, stream: Stream, name: str) -> None:
+        if (stream, name) not in self.asked:
+            self.asked.append((stream, name))
+
+
+@dataclass(frozen=True, eq=False)
+class KeyedDraws:
+    """The same bits from keys that lie on the device, so that a recorded step can be given another step's."""
+
+    keys: Tensor
+    """A row of `keys_of`."""
+    places: Mapping[tuple[Stream, str], int]
+    """Stream and name to the place of the key."""
+
+    def dropout(self, name: str, rate: float, like: Tensor) -> Tensor:
+        """See `dropout_mask`."""
+        return _mask(self._key("dropout", name), rate, like)
+
+    def noise(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """See `uniform_noise`."""
+        return _uniform(self._key("noise", name), shape, like)
+
+    def _key(self, stream: Stream, name: str) -> tuple[Half, Half]:
+        low, high = self.keys[self.places[stream, name]].unbind()
+        return low, high
+
+
+def keys_of(seed: int, asked: Sequence[tuple[Stream, str]], steps: Iterable[int]) -> Tensor:
+    """The keys of several steps.
+
+    Args:
+        seed: the run's seed.
+        asked: streams and names.
+        steps: updates done before each.
+
+    Returns:
+        int32 (steps, asked, 2), on the CPU.
+    """
+    keys = [[_halves(seed, stream, name, step) for stream, name in asked] for step in steps]
+    return torch.tensor(keys, dtype=torch.int32).view(len(keys), len(asked), 2)
+
+
+def _halves(seed: int, stream: Stream, name: str, step: int) -> tuple[int, int]:
+    key = derive(seed, stream, name, step)
+    return _signed(key & 0xFFFFFFFF), _signed(key >> 32)
+
+
+def _mask(key: tuple[Half, Half], rate: float, like: Tensor) -> Tensor:
+    keep = _uniform_below(1.0 - rate, like.numel(), key, like.device)
+    mask = keep.to(like.dtype).mul_(1.0 / (1.0 - rate))
+    if like.dim() == 4:
+        batch, channels, height, width = like.shape
+        return mask.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    return mask.view(like.shape)
+
+
+def _uniform(key: tuple[Half, Half], shape: tuple[int, ...], like: Tensor) -> Tensor:
+    dtype = torch.promote_types(like.dtype, torch.float32)  # half precision would round some of them to 1
+    hashed = _hash(torch.arange(math.prod(shape), dtype=torch.int32, device=like.device), key)
+    return ((hashed >> 8) & 0xFFFFFF).to(torch.float32).mul_(2.0**-24).to(dtype).view(shape)
+
+
+def _uniform_below(probability: float, count: int, key: tuple[Half, Half], device: torch.device) -> Tensor:
     """`count` booleans, true with the given probability (to within 2⁻³²)."""
-    low, high = _signed(key & 0xFFFFFFFF), _signed(key >> 32)
     # Hashes are uniform over the signed 32-bit integers; this many of them lie below the threshold.
     threshold = min(round(probability * 2**32), 2**32 - 1) - 2**31
     if device.type != "cpu":
-        return _hash(torch.arange(count, dtype=torch.int32, device=device), low, high) < threshold
+        return _hash(torch.arange(count, dtype=torch.int32, device=device), key) < threshold
     below = torch.empty(count, dtype=torch.bool)
     for start in range(0, count, _CHUNK):
         stop = min(start + _CHUNK, count)
-        hashed = _hash(torch.arange(start, stop, dtype=torch.int32), low, high)
+        hashed = _hash(torch.arange(start, stop, dtype=torch.int32), key)
         torch.lt(hashed, threshold, out=below[start:stop])
     return below
 
 
-def _hash(x: Tensor, low: int, high: int) -> Tensor:
+def _hash(x: Tensor, key: tuple[Half, Half]) -> Tensor:
     """A keyed hash of 32-bit counters: the finaliser "lowbias32" (C. Wellons, hash-prospector) once per half key."""
-    for half in (low, high):
+    for half in key:
         x += half
         x ^= (x >> 16) & 0xFFFF
         x *= _signed(0x7FEB352D)
