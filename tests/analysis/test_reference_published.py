@@ -1,14 +1,19 @@
 """The published baselines: the numbers as published, and how runs are put beside them."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from bnbench.analysis.frames import open_results
 from bnbench.analysis.reference.present import published_lines
 from bnbench.analysis.reference.published import compare_published, read_published
-from bnbench.problem import find_problem
+from bnbench.problem import DeepOBSSource, RunsSource, find_problem
 from bnbench.shipped import shipped_folder
 from support.synthetic_store import SyntheticRun, build_store
+
+FULL_RUNS = Path(__file__).parents[2] / "results" / "reference" / "full" / "runs"
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +43,25 @@ def test_the_numbers_are_those_that_the_fidelity_document_quotes(published):
 
 def test_the_problem_files_targets_are_rows_of_the_same_table(published):
     for name in ("cifar10_3c3d", "cifar100_allcnnc"):
-        (target,) = find_problem(name).problem("full").targets
+        targets = find_problem(name).problem("full").targets
+        (target,) = [each for each in targets if isinstance(each.source, DeepOBSSource)]
         values, _ = last(published, name, target.source.learning_rate)
         assert target.level == pytest.approx(values.mean(), abs=1e-6)
+
+
+def test_a_target_that_was_measured_here_is_what_the_runs_it_names_make():
+    (target,) = [
+        each for each in find_problem("cifar10_3c3d").problem("full").targets if isinstance(each.source, RunsSource)
+    ]
+    curves, final = open_results(FULL_RUNS).table("curves"), []
+    for run in target.source.run_ids:
+        document = json.loads((FULL_RUNS / run / "run.json").read_text(encoding="utf-8"))
+        found = (document["spec"]["variant"]["name"], document["size"], document["provenance"]["source"]["commit"])
+        assert found == ("vanilla", "full", target.source.commit)
+        own = curves[(curves["run_id"] == run) & (curves["split"] == "test") & (curves["epoch"] > 90)]
+        assert len(own) == 10
+        final.append(own["accuracy"].mean())
+    assert target.level == pytest.approx(np.mean(final), abs=5e-5)
 
 
 def curve(published, problem, rate, shift=0.0):

@@ -138,8 +138,9 @@ class _Detached(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 -- torch's
         x, weight, mean, rate = ctx.saved_tensors
+        # A CPU takes the first two for the constants of evaluation mode, a GPU the other two.
         found = torch.ops.aten.native_batch_norm_backward(
-            gradients[0], x, weight, mean, rate**-2 - EPSILON, None, None, False, EPSILON, [True, True, True]
+            gradients[0], x, weight, mean, rate**-2 - EPSILON, mean, rate, False, EPSILON, [True, True, True]
         )
         return (*found, None, None, None)
 
