@@ -82,3 +82,19 @@ def test_an_epoch_of_one_or_two_steps_is_measured_whole(batch):
     assert found.speed.steps_per_epoch == 1078 // batch
     assert found.steps == found.speed.steps_per_epoch
     assert found.speed.step_s > 1e-6
+
+
+@pytest.mark.parametrize(("device", "left_out"), [("cpu", 3), ("cuda", 6)])
+def test_the_first_steps_are_not_on_the_clock_nor_the_one_that_a_gpu_records(device, left_out, monkeypatch):
+    trainer, seconds = SimpleNamespace(step=0), iter(range(1000))
+    monkeypatch.setattr(
+        speed, "time", SimpleNamespace(perf_counter=lambda: next(seconds) / 100, thread_time=lambda: 0.0)
+    )
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    watch = speed._Watch(trainer, torch.device(device))
+    watch.begin()
+    while not watch.enough():
+        trainer.step += 1
+    steps, _, wall_s = watch.result()
+    assert (steps, trainer.step) == (speed.STEPS, left_out - 1 + speed.STEPS)
+    assert wall_s == pytest.approx(speed.STEPS / 100)

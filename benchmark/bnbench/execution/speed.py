@@ -24,9 +24,11 @@ from bnbench.training.events import EpochEvaluated
 from bnbench.training.loop import Trainer
 from bnbench.training.memory import keep_freed_memory
 from bnbench.training.numerics import check_precision, choose_device, numerics
+from bnbench.training.update import RECORDED_AFTER
 
 WARM_UP = 3
-"""Steps before the clock starts: the first ones pay for memory and for what a device sets up once."""
+"""Steps before the clock starts: the first ones pay for memory and for what a device sets up once. A GPU has to record
+one besides (`bnbench.training.update`)."""
 
 STEPS = 20
 """Steps on the clock, where they are fast."""
@@ -114,6 +116,7 @@ class _Watch:
         self._trainer = trainer
         self._device = device
         self._stamps: list[tuple[int, float, float]] = []
+        self._warm_up = WARM_UP + (RECORDED_AFTER if device.type == "cuda" else 0)
         self._began = time.perf_counter()
 
     def begin(self) -> None:
@@ -142,9 +145,9 @@ class _Watch:
         return last - first, cpu_ended - cpu_began, wall_ended - wall_began
 
     def _warm(self) -> int:
-        """The first stamp that counts: after `WARM_UP` steps, or after one that is long enough by itself."""
+        """The first stamp that counts: after the warm-up, or after a step that is long enough by itself."""
         long = (index for index, (_, now, _) in enumerate(self._stamps) if now - self._began >= STEP_SECONDS)
-        return min(WARM_UP - 1, next(long, WARM_UP - 1))
+        return min(self._warm_up - 1, next(long, self._warm_up - 1))
 
 
 class _CutPipeline:
