@@ -8,8 +8,10 @@ import pytest
 from bnbench.analysis.claims import Verdict, decide_claims
 from bnbench.analysis.claims.evidence import bodies_of_runs
 from bnbench.analysis.claims.ledger import ledger
+from bnbench.analysis.wanted import find_wanted
 from bnbench.claim import ProbeRatio, runs_of
 from bnbench.plan import DataFacts
+from bnbench.report.catalogue import study_figures
 from bnbench.study import find_study, plan_study, study_files, study_problem_files, study_problems
 from support.made_up_results import Curve, MadeUpResults, MadeUpRun
 
@@ -83,6 +85,18 @@ def test_every_run_that_a_claim_names_is_found_among_those_that_the_study_makes(
         for part in claim.parts:
             for run in runs_of(part):
                 assert body.find(run), (claim.id, run)
+
+
+@pytest.mark.parametrize("size", ["full", "short"])
+@pytest.mark.parametrize("name", [*LITERATURE, "thesis", "thesis_code", "thesis_outlook"])
+def test_every_figure_is_drawn_of_the_runs_that_the_study_makes(name, size):
+    """With probes on and settings changed, as the study has it."""
+    study = find_study(name)
+    records = MadeUpResults([MadeUpRun(spec) for spec in planned(name, size).specs]).records
+    for figure in study_figures(study).values():
+        for part, found in zip(figure.parts, find_wanted(records, figure.parts, size), strict=True):
+            assert found is not None, (figure.number, part)
+            assert not found.missing, (figure.number, part)
 
 
 def test_studies_of_one_literature_share_their_runs_with_the_thesis():

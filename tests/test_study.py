@@ -138,6 +138,14 @@ def test_the_figures_of_the_thesis():
     assert [panel.lr_factor for panel in figures["4.2"][1]] == [0.1, 10.0]
 
 
+def test_a_figure_can_name_the_variants_it_shows():
+    (start, *_) = find_study("davis2021").experiments
+    curves, gamma = (start.panels(figure) for figure in start.figures)
+    assert [panel.variants for panel in curves] == [start.variant_names]
+    models = ["bn_gamma_beta", "bn_slow_gamma", "bn_g01", "bn_davis"]
+    assert [(panel.letter, *panel.variants) for panel in gamma] == list(zip("ABCD", models, strict=True))
+
+
 def test_every_claim_is_there_and_all_but_the_conjecture_can_be_decided():
     assert [claim.id for claim in THESIS.claims] == [f"c{n}" for n in range(1, 29)]
     assert [claim.id for claim in THESIS.claims if not claim.parts] == ["c22"]
@@ -288,6 +296,8 @@ def test_a_study_extends_one_beside_it_and_lays_its_settings_over(tmp_path):
         (own_study(extra='claims = ["c9"]'), ("unknown claim 'c9'",)),
         (own_study(extra='figures = [{ number = "1", kind = "pie" }]'), ("pie", "curves")),
         (own_study(extra='figures = [{ number = "1", kind = "beta", placements = ["every"] }]'), ("every", "hidden")),
+        (own_study(extra='figures = [{ number = "1", kind = "gamma" }]'), ("figure 1", "no variant 'bn_gamma_beta'")),
+        (own_study(extra='figures = [{ number = "1", kind = "curves", variants = ["bnn"] }]'), ("no variant 'bnn'",)),
         (own_study(top='overrides = ["training.l3=0"]'), ("training.l3",)),
         (own_study(extra='claims = ["better"]', claims=CLAIM), ("better", "vanilla", "no experiment that names it")),
         (own_study(claims=CLAIM.replace('"greater"', '"larger"')), ("one of the rules", "greater", "monotonic")),

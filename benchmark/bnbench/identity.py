@@ -51,7 +51,7 @@ RECORDED = ("snapshots", "probes")
 LONGEST_MASK = 24
 """Digits of a mask that a run's id shows; of a longer one a digest."""
 
-_NOT_OF_SETTING_IN_TRAINING = ("learning_rate", "population_statistics")
+VARIED_IN_TRAINING = ("learning_rate", "population_statistics")
 """Of the table `training`: what is compared, and what is merely recorded."""
 
 _MISSING = object()
@@ -96,7 +96,7 @@ def setting_of(hashed_mapping: Mapping[str, Any]) -> dict[str, Any]:
     """All that decides a run's numbers but variant, mask, learning rate and seed, without what is merely recorded."""
     shared = {key: value for key, value in hashed_mapping.items() if key not in {*COMPARED, *RECORDED}}
     training = shared["training"]
-    shared["training"] = {key: value for key, value in training.items() if key not in _NOT_OF_SETTING_IN_TRAINING}
+    shared["training"] = {key: value for key, value in training.items() if key not in VARIED_IN_TRAINING}
     return shared
 
 

@@ -33,7 +33,7 @@ _KINDS: Mapping[FigureKind, tuple[str, ...]] = {
     "beta": ("bn_gamma_beta", "bn_beta"),
     "gamma": ("bn_gamma_beta", "bn_gamma"),
 }
-"""The variants of which a figure of γ or β has a panel each; figures of curves show all of the experiment's."""
+"""The variants of which a figure of γ or β has a panel each, if it names none; curves show all of the experiment's."""
 
 
 _Names = Annotated[tuple[str, ...], BeforeValidator(to_tuple)]
@@ -48,6 +48,8 @@ class Figure(Strict):
     kind: FigureKind
     problems: _Names = ()
     placements: _Names = ()
+    variants: _Names = ()
+    """Those of γ or β have a panel each; without any they are the founding study's two."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,9 @@ class Experiment(Strict):
         """The parts of one of the experiment's figures, in order."""
         problems = figure.problems or self.problems
         placements = figure.placements or self.placements
-        models = _KINDS[figure.kind]
-        shown: list[tuple[str, ...]] = [(each,) for each in models] if models else [self.variant_names]
+        models = figure.variants or _KINDS[figure.kind]
+        curves = figure.kind == "curves"
+        shown: list[tuple[str, ...]] = [models or self.variant_names] if curves else [(each,) for each in models]
         grid = [
             (problem, variants, placement, factor)
             for problem in problems
@@ -108,7 +111,7 @@ class Experiment(Strict):
             for factor in self.lr_factors
             for variants in shown
         ]
-        first = ord("A" if models else "a")
+        first = ord("a" if curves else "A")
         return tuple(Panel(chr(first + index), *each) for index, each in enumerate(grid))
 
     @property
@@ -464,6 +467,7 @@ def _check_figure(path: Path, experiment: Experiment, figure: Figure) -> None:
     for kind, names, known in (
         ("problem", figure.problems, experiment.problems),
         ("placement", figure.placements, experiment.placements),
+        ("variant", figure.variants or _KINDS[figure.kind], experiment.variant_names),
     ):
         for name in names:
             if name not in known:

@@ -6,12 +6,10 @@ from functools import cache
 from typing import get_args
 
 from bnbench.errors import UserError
+from bnbench.identity import RECORDED, VARIED_IN_TRAINING
 from bnbench.plan import NUMERICS_VERSION
 from bnbench.problem import Problem, Size, Target, find_problem, problem_files
 from bnbench.specification import Specification
-
-_NOT_OF_THE_SETTING = frozenset({"training.learning_rate", "training.population_statistics"})
-"""What the experiments vary, and what is merely recorded."""
 
 
 def problem_at(name: str, size: str) -> Problem | None:
@@ -32,6 +30,12 @@ def problem_targets(problem: str, size: str) -> tuple[Target, ...]:
     """
     found = problem_at(problem, size)
     return () if found is None else found.targets
+
+
+def is_of_the_setting(key: str) -> bool:
+    """Whether a key of a problem's file can make `overrides`; what is merely recorded, or varied, cannot."""
+    table, _, name = key.partition(".")
+    return table not in RECORDED and not (table == "training" and name in VARIED_IN_TRAINING)
 
 
 def overrides(problem: str, size: str, spec: Specification) -> tuple[str, ...] | None:
@@ -64,7 +68,7 @@ def overrides(problem: str, size: str, spec: Specification) -> tuple[str, ...] |
     return tuple(
         f"{key} = {_toml(recorded)}"
         for key, (recorded, own) in pairs.items()
-        if recorded != own and key not in _NOT_OF_THE_SETTING
+        if recorded != own and is_of_the_setting(key)
     )
 
 

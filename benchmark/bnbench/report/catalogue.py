@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from bnbench.analysis.settings import is_of_the_setting
 from bnbench.analysis.wanted import Wanted
 from bnbench.errors import unknown
 from bnbench.problem import parse_override
@@ -72,7 +73,7 @@ def _study_figure(study: Study, experiment: Experiment, figure: Figure) -> Study
     models: dict[tuple[str, str, float], list[str]] = {}
     for panel in panels:
         models.setdefault((panel.problem, panel.placement, panel.lr_factor), []).extend(panel.variants)
-    changed = tuple(parse_override(text)[0] for text in study.overrides)
+    changed = tuple(key for key, _ in map(parse_override, study.overrides) if is_of_the_setting(key))
     parts = tuple(
         Wanted(problem, tuple(variants), placement, factor, changed)
         for (problem, placement, factor), variants in models.items()
