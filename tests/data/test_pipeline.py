@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bnbench.data.augmentation import draw_parameters
 from bnbench.data.dataset import DATASETS, LabelledImages, Splits
-from bnbench.data.pipeline import PREPARED_AT_ONCE, ImagePipeline
+from bnbench.data.pipeline import PREPARED_PIXELS, ImagePipeline
 from bnbench.data.torchvision_compat import import_torchvision
 from bnbench.problem import Augmentation
 from support.torchvision_reference import CIFAR, torchvision_augmented
@@ -148,7 +148,7 @@ def test_batches_that_are_made_together_are_those_made_one_by_one(together: int,
     parameters = draw_parameters(CIFAR, 90, torch.Generator().manual_seed(5))
     order = torch.randperm(90, generator=torch.Generator().manual_seed(6))
     expected = [pipeline.training_batch(order[start : start + 8], parameters) for start in range(0, 88, 8)]
-    monkeypatch.setitem(PREPARED_AT_ONCE, "cpu", together)
+    monkeypatch.setitem(PREPARED_PIXELS, "cpu", together * 32 * 32)
     found = list(pipeline.training_batches(order, parameters, 8, first))
     assert len(found) == 11 - first
     for (images, labels), (own_images, own_labels) in zip(expected[first:], found, strict=True):
@@ -165,7 +165,7 @@ def test_which_batches_are_made_together_is_counted_from_the_start_of_the_epoch(
         return real(indices, parameters)
 
     monkeypatch.setattr(pipeline, "training_batch", noted)
-    monkeypatch.setitem(PREPARED_AT_ONCE, "cpu", 30)  # three batches of eight
+    monkeypatch.setitem(PREPARED_PIXELS, "cpu", 30 * 32 * 32)  # three batches of eight
     parameters = draw_parameters(CIFAR, 90, torch.Generator().manual_seed(5))
     assert len(list(pipeline.training_batches(torch.arange(90), parameters, 8, 7))) == 4
     assert made == [list(range(48, 72)), list(range(72, 88))]

@@ -51,6 +51,10 @@ BROKEN = {
         "slots.conv1.normaliser.weight, ",
     ),
     "survives a checkpoint": (normaliser(*COUNTING), "interrupted at step 3: other numbers in "),
+    "replays only what stays the same": (
+        normaliser(*COUNTING, ", replays=True"),
+        "an update does aten.mul.Tensor",
+    ),
     "works in a worker process": (
         normaliser("import multiprocessing\nassert multiprocessing.parent_process() is None, 'home'\nreturn x"),
         "the run failed: AssertionError: home",

@@ -35,6 +35,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+import bnbench
 from bnbench.components.variants import STUDIED, VARIANTS
 from bnbench.data.dataset import DATASETS
 from bnbench.data.images import LabelledImages, Splits
@@ -42,6 +43,7 @@ from bnbench.data.pipeline import ImagePipeline
 from bnbench.errors import UserError
 from bnbench.plan import PRECISIONS, DataFacts, Precision, RunSpec, expand_grid
 from bnbench.problem import Augmentation, find_problem
+from bnbench.storage.provenance import source_commit
 from bnbench.training.loop import draw_epoch, initial_network
 from bnbench.training.numerics import numerics
 from bnbench.training.optimiser import build_optimiser
@@ -49,7 +51,10 @@ from bnbench.training.seeding import StepDraws
 from bnbench.training.update import GRAPHS_VARIABLE, update_of
 
 PROBLEMS = ("cifar10_3c3d", "cifar100_allcnnc")
-PARTS = ("bn_noisy", "bn_detached", "bn_mean_only", "bn_var_only", "bn_init_stats", "affine", "gn_gamma_beta")
+PARTS = (
+    "bn_noisy", "bn_detached", "bn_mean_only", "bn_var_only", "bn_init_stats", "bn_running", "bn_l1", "bn_linf",
+    "bn_ghost16", "affine", "gn_gamma_beta", "ln_gamma_beta",
+)  # fmt: skip
 LEFT_OUT = 10
 """Steps that are not timed: kernels are chosen, and the update recorded."""
 IMAGES = 1024
@@ -59,9 +64,12 @@ DIGESTS = Path(__file__).parent / "cpu_digests.json"
 Item = dict[str, Any]
 
 
-def spec_of(problem: str, variant: str = "bn_gamma_beta", precision: Precision = "fp32") -> RunSpec:
+def spec_of(
+    problem: str, variant: str = "bn_gamma_beta", precision: Precision = "fp32", momentum: float = 0.0
+) -> RunSpec:
     """A run of a problem on made-up images."""
     chosen = find_problem(problem).problem()
+    chosen = chosen.model_copy(update={"training": chosen.training.model_copy(update={"momentum": momentum})})
     row = DATASETS.get(chosen.dataset)
     facts = DataFacts(row.name, row.classes, row.channels, "0" * 64, "other copy")
     (spec,) = expand_grid(chosen, facts, [VARIANTS.get(variant)], seeds=[SEED], precision=precision)
@@ -104,7 +112,7 @@ def pairing(device: torch.device) -> dict[str, str]:
         spec = spec_of(problem)
         own = spec.augmentation
         unjittered = Augmentation(crop_padding=own.crop_padding, horizontal_flip=own.horizontal_flip)
-        network, data = initial_network(spec), pipeline_of(spec, device, unjittered)
+        network, data = initial_network(spec).to(device), pipeline_of(spec, device, unjittered)
         order, _ = draw_epoch(spec, data.train_size, 1, device)
         images, labels = first_batch(spec, data, device)
         plain, _ = next(data.evaluation_batches("train_eval", 125))
@@ -153,19 +161,21 @@ def one_by_one() -> Iterator[None]:
 
 def determinism(device: torch.device, precisions: tuple[Precision, ...], count: int) -> Iterator[Item]:
     """Each network, variant and precision twice, and once one operation at a time."""
-    chosen = [(problem, precision, name) for problem in PROBLEMS for precision in precisions for name in STUDIED]
-    chosen += [(PROBLEMS[0], "fp32", name) for name in PARTS]
-    for problem, precision, variant in chosen:
-        spec = spec_of(problem, variant, precision)
-        told: Item = {"problem": problem, "variant": variant, "precision": precision}
+    chosen = [(problem, name, precision, 0.0) for problem in PROBLEMS for precision in precisions for name in STUDIED]
+    chosen += [(PROBLEMS[0], name, "fp32", 0.0) for name in PARTS]
+    chosen += [(PROBLEMS[0], STUDIED[-1], "fp32", 0.9)]
+    for problem, variant, precision, momentum in chosen:
+        spec = spec_of(problem, variant, precision, momentum)
+        told: Item = {"problem": problem, "variant": variant, "precision": precision, "momentum": momentum}
         try:
             once, again = (state_after(spec, device, count) for _ in range(2))
+            yield {"item": "determinism", **told, "ok": once == again, "digest": once}
             with one_by_one():
                 slowly = state_after(spec, device, count)
-            yield {"item": "determinism", **told, "ok": once == again, "digest": once}
             yield {"item": "graphs", **told, "ok": once == slowly, "digest": slowly}
         except (RuntimeError, UserError) as error:  # no deterministic form; or not to be recorded
-            yield {"item": "determinism", **told, "ok": False, "error": str(error).splitlines()[0]}
+            for item in ("determinism", "graphs"):
+                yield {"item": item, **told, "ok": False, "error": str(error).splitlines()[0]}
 
 
 def augmented(device: torch.device) -> Iterator[Item]:
@@ -183,17 +193,21 @@ def extremes(device: torch.device) -> Iterator[Item]:
 
     With cuDNN and without: its one-pass kernel was said to overflow where the inputs are large and finite.
     """
-    x = torch.randn(256, 16, 8, 8, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(128, 64, 28, 28, generator=torch.Generator().manual_seed(0))  # the first slot of 3C3D
+    gamma, beta = torch.ones(64, dtype=torch.float64), torch.zeros(64, dtype=torch.float64)
     for kind, change in (("scale", lambda k: x * 10.0**k), ("shift", lambda k: x + 10.0**k)):
         for k, own in itertools.product(range(0, 16, 3), (True, False)):
             values = change(k)
-            exact = functional.batch_norm(values.double(), None, None, training=True)
+            exact = functional.batch_norm(values.double(), None, None, gamma, beta, training=True)
             with torch.backends.cudnn.flags(enabled=own, deterministic=True):  # type: ignore[no-untyped-call]
                 there = values.to(device).contiguous(memory_format=torch.channels_last)
-                found = functional.batch_norm(there, None, None, training=True).cpu()
+                affine = gamma.float().to(device), beta.float().to(device)  # without them cuDNN is not asked
+                found = functional.batch_norm(there, None, None, *affine, training=True).cpu()
             error = float((found.double() - exact).abs().max())
-            yield {"item": "extremes", "kind": kind, "k": k, "cudnn": own,
-                   "error": error if np.isfinite(error) else None, "ok": bool(np.isfinite(error))}  # fmt: skip
+            # A shift leaves fewer digits of x, whoever computes; a scale leaves them all.
+            sound = error < 1e-4 if kind == "scale" else bool(np.isfinite(error))
+            yield {"item": "extremes", "kind": kind, "k": k, "cudnn": own, "ok": sound,
+                   "error": error if np.isfinite(error) else None}  # fmt: skip
 
 
 def speed(device: torch.device, precisions: tuple[Precision, ...], count: int) -> Iterator[Item]:
@@ -232,7 +246,12 @@ def main(output: Path | None, count: int, write_digests: bool) -> None:
     device = torch.device("cuda", 0)
     capable = torch.cuda.get_device_capability(device) >= (8, 0)
     precisions = PRECISIONS if capable else ("fp32",)
-    click.echo(json.dumps({"device": torch.cuda.get_device_name(device), "torch": torch.__version__}))
+    facts = torch.cuda.get_device_properties(device)
+    header: Item = {
+        "device": facts.name, "multiprocessors": facts.multi_processor_count, "torch": torch.__version__,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call] # untyped in torch
+        "source": source_commit(Path(bnbench.__file__).parent), "steps": count,
+    }  # fmt: skip
     items: list[Callable[[], Iterator[Item]]] = [
         lambda: compared(pairing(device), json.loads(DIGESTS.read_text(encoding="utf-8"))),
         lambda: augmented(device),
@@ -241,13 +260,13 @@ def main(output: Path | None, count: int, write_digests: bool) -> None:
         lambda: speed(device, precisions, 5 * count),
     ]
     told: list[Item] = []
-    for item in items:
-        for line in item():
+    for line in itertools.chain([header], *(item() for item in items)):
+        click.echo(json.dumps(line))
+        if output is not None:
+            with output.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        if "item" in line:
             told.append(line)
-            click.echo(json.dumps(line))
-            if output is not None:
-                with output.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
     for name in dict.fromkeys(each["item"] for each in told):
         own = [each for each in told if each["item"] == name]
         click.echo(f"{name:<12} {sum(each['ok'] for each in own)} of {len(own)} as they should be")

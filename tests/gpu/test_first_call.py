@@ -32,6 +32,17 @@ def test_the_items_work_where_there_is_no_gpu():
     assert all(each["ok"] and each["error"] < 1e-3 for each in first_call.extremes(CPU) if each["k"] == 0)
 
 
+def test_a_network_is_looked_at_twice_and_operation_by_operation(monkeypatch):
+    monkeypatch.setattr(first_call, "PROBLEMS", ("cifar10_3c3d",))
+    monkeypatch.setattr(first_call, "STUDIED", ("vanilla",))
+    monkeypatch.setattr(first_call, "PARTS", ())
+    told = [(each["item"], each["momentum"], each["ok"]) for each in first_call.determinism(CPU, ("fp32",), 1)]
+    assert told == [(item, momentum, True) for momentum in (0.0, 0.9) for item in ("determinism", "graphs")]
+    states = iter("aabccd")
+    monkeypatch.setattr(first_call, "state_after", lambda *_: next(states))
+    assert [each["ok"] for each in first_call.determinism(CPU, ("fp32",), 1)] == [True, False, True, False]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so_and_ends_with_2():
     script = Path(first_call.__file__)

@@ -15,8 +15,8 @@ from bnbench.data.images import LabelledImages, Splits
 from bnbench.measurement import Split
 from bnbench.problem import Augmentation
 
-PREPARED_AT_ONCE = {"cpu": 1, "cuda": 2_048}
-"""Training images that are augmented together, by the kind of device; a whole batch at least.
+PREPARED_PIXELS = {"cpu": 0, "cuda": 2_048 * 32 * 32}
+"""Pixels of the training images that are augmented together, by the kind of device; a whole batch at least.
 
 A GPU is given some 80 small operations to augment anything, as long as the rest of a small network's step takes to be
 launched; a CPU is fastest where a batch stays in its cache.
@@ -123,7 +123,8 @@ class ImagePipeline:
             batch_size: images of each; what is left over at the end makes none.
             first: the first batch that is wanted, from 0.
         """
-        together = max(1, PREPARED_AT_ONCE.get(self._device.type, 1) // batch_size)
+        pixels = PREPARED_PIXELS.get(self._device.type, 0)
+        together = max(1, pixels // (self._size**2 * batch_size))
         count = len(order) // batch_size
         for start in range(first // together * together, count, together):
             stop = min(start + together, count)

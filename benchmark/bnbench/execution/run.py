@@ -222,6 +222,7 @@ class _Attempt:
             "device": describe_device(self._device),
             "threads": self._options.threads,
             "torch": version("torch"),
+            **gpu_flags(self._spec, self._device),
             **switches(os.environ, USUAL_SWITCHES),
         }
         own = third_parties(self._spec)

@@ -136,7 +136,7 @@ class _Watch:
     def result(self) -> tuple[int, float, float]:
         """Steps measured, and the CPU and wall seconds that they took together."""
         warm = self._warm()
-        if len(self._stamps) - warm < 2:  # an epoch of two or three steps: by all of it
+        if len(self._stamps) - warm < 2:  # an epoch of so few steps: by all of it
             warm = 0
         if len(self._stamps) < 2:
             seconds = self._trainer.train_s or time.perf_counter() - self._began

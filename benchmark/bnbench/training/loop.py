@@ -167,7 +167,7 @@ class Trainer:
         start, stop = self.step, epoch * self.steps_per_epoch
         schedule = scheduled_steps(self.spec.snapshots.schedule, self.total_steps)
         due = {step for step in schedule if start <= step < stop or step == stop == self.total_steps}
-        batches = self._batches(epoch, start - (epoch - 1) * self.steps_per_epoch)
+        batches = self.batches(epoch, start - (epoch - 1) * self.steps_per_epoch)
         constant_rate = is_constant(training)
         steps = StepBuffer(start, stop - start, self._device)
         snapshots = SnapshotBuffer(self._vectors, len(due))
@@ -210,7 +210,7 @@ class Trainer:
         yield from snapshots.rows()
         return last
 
-    def _batches(self, epoch: int, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def batches(self, epoch: int, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The training batches of an epoch, from one of them on."""
         order, parameters = draw_epoch(self.spec, self._pipeline.train_size, epoch, self._device)
         return self._pipeline.training_batches(order, parameters, self.spec.training.batch_size, first)
@@ -218,7 +218,7 @@ class Trainer:
     def _probe_the_end(self, epoch: int) -> Iterator[Measured]:
         """Probes at the last step, before the update that one more epoch would begin with; at the last rate."""
         spec, rate = self.spec, self.learning_rate(self.step - 1)
-        images, labels = next(self._batches(epoch + 1))
+        images, labels = next(self.batches(epoch + 1))
         batch = TrainingBatch(images, labels, StepDraws(spec.seed, self.step))
         network = self.network
         if self._refreshing is not None:  # as that update would; the run's own is still to be evaluated

@@ -115,6 +115,11 @@ class NotedDraws:
     asked: list[tuple[Stream, str]] = field(default_factory=list)
     """Stream and name, in the order of the first time."""
 
+    @property
+    def places(self) -> dict[tuple[Stream, str], int]:
+        """Where in a row of `keys_of` the key of each is."""
+        return {each: place for place, each in enumerate(self.asked)}
+
     def dropout(self, name: str, rate: float, like: Tensor) -> Tensor:
         """See `dropout_mask`."""
         self._note("dropout", name)

@@ -1,7 +1,7 @@
 """One update of a run: forward pass, backward pass, optimiser. On a GPU it is recorded once, and replayed.
 
-What a small network's update costs on a GPU is telling it its two hundred kernels one by one. A CUDA graph is told as
-one. It is given the same kernels with the same numbers, so its bits are those of the update told one by one.
+What a small network's update costs on a GPU is telling it one operation after another. A CUDA graph is told as one. It
+holds the same kernels with the same numbers, so its bits are those of the update told one by one.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from torch.nn import functional
 
 from bnbench.components.normalisers import NORMALISERS
 from bnbench.components.reparametrisations import PLAIN
-from bnbench.errors import UserError
 from bnbench.learning_rate import is_constant
 from bnbench.network.build import Network
 from bnbench.network.draws import Draws
 from bnbench.plan import Precision, RunSpec
 from bnbench.training.numerics import autocast
-from bnbench.training.seeding import KeyedDraws, NotedDraws, StepDraws, Stream, keys_of
+from bnbench.training.seeding import KeyedDraws, NotedDraws, StepDraws, keys_of
 
 GRAPHS_VARIABLE = "BNBENCH_GRAPHS"
 """Environment variable: 0 leaves CUDA graphs out."""
@@ -110,7 +109,7 @@ class ReplayedUpdate:
         self._eager = eager
         self._recorder = recorder
         self._made = 0
-        self._asked: list[tuple[Stream, str]] = []
+        self._noted = NotedDraws(StepDraws(0, 0))
         self._replay: Callable[[], None] | None = None
         self._keys_from: tuple[int, Tensor] | None = None
 
@@ -118,30 +117,29 @@ class ReplayedUpdate:
         """See `Update`."""
         if self._made < RECORDED_AFTER:
             self._made += 1
-            noted = NotedDraws(draws)
-            self._asked = noted.asked
+            self._noted = noted = NotedDraws(draws)
             return self._recorder.aside(lambda: self._eager(images, labels, noted))
         if self._replay is None:
             self._record(images, labels)
         assert self._replay is not None, "it has just been recorded"
         self._images.copy_(images)
         self._labels.copy_(labels)
-        if self._asked:
+        if self._noted.asked:
             self._keys.copy_(self._keys_of(draws))
         self._replay()
         return self._outcome
 
     def _record(self, images: Tensor, labels: Tensor) -> None:
         self._images, self._labels = torch.empty_like(images), torch.empty_like(labels)
-        self._keys = torch.empty((len(self._asked), 2), dtype=torch.int32, device=images.device)
-        draws = KeyedDraws(self._keys, {each: place for place, each in enumerate(self._asked)})
+        self._keys = torch.empty((len(self._noted.asked), 2), dtype=torch.int32, device=images.device)
+        draws = KeyedDraws(self._keys, self._noted.places)
         self._replay, self._outcome = self._recorder.record(lambda: self._eager(self._images, self._labels, draws))
 
     def _keys_of(self, draws: StepDraws) -> Tensor:
         """(asked, 2) on the device; those of many steps are taken there together."""
         first = draws.step // _STEPS_OF_KEYS * _STEPS_OF_KEYS
         if self._keys_from is None or self._keys_from[0] != first:
-            keys = keys_of(draws.seed, self._asked, range(first, first + _STEPS_OF_KEYS))
+            keys = keys_of(draws.seed, self._noted.asked, range(first, first + _STEPS_OF_KEYS))
             self._keys_from = first, keys.to(self._keys.device)
         return self._keys_from[1][draws.step - first]
 
@@ -165,15 +163,32 @@ class CudaGraphs:
         """See `Recorder`.
 
         Raises:
-            UserError: the operations cannot be recorded.
+            RecordingError: the operations cannot be recorded.
         """
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, stream=self._stream):
                 outcome = body()
+        except torch.cuda.OutOfMemoryError:
+            raise
         except RuntimeError as error:
-            raise UserError(
-                f"an update cannot be recorded as a CUDA graph: {next(iter(str(error).splitlines()), '')}",
-                hint=f"{GRAPHS_VARIABLE}=0 trains without, to the same numbers, more slowly.",
-            ) from error
+            raise RecordingError(first_cause(error)) from error
         return graph.replay, outcome
+
+
+class RecordingError(RuntimeError):
+    """An update cannot be recorded as a CUDA graph: the run fails, and says how it can be trained."""
+
+    def __init__(self, cause: BaseException) -> None:
+        """Say what could not be recorded."""
+        super().__init__(
+            f"an update cannot be recorded as a CUDA graph: {next(iter(str(cause).splitlines()), '')} "
+            f"({GRAPHS_VARIABLE}=0 trains without; a normaliser whose row says replays=True promised that it can be)"
+        )
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """What went wrong first: ending a recording raises once more, and says only that something had."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from bnbench.components.architectures import Conv, Dense, Norm, trace
+from bnbench.components.normalisers import NORMALISERS
 from bnbench.components.probes import PROBES
 from bnbench.execution.doctor.patient import Patient
+from bnbench.execution.doctor.replaying import not_replayable
 from bnbench.execution.doctor.training import CPU, UNREPEATABLE, Training, bytes_of, learned_by, state_of
 from bnbench.execution.executors import Executor, InProcess, LocalPool
 from bnbench.execution.listening import Silent
@@ -209,6 +211,12 @@ def check_cluster(patient: Patient) -> str | None:
         return _other_tables(patient.spec, here, job)
 
 
+def check_replaying(patient: Patient) -> str | None:
+    """Whether updates can be recorded and replayed, where the normaliser's row promises that."""
+    spec = patient.spec
+    return not_replayable(Training(spec).trainer) if NORMALISERS.get(spec.variant.normaliser).replays else None
+
+
 CHECKS: dict[str, Callable[[Patient], str | None]] = {
     "keeps shapes": check_shapes,
     "stays finite": check_finite,
@@ -216,6 +224,7 @@ CHECKS: dict[str, Callable[[Patient], str | None]] = {
     "lets gradients through": check_gradients,
     "leaves frozen what is frozen": check_frozen,
     "survives a checkpoint": check_checkpoint,
+    "replays only what stays the same": check_replaying,
     "works in a worker process": check_worker,
     "works in a cluster job": check_cluster,
 }
