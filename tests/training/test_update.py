@@ -59,9 +59,16 @@ def a_variant_with(normaliser: str) -> Variant:
     return replace(found, options={"chunk": 4}) if normaliser == "batch_ghost" else found
 
 
-@pytest.mark.parametrize("settings", [{}, {"momentum": 0.9}, {"precision": "bf16"}], ids=str)
-@pytest.mark.parametrize("architecture", ["3c3d", "allcnnc"])
-@pytest.mark.parametrize("variant", [*(row.name for row in FIVE), "bn_noisy"])
+@pytest.mark.parametrize(
+    ("variant", "architecture", "settings"),
+    [
+        *((row.name, "3c3d", {}) for row in FIVE),
+        ("bn_noisy", "3c3d", {}),
+        *((variant, "allcnnc", settings)
+          for variant in ("bn_gamma_beta", "bn_noisy") for settings in ({}, {"momentum": 0.9}, {"precision": "bf16"})),
+    ],
+    ids=str,
+)  # fmt: skip
 def test_a_run_of_replayed_updates_has_the_bits_of_one_operation_at_a_time(variant, architecture, settings) -> None:
     spec = run_spec(variant, architecture=architecture, schedule="every:1", **settings)
     expected, run, recorder = train(trainer(spec)), trainer(spec), Again()
