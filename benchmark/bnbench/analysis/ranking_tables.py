@@ -109,7 +109,7 @@ def group_table(group: RankedGroup) -> Table:
         *(
             Column(
                 f"epochs_to_target_{place}",
-                "epochs to target" if len(group.targets) == 1 else f"epochs to {target_level(target)}",
+                "epochs to target" if len(group.targets) == 1 else f"epochs to {target.sign} {target.level:.4g}",
                 Kind.NUMBER, show=general, priority=5, detail=len(group.targets) > 1,
                 hint=f"{target_level(target)}: {_MEDIAN}",
             )
