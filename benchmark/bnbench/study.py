@@ -49,7 +49,7 @@ class Figure(Strict):
     problems: _Names = ()
     placements: _Names = ()
     variants: _Names = ()
-    """Those of γ or β have a panel each; without any they are the founding study's two."""
+    """A figure of γ or β has a panel of each; where it names none, of the founding study's two."""
 
 
 @dataclass(frozen=True)

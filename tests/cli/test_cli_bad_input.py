@@ -255,6 +255,7 @@ def test_no_results_to_read(name, results):
         (("show", "digits_mpl"), ("digits_mpl", "digits_mlp")),
         (("show", "digits_mlp", "--variant", "bnn"), ("bnn", "vanilla")),
         (("show", "digits_mlp", "--placement", "dense9"), ("dense9", "dense1")),
+        (("show", "digits_mlp", "--set", "probes.spectrom=true"), ("probes.spectrom", "probes.spectrum")),
         (("list", "imagenet_*"), ("imagenet_*", "digits_mlp")),
         (("data", "verify", "cifar11"), ("cifar11", "cifar10")),
         (("data", "fetch", "cifar11"), ("cifar11", "cifar10")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -104,6 +105,21 @@ def test_show_marks_the_slots_of_the_placement():
     assert "learned" in slots["dense1"]
     assert all("learned" not in line for name, line in slots.items() if name != "dense1")
     assert any("no target" in line for line in lines)
+
+
+def test_show_takes_settings_and_says_what_memory_a_probe_needs(tmp_path):
+    shown = invoke("show", "cifar10_3c3d", "--set", "probes.spectrum=true", "--set", "training.epochs=7").stdout
+    assert "7 epochs" in shown
+    (probes,) = [line.split("probes", 1)[1].strip() for line in shown.splitlines() if line.split()[:1] == ["probes"]]
+    needed = re.search(r"^sparsity, spectrum \(up to ([\d.]+) GB\)$", probes)
+    assert needed is not None
+    # The number is the one by which a run is refused.
+    settings = ("--size", "tiny", "--set", "probes.spectrum=true")
+    shown = invoke("show", "cifar10_3c3d", *settings).stdout
+    (told,) = re.findall(r"spectrum \(up to ([\d.]+) GB\)", shown)
+    refused = invoke("run", "cifar10_3c3d", *settings, "--probe-memory", "0.0001", "--results", tmp_path)
+    assert refused.exit_code == 2
+    assert f"probe 'spectrum' needs {told} GB" in refused.stderr
 
 
 def test_env_names_versions_and_folders(monkeypatch, tmp_path):

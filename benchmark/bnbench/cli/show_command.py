@@ -30,25 +30,28 @@ SMALL_NETWORK = 1e7
 @click.option("--placement", help="Show the network under this placement; default: the problem's.")
 @click.option("--variant", default="bn_gamma_beta", show_default=True, help="Show the network of this variant.")
 @size_option
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting. Repeatable.")
 @plugin_option
-def command(name: str, placement: str | None, variant: str, size: Size) -> None:
+def command(name: str, placement: str | None, variant: str, size: Size, overrides: tuple[str, ...]) -> None:
     """Describe a problem: data, network, settings, targets, cost.
 
     \b
     Examples:
       bnbench show cifar10_3c3d
       bnbench show cifar100_allcnnc --placement every --variant bn_beta
+      bnbench show cifar10_3c3d --set probes.spectrum=true
     """
     from bnbench.components.architectures import ARCHITECTURES, slot_places, trace
     from bnbench.components.placements import NOWHERE, canonical_placement, parse_placement
     from bnbench.components.probes import network_size
     from bnbench.components.variants import VARIANTS
     from bnbench.data.own_arrays import dataset_of
+    from bnbench.execution.selection import Settings
     from bnbench.identity import LONGEST_MASK
     from bnbench.problem import find_problem
     from bnbench.slot_plan import plan_slots
 
-    problem = find_problem(name).problem(size)
+    problem = find_problem(name).problem(size, Settings(overrides=overrides).changes)
     dataset = dataset_of(problem.dataset, problem.dataset_file)
     architecture = ARCHITECTURES.get(problem.architecture)
     row = VARIANTS.get(variant)

@@ -32,7 +32,7 @@ def require_probe_memory(specs: Iterable[RunSpec], limit: float) -> None:
             needed = probe_bytes(row, spec.probes.options(name), size) / GB
             if needed > limit:
                 raise UserError(
-                    f"probe '{name}' needs {needed:.1f} GB in each run of {spec.problem}; {limit:g} GB are allowed",
+                    f"probe '{name}' needs {needed:.2g} GB in each run of {spec.problem}; {limit:g} GB are allowed",
                     hint=f"Allow more with --probe-memory {needed:.2g}, or ask less of it: "
                     + " or ".join(f"--set probes.{name}.{option.name}=…" for option in row.options),
                 )

@@ -1,13 +1,15 @@
 """One update of a run: forward pass, backward pass, optimiser. On a GPU it is recorded once, and replayed.
 
 What a small network's update costs on a GPU is telling it one operation after another. A CUDA graph is told as one. It
-holds the same kernels with the same numbers, so its bits are those of the update told one by one.
+holds the same kernels with the same numbers, and its bits were those of the update told one by one wherever that was
+looked at (docs/gpu.md).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -101,6 +103,18 @@ class EagerUpdate:
             return loss.detach(), (logits.argmax(1) == labels).sum()
 
 
+@dataclass(frozen=True, eq=False)
+class _Recording:
+    """A recorded update: what it reads, what carries it out, and what it leaves its outcome in."""
+
+    images: Tensor
+    labels: Tensor
+    keys: Tensor
+    """A row of `keys_of`."""
+    replay: Callable[[], None]
+    outcome: Outcome
+
+
 class ReplayedUpdate:
     """Recorded once: its inputs are copied to where the recorded operations read them, the keys of its draws too."""
 
@@ -110,7 +124,7 @@ class ReplayedUpdate:
         self._recorder = recorder
         self._made = 0
         self._noted = NotedDraws(StepDraws(0, 0))
-        self._replay: Callable[[], None] | None = None
+        self._recording: _Recording | None = None
         self._keys_from: tuple[int, Tensor] | None = None
 
     def __call__(self, images: Tensor, labels: Tensor, draws: StepDraws) -> Outcome:
@@ -119,28 +133,28 @@ class ReplayedUpdate:
             self._made += 1
             self._noted = noted = NotedDraws(draws)
             return self._recorder.aside(lambda: self._eager(images, labels, noted))
-        if self._replay is None:
-            self._record(images, labels)
-        assert self._replay is not None, "it has just been recorded"
-        self._images.copy_(images)
-        self._labels.copy_(labels)
+        if self._recording is None:
+            self._recording = self._recorded(images, labels)
+        self._recording.images.copy_(images)
+        self._recording.labels.copy_(labels)
         if self._noted.asked:
-            self._keys.copy_(self._keys_of(draws))
-        self._replay()
-        return self._outcome
+            self._recording.keys.copy_(self._keys_of(draws, images.device))
+        self._recording.replay()
+        return self._recording.outcome
 
-    def _record(self, images: Tensor, labels: Tensor) -> None:
-        self._images, self._labels = torch.empty_like(images), torch.empty_like(labels)
-        self._keys = torch.empty((len(self._noted.asked), 2), dtype=torch.int32, device=images.device)
-        draws = KeyedDraws(self._keys, self._noted.places)
-        self._replay, self._outcome = self._recorder.record(lambda: self._eager(self._images, self._labels, draws))
+    def _recorded(self, images: Tensor, labels: Tensor) -> _Recording:
+        images, labels = torch.empty_like(images), torch.empty_like(labels)
+        keys = torch.empty((len(self._noted.asked), 2), dtype=torch.int32, device=images.device)
+        draws = KeyedDraws(keys, self._noted.places)
+        replay, outcome = self._recorder.record(lambda: self._eager(images, labels, draws))
+        return _Recording(images, labels, keys, replay, outcome)
 
-    def _keys_of(self, draws: StepDraws) -> Tensor:
+    def _keys_of(self, draws: StepDraws, device: torch.device) -> Tensor:
         """(asked, 2) on the device; those of many steps are taken there together."""
         first = draws.step // _STEPS_OF_KEYS * _STEPS_OF_KEYS
         if self._keys_from is None or self._keys_from[0] != first:
             keys = keys_of(draws.seed, self._noted.asked, range(first, first + _STEPS_OF_KEYS))
-            self._keys_from = first, keys.to(self._keys.device)
+            self._keys_from = first, keys.to(device)
         return self._keys_from[1][draws.step - first]
 
 
